@@ -1,0 +1,50 @@
+"""The outer loop's algorithm. Users subclass `Optimizer`.
+
+Legend: P individuals, D search coordinates.
+
+    state = optimizer.init(space, seed)
+    while True:
+        z, state = optimizer.ask(state)                 # (P, D)
+        state = optimizer.tell(state, z, evaluate(z))
+    optimizer.recommend(state)                          # (D,)
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.space import Space
+
+S = TypeVar("S", bound=NamedTuple)
+
+
+class Optimizer(ABC, Generic[S]):
+    """One algorithm. A subclass is a frozen dataclass of hyper-parameters, nothing else.
+
+    All that changes is in S, a NamedTuple of numpy arrays that includes the words of the random stream
+    (`seeding.stream`). The store keeps exactly these arrays, so a resumed run goes on as if it had not stopped.
+    The methods are pure: they change neither their arguments nor the global random generators.
+    """
+
+    needs_grad: ClassVar[bool] = False  # whether tell reads Evaluation.grad
+
+    @abstractmethod
+    def init(self, space: Space, seed: int) -> S:
+        """Return the state before the first generation."""
+
+    @abstractmethod
+    def ask(self, state: S) -> tuple[np.ndarray, S]:
+        """Return the next generation's z, (P, D), and the state that `tell` takes."""
+
+    @abstractmethod
+    def tell(self, state: S, z: np.ndarray, evaluation: Evaluation) -> S:
+        """Return the state after learning how the z of the last ask did, in the same order.
+
+        `evaluation` may hold failures (nan): read `evaluation.filled()` for arithmetic.
+        """
+
+    @abstractmethod
+    def recommend(self, state: S) -> np.ndarray:
+        """Return the z (D,) to use if we stopped now."""

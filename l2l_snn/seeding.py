@@ -1,0 +1,67 @@
+"""Every random number of a run comes from here: seeds as data, generators as state.
+
+A run has one seed. An evaluation's seed follows from (run seed, generation, individual) by numpy's
+`SeedSequence`, so it can be repeated alone, on any worker, after any crash. An optimizer keeps the two
+words of a *stream* in its state and asks `draw` for the generator of its next draw.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+
+from l2l_snn.validate import check_count
+
+SeedPolicy = Literal["individual", "generation", "run"]
+
+
+def evaluation_seeds(run_seed: int, generation: int, individuals: int, policy: SeedPolicy = "individual") -> np.ndarray:
+    """Return the seeds of one generation's evaluations.
+
+    Args:
+        run_seed: the run's seed, >= 0.
+        generation: the generation's number, from 0.
+        individuals: P, how many there are.
+        policy: "individual" gives each its own; "generation" one for all of a generation (common random
+            numbers); "run" the same one for the whole run.
+
+    Returns:
+        (P,) int64 seeds in [1, 2**31), which NEST, JAX and gymnasium all accept.
+    """
+    check_count("seed", run_seed, 0)
+    if policy == "individual":
+        words = np.random.SeedSequence((run_seed, generation)).generate_state(individuals, np.uint64)
+    else:
+        entropy = (run_seed, generation) if policy == "generation" else (run_seed,)
+        words = np.repeat(np.random.SeedSequence(entropy).generate_state(1, np.uint64), individuals)
+    return (words % np.uint64(2**31 - 1)).astype(np.int64) + 1
+
+
+def stream(seed: int) -> np.ndarray:
+    """Return a new stream: (2,) uint64 words, the seed and how often it has been drawn from."""
+    return np.array([check_count("seed", seed, 0), 0], dtype=np.uint64)
+
+
+def draw(words: np.ndarray) -> tuple[np.random.Generator, np.ndarray]:
+    """Return the generator of a stream's next draw, and the stream after it.
+
+    Pure: the same words give the same generator. A generator is used once, in one `ask` or `tell`.
+    """
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(w) for w in words])))
+    return generator, words + np.array([0, 1], dtype=np.uint64)
+
+
+@contextmanager
+def python_random(generator: np.random.Generator) -> Iterator[None]:
+    """Let code that draws from the module `random` (DEAP's operators) draw from `generator`'s bits.
+
+    The global generator is put back as it was.
+    """
+    before = random.getstate()
+    random.seed(int.from_bytes(generator.bytes(16), "little"))
+    try:
+        yield
+    finally:
+        random.setstate(before)

@@ -1,0 +1,1 @@
+"""Spiking networks: the models and the back ends that run them."""

@@ -1,0 +1,1 @@
+"""Inner loops, one a file; named in job files as `optimizees.file:Class`."""

@@ -1,0 +1,1 @@
+"""Outer-loop algorithms, one a file; named in job files as `optimizers.file:Class`."""
