@@ -1,0 +1,120 @@
+"""How fast the store takes a run in and gives it back, beside plain sqlite3 with the same bytes.
+
+    python benchmarks/store.py [--individuals 320] [--generations 100] [--size 500] [--metrics 5] [--url URL]
+
+The baseline writes the same numbers by `executemany` into one table without keys, state or lease, each
+generation one transaction, with the same settings of SQLite, and reads them into one array.
+"""
+
+import argparse
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from l2l_snn import tables
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.space import Free, Space
+from l2l_snn.store import Generation, Store
+
+
+class State(NamedTuple):
+    mean: np.ndarray
+    std: np.ndarray
+    words: np.ndarray
+
+
+def generation(rng: np.random.Generator, number: int, p: int, d: int, m: int) -> Generation:
+    """Return a random generation of p individuals with d coordinates and m metrics."""
+    evaluation = Evaluation(rng.standard_normal(p), {f"m{k}": rng.standard_normal(p) for k in range(m)})
+    seeds = rng.integers(1, 2**31, p)
+    return Generation(number, rng.standard_normal((p, d)), seeds, evaluation, np.full(p, 0.1), ("worker-1",) * p, 1.0)
+
+
+def ours(url: str, parts: list[Generation], d: int) -> tuple[list[float], float, float]:
+    """Return the seconds of each commit, of reading all but the parameters, and of reading all."""
+    state = State(np.zeros(d), np.ones(d), np.zeros(2, np.uint64))
+    commits = []
+    with Store(url) as store:
+        name = store.next_name("benchmark")
+        store.create(name, "benchmark", {}, Space(w=Free((d,))))
+        with store.lease(name) as lease:
+            for part in parts:
+                start = time.perf_counter()
+                store.commit(lease, part, state)
+                commits.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        tables.individuals(store, name)
+        some = time.perf_counter() - start
+        start = time.perf_counter()
+        table = tables.individuals(store, name, params=True)
+        everything = time.perf_counter() - start
+    rows = np.concatenate([part.z for part in parts])
+    if not np.array_equal(table[[f"param.w[{i}]" for i in range(d)]].to_numpy(), rows):
+        raise SystemExit("what came back differs from what went in")
+    return commits, some, everything
+
+
+def plain(path: Path, parts: list[Generation], d: int) -> tuple[list[float], float, float]:
+    """The same by sqlite3 alone."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "CREATE TABLE t (g, i, f, m, z)"):
+        connection.execute(statement)
+    commits = []
+    for part in parts:
+        start = time.perf_counter()
+        metrics = np.stack(list(part.evaluation.metrics.values()), axis=1)
+        fitness = part.evaluation.fitness.tolist()
+        rows = [(part.number, i, fitness[i], metrics[i].tobytes(), z.tobytes()) for i, z in enumerate(part.z)]
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?)", rows)
+        connection.execute("COMMIT")
+        commits.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    connection.execute("SELECT g, i, f, m FROM t").fetchall()
+    some = time.perf_counter() - start
+    start = time.perf_counter()
+    rows = connection.execute("SELECT g, i, f, m, z FROM t").fetchall()
+    np.frombuffer(b"".join([row[4] for row in rows])).reshape(-1, d)
+    everything = time.perf_counter() - start
+    connection.close()
+    return commits, some, everything
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--individuals", type=int, default=320, help="a generation")
+    parser.add_argument("--generations", type=int, default=100)
+    parser.add_argument("--size", type=int, default=500, help="float64 an individual")
+    parser.add_argument("--metrics", type=int, default=5)
+    parser.add_argument("--url", help="a store of its own kind, e.g. on PostgreSQL; default: a new SQLite file")
+    parser.add_argument("--repeats", type=int, default=3, help="the fastest in all is shown")
+    args = parser.parse_args()
+    rng = np.random.default_rng(1)
+    p, d, m = args.individuals, args.size, args.metrics
+    parts = [generation(rng, number, p, d, m) for number in range(args.generations)]
+    print(f"{p * len(parts)} evaluations of {d} float64 and {m} metrics in {len(parts)} commits")
+    print(f"{'':10}{'in, s':>8}{'p50, ms':>9}{'max, ms':>9}{'MB':>7}{'metrics out, s':>16}{'all out, s':>12}")
+    totals = {}
+    for label in ("store", "sqlite3"):
+        results = []
+        for _ in range(args.repeats):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "b.db"
+                url = args.url or f"sqlite:///{path}"
+                result = ours(url, parts, d) if label == "store" else plain(path, parts, d)
+                size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+            results.append((sum(result[0]), result, size))
+        total, (commits, some, everything), size = min(results, key=lambda r: r[0] + r[1][2])
+        totals[label] = total, some, everything
+        p50, slowest = 1e3 * float(np.median(commits)), 1e3 * max(commits)
+        print(f"{label:10}{total:8.2f}{p50:9.1f}{slowest:9.1f}{size:7.0f}{some:16.3f}{everything:12.3f}")
+    ratios = [a / b for a, b in zip(totals["store"], totals["sqlite3"], strict=True)]
+    print(f"store / sqlite3: in {ratios[0]:.1f}, metrics out {ratios[1]:.1f}, all out {ratios[2]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

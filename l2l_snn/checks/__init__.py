@@ -1,0 +1,15 @@
+"""Conformance suites: does a user's optimizee or optimizer keep the contract?
+
+    for check in check_optimizer(GeneticAlgorithm()):
+        print("passed" if check.ok else "FAILED", check.claim, check.text)
+    require(check_optimizee(MountainCar()))     # in a test: raises CheckFailed with all that failed
+
+Each claim is one function that returns "" or what was expected, what came and what to do; whatever a claim raises is
+its failure too. The claims don't depend on one another.
+"""
+
+from l2l_snn.checks.common import Check, CheckFailed, require
+from l2l_snn.checks.optimizee import check_optimizee
+from l2l_snn.checks.optimizer import check_optimizer
+
+__all__ = ["Check", "CheckFailed", "check_optimizee", "check_optimizer", "require"]

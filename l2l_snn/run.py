@@ -1,0 +1,131 @@
+"""The outer loop: ask, evaluate, tell, commit. Resuming is the same function."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from l2l_snn.evaluate import Evaluator, EvaluatorError
+from l2l_snn.job import Job
+from l2l_snn.optimizer import Optimizer
+from l2l_snn.seeding import evaluation_seeds
+from l2l_snn.store import Generation, Store, StoredRun
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop tells after each committed generation."""
+
+    generation: int  # its number, from 0
+    generations: int  # how many there will be at most
+    evaluations: int  # of the whole run
+    failed: int  # of this generation
+    best: float  # best score of the run so far; nan if there is none
+    mean: float  # mean score of this generation; nan if all failed
+    evaluations_per_s: float  # of this generation
+    seconds_left: float  # if all generations run
+
+
+def run(
+    store: Store,
+    name: str,
+    job: Job,
+    optimizer: Optimizer,
+    evaluator: Evaluator,
+    *,
+    tell: Callable[[Progress], None] = lambda progress: None,
+    take_over: bool = False,
+) -> StoredRun:
+    """Run a stored run until a stopping rule of its job holds, from wherever it stands.
+
+    Each generation is committed whole, with the optimizer's state; a run that was killed goes on after the last one.
+
+    Args:
+        store: the store that has the run.
+        name: the run.
+        job: its job, perhaps with other stopping rules than when it was created.
+        optimizer: built from the job.
+        evaluator: holds the optimizee that was built from the job.
+        tell: called after each generation.
+        take_over: take the run from another driver that is certainly dead.
+
+    Returns:
+        The run as stored. Its state is finished, or stopped (Ctrl-C), or failed (too many individuals failed).
+
+    Raises:
+        StoreError: the store can't be written, or another driver has the run; what is stored stays.
+        EvaluatorError: there are no workers.
+    """
+    space = evaluator.optimizee.space
+    began = time.perf_counter()
+    with store.lease(name, take_over=take_over) as lease:
+        stored = store.load(name)
+        state = optimizer.init(space, job.seed)
+        if stored.generation:
+            state = store.optimizer_state(name, type(state))
+        best, improved = -np.inf, 0
+        if stored.best is not None:
+            best, improved = stored.best, store.individual(name).generation
+        number, evaluations = stored.generation, stored.evaluations
+
+        def seconds() -> float:
+            return stored.seconds + time.perf_counter() - began
+
+        ended, message = "finished", ""
+        try:
+            while not (message := _reason(job, number, evaluations, best, improved, seconds())):
+                generation_began = time.perf_counter()
+                z, state = optimizer.ask(state)
+                seeds = evaluation_seeds(job.seed, number, len(z), job.seeds)
+                done = evaluator.evaluate(z, seeds, with_grad=optimizer.needs_grad)
+                evaluation = done.evaluation
+                state = optimizer.tell(state, z, evaluation)
+                elapsed = time.perf_counter() - generation_began
+                generation = Generation(number, z, seeds, evaluation, done.seconds, done.workers, elapsed)
+                store.commit(lease, generation, state)
+                scores = evaluation.score[~evaluation.failed]
+                if scores.size and scores.max() > best:
+                    best, improved = float(scores.max()), number
+                number, evaluations = number + 1, evaluations + len(z)
+                failed = len(z) - scores.size
+                per_generation = (time.perf_counter() - began) / (number - stored.generation)
+                tell(
+                    Progress(
+                        number - 1,
+                        job.generations,
+                        evaluations,
+                        failed,
+                        best if np.isfinite(best) else np.nan,
+                        float(scores.mean()) if scores.size else np.nan,
+                        len(z) / elapsed,
+                        per_generation * (job.generations - number),
+                    )
+                )
+                if failed > job.max_failed * len(z):
+                    first = next(text for text in evaluation.errors if text)
+                    ended, message = "failed", f"{failed} of {len(z)} individuals failed; the first: {first}"
+                    break
+        except KeyboardInterrupt:
+            ended, message = "stopped", "interrupted"
+        except EvaluatorError as error:
+            store.finish(lease, "failed", str(error), seconds())
+            raise
+        store.finish(lease, ended, message, seconds())
+    return store.load(name)
+
+
+def _reason(job: Job, generation: int, evaluations: int, best: float, improved: int, seconds: float) -> str:
+    """Return which stopping rule holds, in words; "" if none."""
+    stop = job.stop
+    if stop.fitness is not None and best >= stop.fitness:
+        return f"fitness {best:.6g} reached {stop.fitness:g}"
+    if generation >= job.generations:
+        return f"{job.generations} generations done"
+    if stop.stagnation is not None and generation - 1 - improved >= stop.stagnation:
+        return f"no better individual in {stop.stagnation} generations"
+    if stop.evaluations is not None and evaluations >= stop.evaluations:
+        return f"{evaluations} evaluations done"
+    if stop.hours is not None and seconds >= stop.hours * 3600:
+        return f"{stop.hours:g} hours over"
+    return ""

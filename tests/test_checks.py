@@ -1,0 +1,383 @@
+"""Each claim of the conformance suites catches a class that breaks it, and passes one that keeps it."""
+
+import itertools
+import json
+import random
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l2l_snn import Evaluation, JaxOptimizee, Optimizee, Optimizer, Real, Space
+from l2l_snn.checks import Check, CheckFailed, check_optimizee, check_optimizer, require
+from l2l_snn.checks.optimizee import CLAIMS as OPTIMIZEE_CLAIMS
+from l2l_snn.checks.optimizee import SMOOTH
+from l2l_snn.checks.optimizer import BEATS
+from l2l_snn.checks.optimizer import CLAIMS as OPTIMIZER_CLAIMS
+from l2l_snn.seeding import draw, stream
+from optimizers.random_search import RandomSearch, RandomSearchState
+
+SPACE = Space(x=Real(-1, 1, shape=(3,)))
+
+
+def failed(checks: list[Check]) -> dict[str, str]:
+    return {check.claim: check.text for check in checks if not check.ok}
+
+
+# Optimizees, one broken in each claim
+
+
+@dataclass(frozen=True)
+class Good(Optimizee):
+    sizes: tuple[int, ...] = (2, 3)
+    space = SPACE
+
+    def evaluate(self, params, seed):
+        return -float((params["x"] ** 2).sum()) + np.random.default_rng(seed).normal(), {"first": params["x"][0]}
+
+
+class NotFrozen(Optimizee):
+    space = SPACE
+
+    def evaluate(self, params, seed):
+        return 0.0
+
+
+class DecoratorForgotten(Good):
+    noise: float = 1.0
+
+
+@dataclass(frozen=True)
+class NotJson(Good):
+    table: Any = np.float64
+
+
+@dataclass(frozen=True)
+class NoSpace(Good):
+    space = {"x": (-1, 1)}  # noqa: RUF012, what a user may write
+
+
+@dataclass(frozen=True)
+class WrongForm(Optimizee):
+    space = SPACE
+
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        return Evaluation(np.zeros((len(z), 1)))
+
+
+@dataclass(frozen=True)
+class NotAlone(Good):
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        if len(z) == 1:
+            raise IndexError("too few")
+        return Evaluation(z.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class OwnRandomness(Good):
+    def evaluate(self, params, seed):
+        return np.random.default_rng().normal()
+
+
+COUNTER = itertools.count()
+
+
+@dataclass(frozen=True)
+class HiddenField(Good):
+    def __post_init__(self):
+        object.__setattr__(self, "bias", float(next(COUNTER)))
+
+    def evaluate(self, params, seed):
+        return self.bias
+
+
+@dataclass(frozen=True)
+class ReadsPosition(Good):
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        return Evaluation(z.sum(axis=1) + 1e-12 * np.arange(len(z)))
+
+
+@dataclass(frozen=True)
+class ReadsNeighbours(Good):
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        return Evaluation(z.sum(axis=1) - z.max())
+
+
+@dataclass(frozen=True)
+class SmallSeeds(Good):
+    def evaluate(self, params, seed):
+        if seed == 2**31 - 1:
+            raise OverflowError("seed")
+        return 0.0
+
+
+@dataclass(frozen=True)
+class MostlyFails(Good):
+    def evaluate(self, params, seed):
+        return np.nan
+
+
+@dataclass(frozen=True)
+class OtherMetrics(Good):
+    def evaluate(self, params, seed):
+        return 0.0, {"left" if params["x"][0] < 0 else "right": 1.0}
+
+
+@dataclass(frozen=True)
+class ChangesArguments(Good):
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        z *= 0.5
+        return Evaluation(z.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class SeedsNumpy(Good):
+    def evaluate(self, params, seed):
+        np.random.seed(seed)  # noqa: NPY002
+        return np.random.rand()  # noqa: NPY002
+
+
+@dataclass(frozen=True)
+class SeedsPython(Good):
+    def evaluate(self, params, seed):
+        random.seed(seed)
+        return random.random()
+
+
+@dataclass(frozen=True)
+class NanGradient(JaxOptimizee):
+    space = SPACE
+
+    def evaluate(self, params, key):
+        return -jnp.sqrt(jnp.sum((0.0 * params["x"]) ** 2))
+
+
+@dataclass(frozen=True)
+class Smooth(JaxOptimizee):
+    space = SPACE
+
+    def evaluate(self, params, key):
+        return -jnp.sum(params["x"] ** 2) + jax.random.normal(key)
+
+
+@dataclass(frozen=True)
+class CutGradient(JaxOptimizee):
+    space = SPACE
+
+    def evaluate(self, params, key):
+        return -jnp.sum(params["x"] * jax.lax.stop_gradient(params["x"]))
+
+
+BROKEN_OPTIMIZEES = [
+    (NotFrozen(), "is a frozen dataclass whose fields survive JSON", "expected a frozen dataclass, got another class"),
+    (DecoratorForgotten(), "is a frozen dataclass whose fields survive JSON", "put @dataclass"),
+    (NotJson(), "is a frozen dataclass whose fields survive JSON", "not JSON serializable"),
+    (NoSpace(), "has a space that survives JSON", "space: expected a Space, got dict"),
+    (WrongForm(), "gives an evaluation of the right form", r"shape \(6, 1\)"),
+    (NotAlone(), "takes a batch of one", "IndexError: too few"),
+    (OwnRandomness(), "gives the same bytes for the same z and seed", "from the seed"),
+    (HiddenField(), "gives the same bytes when rebuilt from its fields", "must follow from the fields"),
+    (ReadsPosition(), "doesn't depend on the position in the batch", "row number"),
+    (ReadsNeighbours(), "doesn't depend on the neighbours in the batch", "only their neighbours changed"),
+    (SmallSeeds(), "takes any seed", "OverflowError"),
+    (MostlyFails(), "succeeds for most random z", "6 failed, the first: fitness is nan"),
+    (OtherMetrics(), "names the same metrics for every individual", r"\['left'\]"),
+    (ChangesArguments(), "leaves its arguments as they were", "changed in place"),
+    (SeedsNumpy(), "leaves the global random generators as they were", "global state"),
+    (SeedsPython(), "leaves the global random generators as they were", "global state"),
+    (NanGradient(), "has a finite gradient if it declares one", "sqrt"),
+    (CutGradient(), "has the gradient that finite differences show", "slope"),
+]
+
+
+@pytest.mark.parametrize(("optimizee", "claim", "text"), BROKEN_OPTIMIZEES, ids=lambda value: type(value).__name__)
+def test_a_broken_optimizee_is_caught_with_its_claim(optimizee, claim, text):
+    caught = failed(check_optimizee(optimizee, smooth=claim in SMOOTH))
+    assert claim in caught
+    with pytest.raises(CheckFailed, match=text):
+        require([Check(claim, False, caught[claim])])
+
+
+def test_every_optimizee_claim_has_a_broken_class():
+    assert {claim for _, claim, _ in BROKEN_OPTIMIZEES} == set(OPTIMIZEE_CLAIMS | SMOOTH)
+
+
+def test_good_optimizees_pass():
+    assert require(check_optimizee(Good())) == list(OPTIMIZEE_CLAIMS)
+    assert require(check_optimizee(Smooth(), smooth=True)) == list(OPTIMIZEE_CLAIMS | SMOOTH)
+
+
+# Optimizers, one broken in each claim
+
+
+@dataclass(frozen=True)
+class Climber(Optimizer[RandomSearchState]):
+    """A small optimizer that keeps the contract: normal steps from the best so far."""
+
+    step: float = 0.1
+    population: int = 8
+
+    def init(self, space, seed):
+        low, _ = space.bounds()
+        return RandomSearchState(stream(seed), np.isfinite(low), 0.5 * np.isfinite(low), np.array(-np.inf))
+
+    def ask(self, state):
+        generator, words = draw(state.words)
+        noise = generator.standard_normal((self.population, len(state.best_z)))
+        return state.best_z + self.step * noise, state._replace(words=words)
+
+    def tell(self, state, z, evaluation):
+        fitness = evaluation.filled().fitness
+        if evaluation.failed.all() or fitness.max() <= state.best_fitness:
+            return state
+        return state._replace(best_z=z[fitness.argmax()].copy(), best_fitness=np.array(fitness.max()))
+
+    def recommend(self, state):
+        return state.best_z
+
+
+class UndecoratedClimber(Climber):
+    extra: float = 0.0
+
+
+@dataclass(frozen=True)
+class FloatState(Climber):
+    def init(self, space, seed):
+        return super().init(space, seed)._replace(best_fitness=-np.inf)
+
+
+@dataclass(frozen=True)
+class SeedIgnored(Climber):
+    def init(self, space, seed):
+        return super().init(space, 0)
+
+
+@dataclass(frozen=True)
+class AsksSingle(Climber):
+    def ask(self, state):
+        z, state = super().ask(state)
+        return z.astype(np.float32), state
+
+
+@dataclass(frozen=True)
+class RecommendsNothing(Climber):
+    def recommend(self, state):
+        return np.where(state.best_fitness == -np.inf, np.nan, state.best_z)
+
+
+@dataclass(frozen=True)
+class WritesState(Climber):
+    def tell(self, state, z, evaluation):
+        state.best_z[:] = z[np.nanargmax(evaluation.fitness)]
+        return state
+
+
+@dataclass(frozen=True)
+class WritesEvaluation(Climber):
+    def tell(self, state, z, evaluation):
+        evaluation.fitness[np.isnan(evaluation.fitness)] = -1e9
+        return super().tell(state, z, evaluation)
+
+
+@dataclass(frozen=True)
+class GlobalRandom(Climber):
+    def ask(self, state):
+        z, state = super().ask(state)
+        return z + np.random.rand(*z.shape), state  # noqa: NPY002
+
+
+@dataclass(frozen=True)
+class HiddenState(Climber):
+    def __post_init__(self):
+        object.__setattr__(self, "told", [])
+
+    def tell(self, state, z, evaluation):
+        self.told.append(len(z))
+        state = super().tell(state, z, evaluation)
+        return state._replace(best_z=state.best_z + len(self.told))
+
+
+@dataclass(frozen=True)
+class NanArithmetic(Climber):
+    def tell(self, state, z, evaluation):
+        return state._replace(best_z=state.best_z + 0.0 * evaluation.fitness.mean())
+
+
+@dataclass(frozen=True)
+class EmptyAverage(Climber):
+    def tell(self, state, z, evaluation):
+        return state._replace(best_z=z[~evaluation.failed][0].copy())
+
+
+@dataclass(frozen=True)
+class DividesBySpread(Climber):
+    def tell(self, state, z, evaluation):
+        fitness = evaluation.filled().fitness
+        with np.errstate(invalid="ignore"):
+            weight = (fitness - fitness.mean()) / fitness.std()
+        return state._replace(best_z=state.best_z + 0.01 * weight @ z)
+
+
+@dataclass(frozen=True)
+class Minimizes(Climber):
+    def tell(self, state, z, evaluation):
+        return super().tell(state, z, replace(evaluation, fitness=-evaluation.fitness))
+
+
+BROKEN_OPTIMIZERS = [
+    (UndecoratedClimber(), "is a frozen dataclass whose fields survive JSON", "put @dataclass"),
+    (FloatState(), "has a NamedTuple of arrays as state", "state.best_fitness: expected a numpy array"),
+    (SeedIgnored(), "gives the same bytes for the same seed, others for another", "use `seed` in init"),
+    (AsksSingle(), "asks for finite z of shape (P, D)", "float32"),
+    (RecommendsNothing(), "recommends one finite z at any time", "also before the first tell"),
+    (WritesState(), "changes no argument and repeats its results", "tell: expected its arguments unchanged"),
+    (WritesEvaluation(), "changes no argument and repeats its results", "tell: expected its arguments unchanged"),
+    (HiddenState(), "changes no argument and repeats its results", "keep nothing outside the state"),
+    (GlobalRandom(), "leaves the global random generators as they were", "global state"),
+    (HiddenState(), "goes on after a restart as if it had not stopped", "stored and resumed after"),
+    (NanArithmetic(), "survives failures", "evaluation.filled"),
+    (EmptyAverage(), "survives a generation that failed altogether", "IndexError"),
+    (DividesBySpread(), "survives a generation of equal fitness", "finite numbers"),
+    (Minimizes(), "beats random search on a sphere", "look for a sign"),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "claim", "text"), BROKEN_OPTIMIZERS, ids=lambda value: type(value).__name__)
+def test_a_broken_optimizer_is_caught_with_its_claim(optimizer, claim, text):
+    caught = failed(check_optimizer(optimizer, beats_random=claim in BEATS))
+    assert claim in caught
+    with pytest.raises(CheckFailed, match=text):
+        require([Check(claim, False, caught[claim])])
+
+
+def test_every_optimizer_claim_has_a_broken_class():
+    assert {claim for _, claim, _ in BROKEN_OPTIMIZERS} == set(OPTIMIZER_CLAIMS | BEATS)
+
+
+def test_good_optimizers_pass():
+    assert require(check_optimizer(Climber())) == list(OPTIMIZER_CLAIMS | BEATS)
+    assert require(check_optimizer(RandomSearch(), beats_random=False)) == list(OPTIMIZER_CLAIMS)
+
+
+@dataclass(frozen=True)
+class Ascent(Climber):
+    """Follows the mean gradient, which it must be given."""
+
+    needs_grad = True
+
+    def tell(self, state, z, evaluation):
+        return state._replace(best_z=state.best_z + 0.05 * evaluation.filled().grad.mean(axis=0))
+
+
+def test_an_optimizer_that_needs_a_gradient_gets_the_true_one():
+    require(check_optimizer(Ascent()))
+
+
+def test_the_suite_leaves_the_global_generators_as_they_were():
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    check_optimizee(SeedsNumpy(), individuals=4)
+    assert random.getstate() == before[0]
+    json.dumps(before[1])

@@ -1,0 +1,71 @@
+"""Optimizees that misbehave in the ways real ones do; imported by workers too."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from l2l_snn import Evaluation, Optimizee, Real, Space
+
+
+@dataclass(frozen=True)
+class Troublemaker(Optimizee):
+    """A noisy sphere; the individuals with x[0] > 0.5 make trouble."""
+
+    trouble: str = "none"
+    marker: str = ""  # path of a file that exists once the trouble has happened; "" for trouble every time
+    pause: float = 0.0  # s, an evaluation's length
+    space = Space(x=Real(-1, 1, shape=(3,)))
+
+    def evaluate(self, params, seed):
+        x = params["x"]
+        if self.pause:
+            time.sleep(self.pause)
+        fitness = -float(x @ x) + 0.01 * np.random.default_rng(seed).standard_normal()
+        if self.trouble != "none" and x[0] > 0.5 and self._first():
+            if self.trouble == "raise":
+                raise FloatingPointError("v diverged at 31.0 ms")
+            if self.trouble == "nan":
+                return np.nan
+            if self.trouble == "shape":
+                return np.zeros(2)
+            if self.trouble == "text":
+                return "high"
+            if self.trouble == "exit":
+                sys.exit(0)
+            if self.trouble == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return fitness, {"norm": float(np.linalg.norm(x))}
+
+    def _first(self) -> bool:
+        if not self.marker:
+            return True
+        try:
+            os.close(os.open(self.marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class BatchTroublemaker(Optimizee):
+    """The same sphere as one batch: a single bad individual spoils the call."""
+
+    trouble: str = "none"
+    space = Space(x=Real(-1, 1, shape=(3,)))
+
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        x = self.space.decode_columns(z)["x"]
+        if self.trouble == "raise" and (x[:, 0] > 0.5).any():
+            raise FloatingPointError("v diverged at 31.0 ms")
+        fitness = -(x**2).sum(axis=1)
+        if self.trouble == "shape":
+            fitness = fitness[:-1]
+        if self.trouble == "type":
+            return fitness
+        if self.trouble == "nan":
+            fitness = np.where(x[:, 0] > 0.5, np.nan, fitness)
+        return Evaluation(fitness, {"first": x[:, 0]})
