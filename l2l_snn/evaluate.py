@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
@@ -260,16 +261,19 @@ class RayPool(Evaluator):
         self.workers = check_count("workers", len(os.sched_getaffinity(0)) if workers is None else workers)
         self._ray = ray
         try:
-            # "local" never joins a cluster that happens to run here; workers find modules where this process does
-            ray.init(
-                address="local",
-                num_cpus=self.workers,
-                include_dashboard=False,
-                object_store_memory=256 * 2**20,
-                log_to_driver=False,
-                logging_level="ERROR",
-                runtime_env={"env_vars": {**ONE_THREAD, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}},
-            )
+            with warnings.catch_warnings():
+                # JAX warns of any fork; Ray's only starts its own programs
+                warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
+                # "local" never joins a cluster that happens to run here; workers find modules where this process does
+                ray.init(
+                    address="local",
+                    num_cpus=self.workers,
+                    include_dashboard=False,
+                    object_store_memory=256 * 2**20,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    runtime_env={"env_vars": {**ONE_THREAD, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}},
+                )
         except Exception as error:
             raise EvaluatorError(f"Ray did not start: {_first_line(error)}; --inline runs without it") from error
         # pickled here, so that an actor that can't read it says so in a call and not by dying at its start

@@ -176,8 +176,11 @@ def build(address: str, settings: dict[str, Any], base: type, key: str) -> Any:
     try:
         return cls(**values)
     except (ValueError, TypeError) as error:  # from __post_init__, in the words of validate.py: "name: expected ..."
-        name = str(error).partition(":")[0].rpartition(".")[2]
-        raise _Complaint(f"{key}.{name}" if name in known else key, str(error).replace(f"{name}: ", "", 1)) from error
+        argument, _, text = str(error).partition(": ")
+        name = argument.rpartition(".")[2]
+        if name not in known:
+            raise _Complaint(key, str(error)) from error
+        raise _Complaint(f"{key}.{name}", text) from error
 
 
 def _build(component: dict[str, Any], key: str, base: type) -> Any:

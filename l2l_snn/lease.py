@@ -6,6 +6,7 @@ next driver can look whether the one in the lease still lives; elsewhere it can'
 
 import os
 import platform
+import time
 import uuid
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -14,6 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from sqlalchemy import Connection, Row, case, update
+
+from l2l_snn.database import StoreError
+from l2l_snn.migrations.schema import RUNS
+from l2l_snn.space import Space
+
+
+class RunBusy(StoreError):
+    """Another driver holds the run."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,11 @@ class Driver:
     def here() -> "Driver":
         """Return this process."""
         return Driver(platform.node(), _machine(), os.getpid(), _started(psutil.Process()))
+
+    @staticmethod
+    def of(row: Row) -> "Driver":
+        """Return who holds the lease of a row of `runs`."""
+        return Driver(row.host, row.machine, row.pid, row.pid_started)
 
     def gone(self) -> bool:
         """Return whether this driver certainly runs no more; False where that can't be told from here."""
@@ -62,15 +77,50 @@ class Lease:
     began: float  # s, time.monotonic()
     seconds: float  # s of driver time before this lease
 
-    @staticmethod
-    def token() -> str:
-        return uuid.uuid4().hex
 
-
-def columns(driver: Driver | None, owner: str | None, leased: float | None) -> dict[str, Any]:
+def columns(driver: Driver | None, owner: str | None = None, leased: float | None = None) -> dict[str, Any]:
     """Return the lease's columns of the table `runs`; with None, those of a run that nobody drives."""
     values: dict[str, Any] = asdict(driver) if driver else {f.name: None for f in fields(Driver)}
     return {"owner": owner, "leased": leased, **values}
+
+
+def take(connection: Connection, row: Row, take_over: bool) -> Lease:
+    """Take the lease of a run.
+
+    Args:
+        connection: in a transaction that writes.
+        row: the run's row of `runs`, locked.
+        take_over: take it from a living driver too.
+
+    Raises:
+        RunBusy: another driver has it, and it isn't certain that that one is dead.
+    """
+    if row.owner is not None and not take_over and not Driver.of(row).gone():
+        raise RunBusy(Driver.of(row).busy(row.name, row.leased))
+    token = uuid.uuid4().hex
+    values = {"state": "running", "message": "", "finished": None, **columns(Driver.here(), token, time.time())}
+    connection.execute(update(RUNS).where(RUNS.c.id == row.id).values(values))
+    return Lease(row.name, row.id, token, Space.from_json(row.space).size, time.monotonic(), row.seconds)
+
+
+def check_held(lease: Lease, row: Row) -> None:
+    """Refuse a lease that isn't that of the run's row any more."""
+    if row.owner != lease.owner:
+        by = f" by process {row.pid} on {row.host}" if row.owner else ""
+        raise RunBusy(f"run {lease.name!r} was taken over{by}; this driver may not write to it any more")
+
+
+def release(connection: Connection, lease: Lease, why: str) -> None:
+    """Give a lease back, unless it was taken over; a run that nobody finished becomes "stopped"."""
+    still = RUNS.c.state == "running"
+    values = {
+        "state": case((still, "stopped"), else_=RUNS.c.state),
+        "message": case((still, why), else_=RUNS.c.message),
+        "finished": case((still, time.time()), else_=RUNS.c.finished),
+        **columns(None),
+    }
+    ours = (RUNS.c.id == lease.run_id, RUNS.c.owner == lease.owner)
+    connection.execute(update(RUNS).where(*ours).values(values))
 
 
 @lru_cache(maxsize=1)

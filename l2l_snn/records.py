@@ -84,15 +84,10 @@ def clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def driver(row: Row) -> Driver:
-    """Return who holds the lease of a row of `runs`."""
-    return Driver(row.host, row.machine, row.pid, row.pid_started)
-
-
 def stored_run(row: Row) -> StoredRun:
     """Return a row of `runs`; one whose driver was killed is shown as stopped."""
     state, text = row.state, row.message
-    if state == "running" and driver(row).gone():
+    if state == "running" and Driver.of(row).gone():
         todo = f"go on with: l2l resume {row.name}"
         state, text = "stopped", f"its driver, process {row.pid} on {row.host}, is gone; {todo}"
     return StoredRun(

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from l2l_snn.validate import check_count
+from l2l_snn.validate import check_choice, check_count
 
 SeedPolicy = Literal["individual", "generation", "run"]
 
@@ -31,11 +31,13 @@ def evaluation_seeds(run_seed: int, generation: int, individuals: int, policy: S
         (P,) int64 seeds in [1, 2**31), which NEST, JAX and gymnasium all accept.
     """
     check_count("seed", run_seed, 0)
+    keys = {"individual": (1, generation), "generation": (2, generation), "run": (3,)}  # 0 is that of streams
+    check_choice("seeds", policy, keys)
+    source = np.random.SeedSequence(run_seed, spawn_key=keys[policy])
     if policy == "individual":
-        words = np.random.SeedSequence((run_seed, generation)).generate_state(individuals, np.uint64)
+        words = source.generate_state(individuals, np.uint64)
     else:
-        entropy = (run_seed, generation) if policy == "generation" else (run_seed,)
-        words = np.repeat(np.random.SeedSequence(entropy).generate_state(1, np.uint64), individuals)
+        words = np.repeat(source.generate_state(1, np.uint64), individuals)
     return (words % np.uint64(2**31 - 1)).astype(np.int64) + 1
 
 
@@ -49,7 +51,8 @@ def draw(words: np.ndarray) -> tuple[np.random.Generator, np.ndarray]:
 
     Pure: the same words give the same generator. A generator is used once, in one `ask` or `tell`.
     """
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(w) for w in words])))
+    seed, drawn = (int(word) for word in words)
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0, drawn))))
     return generator, words + np.array([0, 1], dtype=np.uint64)
 
 

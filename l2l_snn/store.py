@@ -21,11 +21,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, case, delete, insert, literal, select, update
+from sqlalchemy import Connection, Row, delete, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from l2l_snn.database import StoreError, connect, explained, prepare, shown
-from l2l_snn.lease import Driver, Lease, columns
+from l2l_snn.lease import Lease, check_held, columns, release, take
+from l2l_snn.lease import RunBusy as RunBusy  # where users look for it
 from l2l_snn.migrations.schema import GENERATIONS, INDIVIDUALS, RUNS, STATES
 from l2l_snn.records import (
     Generation,
@@ -34,7 +35,6 @@ from l2l_snn.records import (
     StoredRun,
     check_name,
     clean,
-    driver,
     from_bytes,
     individual,
     individual_rows,
@@ -44,19 +44,6 @@ from l2l_snn.records import (
 )
 from l2l_snn.space import Space
 from l2l_snn.validate import check_choice, did_you_mean, message
-
-__all__ = [
-    "DEFAULT_URL",
-    "Generation",
-    "Individual",
-    "Lease",
-    "RunBusy",
-    "RunExists",
-    "RunUnknown",
-    "Store",
-    "StoreError",
-    "StoredRun",
-]
 
 DEFAULT_URL = "sqlite:///l2l.db"
 S = TypeVar("S", bound=NamedTuple)
@@ -68,10 +55,6 @@ class RunExists(StoreError):
 
 class RunUnknown(StoreError):
     """The store has no run of that name."""
-
-
-class RunBusy(StoreError):
-    """Another driver holds the run."""
 
 
 class Store:
@@ -173,7 +156,7 @@ class Store:
         """Copy all of a run, state of the optimizer included, under another name, stopped."""
         with self._write(f"copying run {name!r}") as connection:
             row = self._row(connection, name, lock=True)
-            values = {**row._mapping, **columns(None, None, None), "state": "stopped", "message": f"copy of {name}"}
+            values = {**row._mapping, **columns(None), "state": "stopped", "message": f"copy of {name}"}
             old, _ = values.pop("id"), values.pop("name")
             new = self._insert_run(connection, new_name, values)
             for table in (GENERATIONS, INDIVIDUALS, STATES):
@@ -194,7 +177,8 @@ class Store:
         Raises:
             RunBusy: another driver has it, and it isn't certain that that one is dead.
         """
-        lease = self._take(name, take_over)
+        with self._write(f"taking run {name!r}") as connection:
+            lease = take(connection, self._row(connection, name, lock=True), take_over)
         try:
             yield lease
         except BaseException as error:
@@ -203,34 +187,14 @@ class Store:
             raise
         self._release(lease, "its driver ended early")
 
-    def _take(self, name: str, take_over: bool) -> Lease:
-        token, now = Lease.token(), time.time()
-        with self._write(f"taking run {name!r}") as connection:
-            row = self._row(connection, name, lock=True)
-            if row.owner is not None and not take_over and not driver(row).gone():
-                raise RunBusy(driver(row).busy(name, row.leased))
-            taken = columns(Driver.here(), token, now)
-            running = {"state": "running", "message": "", "finished": None}
-            connection.execute(update(RUNS).where(RUNS.c.id == row.id).values(**taken, **running))
-        return Lease(name, row.id, token, Space.from_json(row.space).size, time.monotonic(), row.seconds)
-
     def _release(self, lease: Lease, why: str) -> None:
-        still = RUNS.c.state == "running"  # nobody called finish
-        ended = {
-            "state": case((still, "stopped"), else_=RUNS.c.state),
-            "message": case((still, clean(why)), else_=RUNS.c.message),
-            "finished": case((still, time.time()), else_=RUNS.c.finished),
-        }
-        ours = (RUNS.c.id == lease.run_id, RUNS.c.owner == lease.owner)
         with self._write(f"releasing run {lease.name!r}") as connection:
-            connection.execute(update(RUNS).where(*ours).values(**ended, **columns(None, None, None)))
+            release(connection, lease, clean(why))
 
     def _owned(self, connection: Connection, lease: Lease) -> Row:
         """Return the run's row, locked, if the lease still holds."""
         row = self._row(connection, lease.name, lock=True)
-        if row.owner != lease.owner:
-            by = f" by process {row.pid} on {row.host}" if row.owner else ""
-            raise RunBusy(f"run {lease.name!r} was taken over{by}; this driver may not write to it any more")
+        check_held(lease, row)
         return row
 
     def commit(self, lease: Lease, generation: Generation, state: NamedTuple) -> None:

@@ -62,7 +62,7 @@ class Genes:
 
 def blocks(rows: np.ndarray, genes: int) -> list[np.ndarray]:
     """Return row numbers in parts of about 16,000 genes: larger temporary arrays cost more than the arithmetic."""
-    return np.array_split(rows, 1 + len(rows) * genes // 2**14)
+    return np.array_split(rows, max(1, min(len(rows), 1 + len(rows) * genes // 2**14)))
 
 
 def blend(

@@ -93,7 +93,7 @@ def test_individual_comes_back_bit_for_bit(store):
 
 
 def test_several_objectives_come_back(store):
-    fitness = np.array([[1.0, 5.0], [3.0, np.nan], [2.0, -1.0]])
+    fitness = np.array([[1.0, 5.0], [2.0, np.nan], [2.0, -1.0]])
     with store.lease("a") as lease:
         store.commit(lease, make(0, fitness=fitness), state_after(0))
     for i in range(3):
@@ -182,6 +182,7 @@ def test_copy_goes_on_by_itself(store):
     with store.lease("a") as lease:
         store.commit(lease, make(0), state_after(0))
         store.copy("a", "b")  # while it runs
+    assert store.optimizer_state("b", State).step == 0
     with store.lease("b") as lease:
         store.commit(lease, make(1), state_after(1))
     a, b = store.load("a"), store.load("b")
@@ -492,6 +493,23 @@ def test_processes_that_open_a_new_store_at_once_all_succeed(tmp_path):
         ended(process, "")
     with Store(url) as store:
         assert sorted(run.name for run in store.runs()) == [f"run-{i}" for i in range(6)]
+
+
+def test_store_waits_for_another_process_that_is_creating_it(tmp_path, monkeypatch):
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waits = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            other.execute("COMMIT")
+
+    monkeypatch.setattr("l2l_snn.database.time.sleep", sleep)
+    Store(f"sqlite:///{path}").close()
+    assert len(waits) == 3
+    other.close()
 
 
 def test_only_creating_a_store_imports_alembic_and_nothing_is_printed(tmp_path):

@@ -91,13 +91,15 @@ def _position(probe: Probe) -> str:
 
 def _neighbours(probe: Probe) -> str:
     half = probe.individuals // 2
-    z, seeds = probe.z(), probe.seeds
-    first = probe.evaluate(z, seeds).take(slice(half))
-    z[half:], seeds[half:] = z[half:][::-1] * 0.5, seeds[half:][::-1] // 2 + 1
-    second = probe.evaluate(z, seeds).take(slice(half))
-    return _same_rows(
-        first, second, "only their neighbours changed", "let nothing flow from one individual to the next"
-    )
+    whole = probe.evaluate(probe.z(), probe.seeds)
+    for kept, others in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
+        z, seeds = probe.z(), probe.seeds
+        z[others], seeds[others] = 0.5 * z[others][::-1], seeds[others][::-1] // 2 + 1
+        todo = "let nothing flow from one individual to the next"
+        text = _same_rows(whole.take(kept), probe.evaluate(z, seeds).take(kept), "only their neighbours changed", todo)
+        if text:
+            return text
+    return ""
 
 
 def _any_seed(probe: Probe) -> str:

@@ -1,0 +1,99 @@
+"""Seeds are data: recorded, reproducible, unequal; the global generators stay as they were."""
+
+import random
+
+import numpy as np
+import pytest
+
+from l2l_snn.seeding import draw, evaluation_seeds, python_random, stream
+
+
+def test_recorded_values_never_change():
+    """A stored run is replayed from these: another numpy, or another version of us, must give the same."""
+    np.testing.assert_array_equal(evaluation_seeds(1, 0, 4), RECORDED_INDIVIDUAL)
+    np.testing.assert_array_equal(evaluation_seeds(1, 7, 2, "generation"), RECORDED_GENERATION)
+    np.testing.assert_array_equal(evaluation_seeds(1, 7, 2, "run"), RECORDED_RUN)
+    assert draw(stream(1))[0].random() == RECORDED_DRAW
+
+
+def test_seeds_are_positive_and_below_2_to_the_31():
+    seeds = evaluation_seeds(5, 3, 100_000)
+    assert seeds.dtype == np.int64
+    assert seeds.min() >= 1
+    assert seeds.max() < 2**31
+
+
+def test_a_larger_population_begins_with_the_seeds_of_a_smaller_one():
+    many = evaluation_seeds(3, 4, 1000)
+    for individuals in (1, 2, 31, 999):
+        np.testing.assert_array_equal(evaluation_seeds(3, 4, individuals), many[:individuals])
+
+
+def test_individual_seeds_differ_by_individual_generation_and_run():
+    seeds = [evaluation_seeds(run, generation, 50) for run in range(10) for generation in range(10)]
+    assert len(np.unique(seeds)) == 5000
+
+
+def test_generation_seeds_are_shared_within_a_generation_only():
+    seeds = np.array([evaluation_seeds(1, generation, 5, "generation") for generation in range(20)])
+    assert (seeds == seeds[:, :1]).all()
+    assert len(np.unique(seeds)) == 20
+
+
+def test_run_seeds_are_shared_by_all_generations_only():
+    seeds = np.array([[evaluation_seeds(run, generation, 5, "run") for generation in range(4)] for run in range(9)])
+    assert (seeds == seeds[:, :1, :1]).all()
+    assert len(np.unique(seeds)) == 9
+
+
+def test_a_negative_seed_is_refused():
+    for make in (lambda: evaluation_seeds(-1, 0, 3), lambda: stream(-1)):
+        with pytest.raises(ValueError, match="seed: expected an integer >= 0, got -1"):
+            make()
+
+
+def test_a_stream_gives_the_same_draws_from_the_same_words_and_new_ones_after():
+    words = stream(4)
+    first, after = draw(words)
+    again, _ = draw(words)
+    second, _ = draw(after)
+    other, _ = draw(stream(5))
+    values = first.random()
+    assert again.random() == values
+    assert len({values, second.random(), other.random()}) == 3
+    np.testing.assert_array_equal(words, stream(4))  # pure
+    assert words.dtype == after.dtype == np.uint64
+    assert after.tolist() == [4, 1]
+
+
+def test_a_stream_takes_the_largest_seed():
+    words = stream(2**64 - 1)
+    _, after = draw(words)
+    assert after.tolist() == [2**64 - 1, 1]
+
+
+def test_python_random_draws_from_the_generator_and_puts_the_global_one_back():
+    random.seed(3)
+    expected = random.random()
+    random.seed(3)
+    drawn = []
+    for seed in (1, 1, 2):
+        with python_random(np.random.default_rng(seed)):
+            drawn.append(random.random())
+    assert random.random() == expected
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_python_random_puts_the_global_one_back_after_an_error():
+    before = random.getstate()
+    with pytest.raises(KeyError), python_random(np.random.default_rng(1)):  # noqa: PT012
+        random.random()
+        raise KeyError
+    assert random.getstate() == before
+
+
+def test_python_random_takes_from_the_generator():
+    generator = np.random.default_rng(1)
+    with python_random(generator):
+        pass
+    assert generator.random() != np.random.default_rng(1).random()

@@ -1,0 +1,228 @@
+"""The search space: decode and encode are inverse, for numpy and for traced jax arrays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l2l_snn import Choice, Free, Integer, Real, Space
+
+SPACE = Space(
+    tau=Real(5, 50, log=True),
+    gain=Real(-2, 3, shape=(2, 3)),
+    units=Integer(3, 7),
+    layers=Integer(-1, 1, shape=(4,)),
+    rule=Choice("stdp", "eprop", "none"),
+    w=Free((3, 2), scale=0.5, mean=1.0),
+    bias=Free(),
+)
+SIZE = 1 + 6 + 1 + 4 + 1 + 6 + 1
+
+
+def random_z(seed, individuals=1):
+    return SPACE.sample(np.random.default_rng(seed), individuals)
+
+
+# Layout
+
+
+def test_size_is_that_of_all_parameters_in_the_order_given():
+    assert SPACE.size == SIZE
+    assert [(s.start, s.stop) for s in SPACE.slices.values()] == [
+        (0, 1), (1, 7), (7, 8), (8, 12), (12, 13), (13, 19), (19, 20),
+    ]  # fmt: skip
+
+
+def test_bounds_are_0_and_1_and_infinite_where_free():
+    low, high = SPACE.bounds()
+    np.testing.assert_array_equal(low, [0.0] * 13 + [-np.inf] * 7)
+    np.testing.assert_array_equal(high, [1.0] * 13 + [np.inf] * 7)
+
+
+def test_sample_is_uniform_where_bounded_and_standard_normal_where_free():
+    z = random_z(1, 4000)
+    bounded, free = z[:, :13], z[:, 13:]
+    assert bounded.min() >= 0
+    assert bounded.max() <= 1
+    assert (bounded.mean(), bounded.std()) == pytest.approx((0.5, 12**-0.5), abs=0.01)
+    assert (free.mean(), free.std()) == pytest.approx((0, 1), abs=0.02)
+
+
+# Decode and encode
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_encode_is_the_inverse_of_decode(seed):
+    params = SPACE.decode(random_z(seed)[0])
+    again = SPACE.decode(SPACE.encode(params))
+    assert list(again) == list(params)
+    for name, value in params.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-12, atol=1e-12) if name != "rule" else None
+    assert again["rule"] == params["rule"]
+    for name in ("units", "layers"):
+        np.testing.assert_array_equal(again[name], params[name])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_decode_is_the_inverse_of_encode_for_continuous_parameters(seed):
+    z = random_z(seed)[0]
+    continuous = np.r_[0:7, 13:20]
+    np.testing.assert_allclose(SPACE.encode(SPACE.decode(z))[continuous], z[continuous], atol=1e-12)
+
+
+def test_single_parameters_decode_to_python_values_and_arrays_to_arrays():
+    params = SPACE.decode(random_z(1)[0])
+    assert {name: type(params[name]) for name in ("tau", "units", "rule", "bias")} == {
+        "tau": float, "units": int, "rule": str, "bias": float,
+    }  # fmt: skip
+    assert {name: (params[name].shape, params[name].dtype) for name in ("gain", "layers", "w")} == {
+        "gain": ((2, 3), np.dtype("float64")),
+        "layers": ((4,), np.dtype("int64")),
+        "w": ((3, 2), np.dtype("float64")),
+    }
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("low_high", [(0.1, 0.3), (1e-12, 1e12), (5, 50)])
+def test_real_keeps_its_bounds_whatever_z(log, low_high):
+    real = Real(*low_high, log=log)
+    values = real.decode(np.concatenate([[-1e9, -1e-18, 0.0], np.linspace(0, 1, 1001), [1.0, 1 + 1e-15, 7.0]]))
+    assert values.min() == low_high[0]
+    assert values.max() == pytest.approx(low_high[1], rel=1e-15)
+    assert values.max() <= low_high[1]
+    assert (np.diff(values) >= 0).all()
+
+
+def test_log_scale_is_geometric_and_the_other_linear():
+    assert Real(1, 100, log=True).decode(np.array(0.5)) == pytest.approx(10.0)
+    assert Real(1, 100).decode(np.array(0.5)) == pytest.approx(50.5)
+
+
+def test_every_integer_owns_an_equal_share():
+    z = (np.arange(5000) + 0.5) / 5000
+    values, counts = np.unique(Integer(3, 7).decode(z), return_counts=True)
+    np.testing.assert_array_equal(values, [3, 4, 5, 6, 7])
+    np.testing.assert_array_equal(counts, 1000)
+    np.testing.assert_array_equal(Integer(3, 7).decode(np.array([-5.0, 0.0, 1.0, 9.0])), [3, 3, 7, 7])
+
+
+def test_every_choice_owns_an_equal_share():
+    choice = Choice("a", 2, True)  # noqa: FBT003
+    values = [choice.decode(np.array(z)) for z in (np.arange(300) + 0.5) / 300]
+    assert [values.count(option) for option in ("a", 2)] == [100, 100]
+    assert values[-1] is True
+    assert choice.decode(np.array(1.0)) is True
+    assert choice.decode(np.array(-1.0)) == "a"
+
+
+def test_free_is_mean_plus_scale_times_z():
+    np.testing.assert_allclose(Free((2,), scale=0.5, mean=1.0).decode(np.array([2.0, -40.0])), [2.0, -19.0])
+
+
+def test_decode_columns_equals_decode_of_each_row():
+    z = random_z(3, 5)
+    columns = SPACE.decode_columns(z)
+    for name, column in columns.items():
+        for i in range(5):
+            np.testing.assert_array_equal(column[i], np.ravel(SPACE.decode(z[i])[name]))
+
+
+# Jax
+
+
+def test_a_traced_z_decodes_to_the_values_of_numpy():
+    z = random_z(5)[0]
+    expected = SPACE.decode(z)
+    with jax.enable_x64(True):  # noqa: FBT003
+        params = jax.jit(SPACE.decode)(jnp.asarray(z))
+    for name in ("tau", "gain", "units", "layers", "w", "bias"):
+        assert params[name].shape == np.shape(expected[name])
+        np.testing.assert_allclose(params[name], expected[name], rtol=1e-14)
+    assert SPACE.parameters["rule"].options[int(params["rule"])] == expected["rule"]  # an index, for lax.switch
+
+
+def test_the_gradient_through_decode_is_that_of_its_formula():
+    space = Space(t=Real(5, 50, log=True), x=Real(-2, 3), n=Integer(1, 9), w=Free(scale=0.5))
+    z = np.array([0.3, 0.6, 0.4, 2.0])
+
+    def total(z):
+        params = space.decode(z)
+        return params["t"] + params["x"] + params["n"] + params["w"]
+
+    with jax.enable_x64(True):  # noqa: FBT003
+        grad = jax.grad(total)(jnp.asarray(z))
+        clipped = jax.grad(total)(jnp.asarray([1.5, -0.5, 0.4, 2.0]))
+    tau = space.decode(z)["t"]
+    np.testing.assert_allclose(grad, [tau * np.log(10), 5.0, 0.0, 0.5], rtol=1e-12)
+    np.testing.assert_allclose(clipped, [0.0, 0.0, 0.0, 0.5])
+
+
+# JSON and equality
+
+
+def test_json_gives_back_the_space():
+    again = Space.from_json(SPACE.to_json())
+    assert again == SPACE
+    assert hash(again) == hash(SPACE)
+    assert repr(again) == repr(SPACE)
+    np.testing.assert_array_equal(again.bounds(), SPACE.bounds())
+
+
+def test_another_order_or_option_is_another_space():
+    a, b = Real(0, 1), Real(0, 2)
+    assert Space(a=a, b=b) != Space(b=b, a=a)
+    assert Space(a=Choice("x", "y")) != Space(a=Choice("y", "x"))
+    assert Space(a=a) != Space(a=b)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: Real(2, 1), ValueError, "Real: expected low < high, got low 2, high 1"),
+        (lambda: Real(1, 1), ValueError, "Real: expected low < high"),
+        (lambda: Real(0, 1, log=True), ValueError, "Real.low: expected a number > 0, got 0; a log scale needs"),
+        (lambda: Real(0, np.inf), ValueError, "Real.high: expected finite numbers, got inf"),
+        (lambda: Real(np.nan, 1), ValueError, "Real.low: expected finite numbers, got nan"),
+        (lambda: Real(0, 1, shape=(2, 0)), ValueError, r"Real.shape: .* use \(\) for a single number"),
+        (lambda: Integer(3, 3), ValueError, "Integer: expected low < high"),
+        (lambda: Integer(0.5, 3), TypeError, r"Integer.low: expected an integer"),
+        (lambda: Choice("a"), ValueError, "Choice: expected two or more different options"),
+        (lambda: Choice("a", "a"), ValueError, "Choice: expected two or more different options"),
+        (lambda: Choice("a", None), TypeError, "Choice: expected strings, numbers or booleans, got None"),
+        (lambda: Free((2,), scale=0), ValueError, "Free.scale: expected a number > 0, got 0"),
+        (lambda: Free(mean=np.nan), ValueError, "Free.mean: expected finite numbers"),
+        (lambda: Space(), ValueError, "Space: expected at least one parameter, got none"),
+        (lambda: Space(w=(-1, 1)), TypeError, r"Space.w: expected Real, .* got \(-1, 1\) \(tuple\)"),
+        (lambda: SPACE.decode(np.zeros(3)), ValueError, r"z: expected an array of shape \(20,\), got shape \(3,\)"),
+        (lambda: SPACE.decode_columns(np.zeros((2, 3))), ValueError, r"z: expected an array of shape \(any, 20\)"),
+    ],
+)
+def test_wrong_values_are_refused(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"tau": 51.0}, r"params.tau: expected a value within Real\(.*\), got 51.0"),
+        ({"units": 8}, "params.units: expected a value within Integer"),
+        ({"rule": "stpd"}, "did you mean 'stdp'"),
+        ({"w": np.zeros((2, 3))}, r"params.w: expected an array of shape \(3, 2\), got shape \(2, 3\)"),
+        ({"bias": np.nan}, "params.bias: expected finite numbers"),
+        ({"gian": 1.0}, "params: expected the names of the space, got 'gian'; did you mean 'gain'"),
+    ],
+)
+def test_encode_refuses_what_does_not_fit(change, text):
+    with pytest.raises(ValueError, match=text):
+        SPACE.encode(SPACE.decode(random_z(1)[0]) | change)
+
+
+def test_encode_refuses_a_missing_parameter():
+    params = SPACE.decode(random_z(1)[0])
+    del params["w"]
+    with pytest.raises(ValueError, match="params: expected a value for 'w', got none"):
+        SPACE.encode(params)
