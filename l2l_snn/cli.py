@@ -181,10 +181,11 @@ def replay(
         loaded, stored = _stored_job(opened, name, settings or [])
         optimizee, _ = loaded.build()
         row, evaluation = _repeat(opened, loaded, optimizee, name, generation, individual)
-        same = np.array_equal(evaluation.fitness[0], row.fitness, equal_nan=True)
+        stored_fitness, fitness = (np.asarray(value).tolist() for value in (row.fitness, evaluation.fitness[0]))
+        same = np.array_equal(fitness, stored_fitness, equal_nan=True)
         verdict = "the same" if same else "NOT the same"
         typer.echo(f"{name}, generation {row.generation}, individual {row.index}, seed {row.seed}")
-        typer.echo(f"fitness stored   {row.fitness!r}\nfitness repeated {evaluation.fitness[0]!r}: {verdict}")
+        typer.echo(f"fitness stored   {stored_fitness}\nfitness repeated {fitness}: {verdict}")
         for key, value in evaluation.metrics.items():
             typer.echo(f"{key}: {value[0]:.6g}")
         if evaluation.errors[0] or row.error:
@@ -356,9 +357,9 @@ def _draw(store: "Store", name: str) -> None:
     if not stored.generation:
         raise ValueError(f"run {name!r}: expected a committed generation, got none; go on with: l2l resume {name}")
     individuals = tables.individuals(store, name)
-    files = [
-        figures.fitness(individuals, tables.generations(store, name), folder / "fitness.png", f"{stored.job}: {name}")
-    ]
+    generations = tables.generations(store, name)
+    path, title = folder / "fitness.png", f"{stored.job}: {name}"
+    files = [figures.fitness(individuals, generations, path, title, goal=job.stop.fitness)]
     if stored.best is not None:
         optimizee, _ = job.build()
         row, evaluation = _repeat(store, job, optimizee, name, None, None)

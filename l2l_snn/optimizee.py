@@ -65,19 +65,24 @@ class Evaluation:
 
     @staticmethod
     def join(parts: Sequence["Evaluation"]) -> "Evaluation":
-        """Return one evaluation of all the parts' individuals, in order; a metric that a part lacks is nan there."""
+        """Return one evaluation of all the parts' individuals, in order.
+
+        A metric or a gradient that a part lacks is nan there; artifacts that a part lacks are left out.
+        """
         counts = [len(part.fitness) for part in parts]
         names = dict.fromkeys(name for part in parts for name in part.metrics)
         metrics = {
             name: np.concatenate([p.metrics.get(name, np.full(n, np.nan)) for p, n in zip(parts, counts, strict=True)])
             for name in names
         }
+        width = next((part.grad.shape[1] for part in parts if part.grad is not None), 0)
+        grads = [np.full((n, width), np.nan) if p.grad is None else p.grad for p, n in zip(parts, counts, strict=True)]
         shared = [name for name in parts[0].artifacts if all(name in part.artifacts for part in parts)]
         return Evaluation(
             np.concatenate([part.fitness for part in parts]),
             metrics,
             {name: np.concatenate([part.artifacts[name] for part in parts]) for name in shared},
-            np.concatenate([p.grad for p in parts if p.grad is not None]) if parts[0].grad is not None else None,
+            np.concatenate(grads) if width else None,
             tuple(text for p, n in zip(parts, counts, strict=True) for text in p.errors or ("",) * n),
         )
 

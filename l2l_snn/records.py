@@ -155,7 +155,7 @@ def _nullable(values: np.ndarray) -> list[float | None]:
 
 
 def individual(row: Row) -> Individual:
-    """Return a row of `individuals` that has its generation's list of metrics as `names`."""
+    """Return a row of `individuals` with its generation's metrics and evaluations as `names` and `population`."""
     fitness = float("nan") if row.fitness is None else row.fitness
     return Individual(
         generation=row.generation,

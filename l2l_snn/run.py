@@ -109,9 +109,9 @@ def run(
         except KeyboardInterrupt:
             ended, message = "stopped", "interrupted"
         except EvaluatorError as error:
-            store.finish(lease, "failed", str(error), seconds())
+            store.finish(lease, "failed", str(error))
             raise
-        store.finish(lease, ended, message, seconds())
+        store.finish(lease, ended, message)
     return store.load(name)
 
 

@@ -61,9 +61,10 @@ class Real:
         xp = _namespace(z)
         u = xp.clip(z, 0.0, 1.0)
         if self.log:
-            # clipped once more: exp(log(high)) may be one rounding above high
-            return xp.clip(xp.exp(log(self.low) + u * (log(self.high) - log(self.low))), self.low, self.high)
-        return self.low + u * (self.high - self.low)
+            value = xp.exp(log(self.low) + u * (log(self.high) - log(self.low)))
+        else:
+            value = self.low + u * (self.high - self.low)
+        return xp.clip(value, self.low, self.high)  # once more: rounding may lead one step beyond
 
     def encode(self, value: Array) -> np.ndarray:
         value = np.asarray(value, np.float64)

@@ -70,7 +70,7 @@ class Store:
         with explained("opening", url):
             self._engine = connect(url)
         self._writer = self._engine.execution_options(writes=True)
-        snapshot = {"isolation_level": "REPEATABLE READ"} if self._engine.dialect.name == "postgresql" else {}
+        snapshot = {} if self._engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._reader = self._engine.execution_options(**snapshot)
         try:
             with explained("opening", url):
@@ -261,13 +261,13 @@ class Store:
         with self.read() as connection:
             run = self._row(connection, name)
             found = {r.field: r.data for r in connection.execute(select(STATES).where(STATES.c.run_id == run.id))}
+        where = f"the optimizer's state of run {name!r} in {self.url_shown}"
         if run.generation == 0:
             raise StoreError(f"run {name!r} in {self.url_shown} has no state of an optimizer: nothing is committed yet")
         if set(found) != set(kind._fields):
             differ = f"the fields {', '.join(sorted(found))}, {kind.__name__} has {', '.join(sorted(kind._fields))}"
             todo = f"continue it with the code that made it (see: l2l show {name}), or start a new run"
-            raise StoreError(f"the optimizer's state of run {name!r} in {self.url_shown} has {differ}; {todo}")
-        where = f"the optimizer's state of run {name!r} in {self.url_shown}"
+            raise StoreError(f"{where} has {differ}; {todo}")
         return kind._make(from_bytes(where, field, found[field]) for field in kind._fields)
 
     def individual(self, name: str, generation: int | None = None, index: int | None = None) -> Individual:
@@ -282,7 +282,7 @@ class Store:
         i, g = INDIVIDUALS.c, GENERATIONS.c
         with self.read() as connection:
             run = self._row(connection, name)
-            rows = select(INDIVIDUALS, g.metrics.label("names")).join_from(
+            rows = select(INDIVIDUALS, g.metrics.label("names"), g.evaluations.label("population")).join_from(
                 INDIVIDUALS, GENERATIONS, (i.run_id == g.run_id) & (i.generation == g.generation)
             )
             if index is not None:
@@ -291,12 +291,12 @@ class Store:
                 best = select(g.generation).where(g.run_id == run.id, g.best.is_not(None))
                 if generation is not None:
                     best = best.where(g.generation == generation)
-                best = best.order_by(g.best.desc(), g.generation).limit(1)
-                rows = rows.where(i.run_id == run.id, i.generation == best.scalar_subquery(), i.fitness == g.best)
+                best = best.order_by(g.best.desc(), g.generation).limit(1).scalar_subquery()
+                rows = rows.where(i.run_id == run.id, i.generation == best, i.fitness == g.best)
             row = connection.execute(rows.order_by(i.individual).limit(1)).one_or_none()
         if row is None:
-            which = "" if generation is None else f" in generation {generation}"
-            which = f"no individual {index}{which}" if index is not None else f"no individual with a fitness{which}"
+            which = "with a fitness" if index is None else index
+            which = f"no individual {which}" + ("" if generation is None else f" in generation {generation}")
             todo = f"it has the generations 0 to {run.generation - 1}" if run.generation else "it has no generation yet"
             raise StoreError(f"run {name!r} in {self.url_shown} has {which}; {todo}")
         return individual(row)

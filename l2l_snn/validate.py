@@ -81,6 +81,8 @@ def check_range(
         sign = ">" if open_low else ">="
         if np.isinf(high):
             expected = f"a number {sign} {low:g}"
+        elif np.isinf(low):
+            expected = f"a number <= {high:g}"
         else:
             expected = f"a number in {'(' if open_low else '['}{low:g}, {high:g}]"
         raise ValueError(message(argument, expected, value, todo))

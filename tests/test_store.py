@@ -83,7 +83,7 @@ def test_individual_comes_back_bit_for_bit(store):
         store.commit(lease, part, state_after(0))
     for i in range(3):
         found = store.individual("a", 0, i)
-        assert (found.generation, found.index) == (0, i)
+        assert (found.generation, found.index, found.population) == (0, i, 3)
         assert found.z.tobytes() == part.z[i].tobytes()
         assert np.float64(found.fitness).tobytes() == fitness[i].tobytes()
         assert found.seed == part.seeds[i]

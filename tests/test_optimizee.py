@@ -1,0 +1,302 @@
+"""Evaluations are joined, cut and filled correctly; whatever an optimizee does wrong is a row or a clear message."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l2l_snn import Evaluation, Free, JaxOptimizee, Optimizee, Real, Space
+from l2l_snn.optimizee import failure, validated
+
+NAN = np.nan
+SPACE = Space(x=Real(-1, 1), w=Free((2,)))
+Z = SPACE.sample(np.random.default_rng(1), 5)
+SEEDS = np.arange(1, 6)
+
+
+# Evaluation
+
+
+def test_failed_is_any_nan_of_an_individual():
+    assert Evaluation(np.array([1.0, NAN])).failed.tolist() == [False, True]
+    assert Evaluation(np.array([[1.0, 2.0], [NAN, 2.0]])).failed.tolist() == [False, True]
+
+
+def test_score_is_the_first_objective():
+    assert Evaluation(np.array([1.0, 2.0])).score.tolist() == [1.0, 2.0]
+    assert Evaluation(np.array([[1.0, 9.0], [2.0, 8.0]])).score.tolist() == [1.0, 2.0]
+
+
+def test_filled_puts_the_worst_that_succeeded():
+    assert Evaluation(np.array([3.0, NAN, 1.0])).filled().fitness.tolist() == [3.0, 1.0, 1.0]
+    assert Evaluation(np.array([NAN, NAN])).filled().fitness.tolist() == [0.0, 0.0]
+
+
+def test_filled_works_by_objective_and_drops_what_a_failed_one_has():
+    fitness = np.array([[3.0, -1.0], [NAN, 99.0], [1.0, 5.0]])
+    assert Evaluation(fitness).filled().fitness.tolist() == [[3.0, -1.0], [1.0, -1.0], [1.0, 5.0]]
+
+
+def test_filled_puts_0_for_the_gradient_of_a_failure_and_changes_nothing_in_place():
+    fitness, grad = np.array([1.0, NAN, 2.0]), np.array([[1.0, 2.0], [3.0, 4.0], [NAN, 5.0]])
+    evaluation = Evaluation(fitness.copy(), grad=grad.copy())
+    assert evaluation.filled().grad.tolist() == [[1.0, 2.0], [0.0, 0.0], [0.0, 5.0]]
+    np.testing.assert_array_equal(evaluation.fitness, fitness)
+    np.testing.assert_array_equal(evaluation.grad, grad)
+
+
+def full(fitness, **more):
+    count = len(fitness)
+    return Evaluation(
+        np.array(fitness, float),
+        {"m": np.arange(count) + 0.5},
+        {"raster": np.arange(count * 6).reshape(count, 2, 3)},
+        np.ones((count, 3)) * np.arange(count)[:, None],
+        tuple(f"e{i}" if np.isnan(f) else "" for i, f in enumerate(fitness)),
+    )
+
+
+@pytest.mark.parametrize("rows", [slice(1, 3), [1, 2]])
+def test_take_cuts_everything(rows):
+    part = full([1.0, NAN, 3.0, 4.0]).take(rows)
+    np.testing.assert_array_equal(part.fitness, [NAN, 3.0])
+    np.testing.assert_array_equal(part.metrics["m"], [1.5, 2.5])
+    assert part.artifacts["raster"].shape == (2, 2, 3)
+    np.testing.assert_array_equal(part.grad[:, 0], [1, 2])
+    assert part.errors == ("e1", "")
+
+
+def test_join_is_the_inverse_of_take():
+    whole = full([1.0, NAN, 3.0, 4.0])
+    again = Evaluation.join([whole.take(slice(0, 1)), whole.take(slice(1, 4))])
+    np.testing.assert_array_equal(again.fitness, whole.fitness)
+    np.testing.assert_array_equal(again.metrics["m"], whole.metrics["m"])
+    np.testing.assert_array_equal(again.artifacts["raster"], whole.artifacts["raster"])
+    np.testing.assert_array_equal(again.grad, whole.grad)
+    assert again.errors == whole.errors
+
+
+def test_join_puts_nan_where_a_part_lacks_a_metric_and_empty_texts_where_it_has_none():
+    joined = Evaluation.join([Evaluation(np.zeros(2), {"a": np.ones(2)}), failure(1, 1, "broke")])
+    np.testing.assert_array_equal(joined.metrics["a"], [1.0, 1.0, NAN])
+    assert joined.errors == ("", "", "broke")
+    other_way = Evaluation.join([failure(1, 1, "broke"), Evaluation(np.zeros(2), {"a": np.ones(2)})])
+    np.testing.assert_array_equal(other_way.metrics["a"], [NAN, 1.0, 1.0])
+
+
+def test_join_keeps_the_gradients_of_the_others_when_a_part_failed():
+    grad = np.ones((2, 3))
+    good = Evaluation(np.zeros(2), artifacts={"raster": np.ones((2, 4), bool)}, grad=grad)
+    for parts, rows in (([good, failure(1, 1, "broke")], [0, 1]), ([failure(1, 1, "broke"), good], [1, 2])):
+        joined = Evaluation.join(parts)
+        assert joined.grad.shape == (3, 3)
+        np.testing.assert_array_equal(joined.grad[rows], grad)
+        assert joined.filled().grad.sum() == 6.0
+        assert joined.artifacts == {}
+
+
+def test_failure_has_nan_and_a_text():
+    evaluation = failure(2, 3, "broke")
+    assert evaluation.fitness.shape == (2, 3)
+    assert evaluation.failed.all()
+    assert evaluation.errors == ("broke", "broke")
+    assert failure(1, 1, "").errors == ("failed without a text",)
+
+
+# Optimizee
+
+
+@dataclass(frozen=True)
+class Behaves(Optimizee):
+    """Does what `how` says, for x below 0; succeeds elsewhere."""
+
+    how: str = "succeed"
+    space = SPACE
+
+    def evaluate(self, params, seed):
+        if params["x"] < 0 and self.how == "raise":
+            raise FloatingPointError("v diverged")
+        if params["x"] < 0 and self.how == "nan":
+            return NAN, {"rate": 3.0}
+        if params["x"] < 0 and self.how == "shape":
+            return np.zeros(2)
+        if params["x"] < 0 and self.how == "text":
+            return "good"
+        return params["x"] + seed, {"rate": 2, "raster": params["w"] > 0}
+
+
+LOW = np.array([SPACE.decode(z)["x"] < 0 for z in Z])
+
+
+def test_evaluate_gives_fitness_metrics_and_artifacts_when_asked():
+    plain = Behaves().evaluate_batch(Z, SEEDS)
+    np.testing.assert_allclose(plain.fitness, 2 * Z[:, 0] - 1 + SEEDS)
+    np.testing.assert_array_equal(plain.metrics["rate"], [2.0] * 5)
+    assert plain.metrics["rate"].dtype == np.float64
+    assert plain.artifacts == {}
+    with_artifacts = Behaves().evaluate_batch(Z, SEEDS, with_artifacts=True)
+    np.testing.assert_array_equal(with_artifacts.artifacts["raster"], Z[:, 1:] > 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        ("raise", "FloatingPointError: v diverged"),
+        ("nan", "fitness is nan"),
+        ("shape", r"ValueError: fitness: expected an array of shape (), got shape (2,); return a number"),
+        ("text", "ValueError: could not convert string"),
+    ],
+)
+def test_what_goes_wrong_in_one_individual_is_its_row(how, text):
+    assert 0 < LOW.sum() < 5
+    evaluation = validated(Behaves(), Behaves(how).evaluate_batch(Z, SEEDS), 5, False)
+    np.testing.assert_array_equal(evaluation.failed, LOW)
+    for low, error in zip(LOW, evaluation.errors, strict=True):
+        assert text in error if low else error == ""
+    np.testing.assert_allclose(evaluation.fitness[~LOW], (2 * Z[:, 0] - 1 + SEEDS)[~LOW])
+
+
+def test_keyboard_interrupt_is_not_a_row():
+    @dataclass(frozen=True)
+    class Interrupted(Optimizee):
+        space = SPACE
+
+        def evaluate(self, params, seed):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted().evaluate_batch(Z, SEEDS)
+
+
+def test_several_objectives():
+    @dataclass(frozen=True)
+    class Two(Optimizee):
+        space = SPACE
+        objectives = 2
+
+        def evaluate(self, params, seed):
+            return (params["x"], -params["x"]) if params["x"] > 0 else params["x"]
+
+    evaluation = Two().evaluate_batch(Z, SEEDS)
+    assert evaluation.fitness.shape == (5, 2)
+    np.testing.assert_array_equal(evaluation.failed, LOW)
+    np.testing.assert_array_equal(evaluation.fitness[~LOW].sum(axis=1), 0.0)
+
+
+def test_a_class_without_evaluate_is_refused_where_it_is_written():
+    with pytest.raises(TypeError, match=r"class Empty: expected a method evaluate.* got neither; write one of them"):
+
+        class Empty(Optimizee):
+            pass
+
+
+def test_a_jax_class_without_evaluate_is_refused():
+    with pytest.raises(TypeError, match="abstract"):
+
+        class Empty(JaxOptimizee):
+            space = SPACE
+
+        Empty()
+
+
+def test_draw_makes_no_pictures_by_default(tmp_path):
+    assert Behaves().draw({}, Evaluation(np.zeros(1)), tmp_path) == []
+
+
+# validated
+
+
+def ok(**fields):
+    return Evaluation(**({"fitness": np.zeros(5)} | fields))
+
+
+@pytest.mark.parametrize(
+    ("result", "with_grad", "error", "text"),
+    [
+        (np.zeros(5), False, TypeError, "Behaves.evaluate_batch: expected an Evaluation, got ndarray"),
+        (ok(fitness=np.zeros(4)), False, ValueError, r"fitness: expected an array of shape \(5\), got shape \(4,\)"),
+        (ok(fitness=np.zeros((5, 2))), False, ValueError, r"fitness: .* got shape \(5, 2\)"),
+        (ok(metrics={"m": np.zeros((5, 1))}), False, ValueError, r"metrics\['m'\]: expected .* got shape \(5, 1\)"),
+        (ok(artifacts={"r": np.zeros((4, 2))}), False, ValueError, r"artifacts\['r'\]: expected 5 rows, got 4"),
+        (ok(errors=("",)), False, ValueError, "errors: expected 5 texts or none, got 1"),
+        (ok(), True, ValueError, "grad: expected an array, since with_grad was asked, got None"),
+        (ok(grad=np.zeros((5, 2))), True, ValueError, r"grad: expected an array of shape \(5, 3\)"),
+    ],
+)
+def test_an_unreadable_evaluation_is_refused(result, with_grad, error, text):
+    with pytest.raises(error, match=text):
+        validated(Behaves(), result, 5, with_grad)
+
+
+def test_validated_makes_a_failure_of_all_that_is_not_finite():
+    raw = Evaluation(np.array([1, np.inf, NAN, 4, 5], np.float32), errors=("", "", "", "said so", ""))
+    evaluation = validated(Behaves(), raw, 5, False)
+    assert evaluation.fitness.dtype == np.float64
+    np.testing.assert_array_equal(evaluation.fitness, [1, NAN, NAN, NAN, 5])
+    assert [bool(text) for text in evaluation.errors] == [False, True, True, True, False]
+    assert evaluation.errors[3] == "said so"
+    assert "fitness is inf" in evaluation.errors[1]
+
+
+def test_validated_makes_a_failure_of_a_gradient_that_is_not_finite():
+    grad = np.ones((5, 3))
+    grad[2, 1] = np.inf
+    evaluation = validated(Behaves(), ok(grad=grad), 5, True)
+    assert evaluation.failed.tolist() == [False, False, True, False, False]
+    assert "gradient is not finite" in evaluation.errors[2]
+
+
+# JaxOptimizee
+
+
+@dataclass(frozen=True)
+class Bowl(JaxOptimizee):
+    depth: float = 2.0
+    space = SPACE
+    precision = "float64"
+
+    def evaluate(self, params, key):
+        fitness = self.depth - params["x"] ** 2 - jnp.sum(params["w"] ** 4)
+        return fitness, {"x": params["x"], "trace": params["w"] * jnp.ones(2), "draw": jax.random.uniform(key)}
+
+
+@dataclass(frozen=True)
+class Single(Bowl):
+    precision = "float32"
+
+
+def test_jax_fitness_metrics_and_gradient_are_those_of_the_formula():
+    x, w = 2 * Z[:, 0] - 1, Z[:, 1:]
+    evaluation = Bowl().evaluate_batch(Z, SEEDS, with_grad=True)
+    np.testing.assert_allclose(evaluation.fitness, 2 - x**2 - (w**4).sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(evaluation.grad, np.column_stack([-4 * x, -4 * w**3]), rtol=1e-12)
+    np.testing.assert_allclose(evaluation.metrics["x"], x, rtol=1e-13)
+    assert evaluation.artifacts == {}
+    assert evaluation.fitness.dtype == evaluation.grad.dtype == evaluation.metrics["x"].dtype == np.float64
+
+
+def test_jax_artifacts_come_when_asked():
+    evaluation = Bowl().evaluate_batch(Z, SEEDS, with_artifacts=True)
+    assert list(evaluation.artifacts) == ["trace"]
+    np.testing.assert_allclose(evaluation.artifacts["trace"], Z[:, 1:])
+
+
+def test_jax_precision_is_that_of_the_class_whatever_the_global_setting():
+    exact = Bowl().evaluate_batch(Z, SEEDS).fitness
+    rounded = Single().evaluate_batch(Z, SEEDS).fitness
+    assert 1e-9 < np.abs(exact - rounded).max() < 1e-5
+    assert not jax.config.jax_enable_x64
+
+
+def test_jax_randomness_follows_each_individuals_seed():
+    first = Bowl().evaluate_batch(Z, SEEDS).metrics["draw"]
+    swapped = Bowl().evaluate_batch(Z, SEEDS[::-1]).metrics["draw"]
+    np.testing.assert_array_equal(first, swapped[::-1])
+    assert len(np.unique(first)) == 5
+
+
+def test_jax_fields_are_part_of_what_is_compiled():
+    difference = Bowl(depth=3.0).evaluate_batch(Z, SEEDS).fitness - Bowl().evaluate_batch(Z, SEEDS).fitness
+    np.testing.assert_allclose(difference, 1.0)
