@@ -56,9 +56,9 @@ def run(
 
         loaded = jobs.load(job, settings or [])
         optimizee, optimizer = loaded.build()
-        with _open(store) as opened:
+        with _open(store, create=True) as opened:
             chosen = name if name is not None else opened.next_name(job.stem)
-            opened.create(chosen, job.stem, _manifest(loaded, job), optimizee.space)
+            opened.create(chosen, job.stem, jobs.manifest(loaded, job), optimizee.space)
             _drive(opened, chosen, loaded, optimizee, optimizer, workers, inline)
 
 
@@ -176,11 +176,13 @@ def replay(
     with _complaints(), _open(store) as opened:
         import numpy as np
 
+        from l2l_snn.run import repeat
+
         if individual is not None and generation is None:
             raise ValueError("-i: expected together with -g, got -i alone; e.g. -g 12 -i 3")
         loaded, stored = _stored_job(opened, name, settings or [])
         optimizee, _ = loaded.build()
-        row, evaluation = _repeat(opened, loaded, optimizee, name, generation, individual)
+        row, evaluation = repeat(opened, name, loaded, optimizee, generation, individual)
         stored_fitness, fitness = (np.asarray(value).tolist() for value in (row.fitness, evaluation.fitness[0]))
         same = np.array_equal(fitness, stored_fitness, equal_nan=True)
         verdict = "the same" if same else "NOT the same"
@@ -246,40 +248,14 @@ def _complaints() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _open(url: str) -> "Store":
+def _open(url: str, create: bool = False) -> "Store":
     from l2l_snn.store import Store
 
-    return Store(url)
+    return Store(url, create=create)
 
 
 def _folder(name: str) -> Path:
     return RESULTS / name
-
-
-def _manifest(job: "Job", path: Path) -> dict[str, Any]:
-    """Return what a run has to remember of where it came from."""
-    import platform
-    import subprocess
-    from importlib.metadata import PackageNotFoundError, version
-
-    def installed(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    packages = ("l2l-snn", "nest-simulator", "jax", "ray", "numpy", "deap", "gymnasium")
-    git = ["git", "-C", str(path.resolve().parent), "rev-parse", "HEAD"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=False, timeout=5).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        commit = ""
-    return {
-        "job": job.model_dump(mode="json"),
-        "file": str(path.resolve()),
-        "versions": {"python": platform.python_version(), **{name: installed(name) for name in packages}},
-        "commit": commit or None,
-    }
 
 
 def _stored_job(store: "Store", name: str, settings: list[str]) -> tuple["Job", "StoredRun"]:
@@ -332,24 +308,10 @@ def _drive(
     raise typer.Exit(1)
 
 
-def _repeat(
-    store: "Store", job: "Job", optimizee: "Optimizee", name: str, generation: int | None, index: int | None
-) -> Any:
-    """Return a stored individual and its evaluation repeated, with artifacts."""
-    import numpy as np
-
-    from l2l_snn.evaluate import evaluate_alone
-
-    row = store.individual(name, generation, index)
-    start = row.index - row.index % job.chunk
-    size = min(job.chunk, row.population - start)
-    z, seeds = np.repeat(row.z[None], size, axis=0), np.repeat(row.seed, size)
-    return row, evaluate_alone(optimizee, z, seeds, row.index - start, with_artifacts=True)
-
-
 def _draw(store: "Store", name: str) -> None:
     """Write the run's pictures and those of its best individual."""
     from l2l_snn import figures, tables
+    from l2l_snn.run import repeat
 
     folder = _folder(name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -362,7 +324,7 @@ def _draw(store: "Store", name: str) -> None:
     files = [figures.fitness(individuals, generations, path, title, goal=job.stop.fitness)]
     if stored.best is not None:
         optimizee, _ = job.build()
-        row, evaluation = _repeat(store, job, optimizee, name, None, None)
+        row, evaluation = repeat(store, name, job, optimizee)
         if not evaluation.failed[0]:
             files += optimizee.draw(stored.space.decode(row.z), evaluation, folder)
     _list_files(files)

@@ -88,12 +88,15 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def prepare(engine: Engine, url: str) -> None:
-    """Create or upgrade the tables if they aren't at `VERSION`.
+def prepare(engine: Engine, url: str, create: bool = True) -> None:
+    """Create or upgrade the tables if they aren't at `VERSION`; without `create`, they must be there.
 
     Raises:
-        StoreError: they are newer than this code, or the file is another program's database.
+        StoreError: they are newer than this code, aren't there, or the file is another program's database.
     """
+    file = engine.url.database
+    if not create and engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).exists():
+        raise StoreError(f"opening {shown(url)} failed: there is no such file; runs make it, or name it with --store")
     with engine.connect() as connection:
         found = _version(connection)
         names = inspect(connection).get_table_names() if found is None else []

@@ -7,7 +7,9 @@ lost `max_tries` times is taken apart, so that only the individual that kills wo
 Legend: P individuals, D search coordinates.
 """
 
+import logging
 import os
+import pickle
 import socket
 import sys
 import time
@@ -253,6 +255,7 @@ class RayPool(Evaluator):
     def __init__(self, optimizee: Optimizee, chunk: int = 1, max_tries: int = 3, workers: int | None = None):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import cloudpickle
         import ray
 
         self.optimizee = optimizee
@@ -271,13 +274,13 @@ class RayPool(Evaluator):
                     include_dashboard=False,
                     object_store_memory=256 * 2**20,
                     log_to_driver=False,
-                    logging_level="ERROR",
+                    logging_level=logging.ERROR,
                     runtime_env={"env_vars": {**ONE_THREAD, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}},
                 )
         except Exception as error:
             raise EvaluatorError(f"Ray did not start: {_first_line(error)}; --inline runs without it") from error
         # pickled here, so that an actor that can't read it says so in a call and not by dying at its start
-        self._stored = ray.put(ray.cloudpickle.dumps(optimizee))
+        self._stored = ray.put(cloudpickle.dumps(optimizee))
         self._actors: list[Any] = [self._new_actor() for _ in range(self.workers)]
         self._idle: list[Any] = list(self._actors)
         self._under_way: dict[Any, tuple[Any, Chunk]] = {}  # by object reference
@@ -297,12 +300,15 @@ class RayPool(Evaluator):
         done: list[Any] = []
         while not done:  # a bounded wait, so that Ctrl-C is answered
             done, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=1.0)
+        from ray.exceptions import RayError, RayTaskError
+
         actor, chunk = self._under_way.pop(done[0])
+        outcome: Any
         try:
             outcome = self._ray.get(done[0])
-        except self._ray.exceptions.RayTaskError as error:  # our own code failed there: no retry can mend that
+        except RayTaskError as error:  # our own code failed there: no retry can mend that
             raise EvaluatorError(f"the worker can't evaluate: {_first_line(error.cause)}") from error
-        except self._ray.exceptions.RayError as error:
+        except RayError as error:
             self._replace(actor)
             return chunk, Lost(_first_line(error))
         self._idle.append(actor)
@@ -333,9 +339,7 @@ class _Worker:
 
     def run(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> tuple[Evaluation, float, str]:
         if self._optimizee is None:
-            import ray
-
-            self._optimizee = ray.cloudpickle.loads(self._stored)
+            self._optimizee = pickle.loads(self._stored)
         assert self._optimizee is not None
         # arrays from Ray's object store are read-only; an optimizee may expect its own
         return _run(self._optimizee, chunk, np.array(z), np.array(seeds), with_grad)

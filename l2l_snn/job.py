@@ -5,10 +5,13 @@ runs, and stored with the run. Every complaint names file, line and key.
 """
 
 import importlib
+import platform
+import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -107,6 +110,29 @@ def load(path: Path, settings: Sequence[str] = ()) -> Job:
     return _checked(data, settings, str(path), lines)
 
 
+def manifest(job: Job, path: Path) -> dict[str, Any]:
+    """Return what a run has to remember of where it came from: the resolved job, its file, versions, git commit."""
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    packages = ("l2l-snn", "nest-simulator", "jax", "ray", "numpy", "deap", "gymnasium")
+    git = ["git", "-C", str(path.resolve().parent), "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=False, timeout=5).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        commit = ""
+    return {
+        "job": job.model_dump(mode="json"),
+        "file": str(path.resolve()),
+        "versions": {"python": platform.python_version(), **{name: installed(name) for name in packages}},
+        "commit": commit or None,
+    }
+
+
 def change(job: Job, settings: Sequence[str]) -> Job:
     """Return a stored job with settings changed; see `load` for their form."""
     return _checked(job.model_dump(), settings, "stored job", {})
@@ -132,8 +158,7 @@ def load_class(address: str) -> type:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's module may raise anything
         frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-        missing = isinstance(error, ModuleNotFoundError) and error.name and module_name.startswith(error.name)
-        if missing:
+        if isinstance(error, ModuleNotFoundError) and error.name and module_name.startswith(error.name):
             raise JobError(f"no module {error.name!r} here or beside the job file") from error
         place = f" at {frames[-1].filename}:{frames[-1].lineno}" if len(frames) > 1 else ""
         raise JobError(f"importing {module_name!r} failed: {type(error).__name__}: {error}{place}") from error
@@ -211,7 +236,7 @@ def _checked(data: dict[str, Any], settings: Sequence[str], source: str, lines: 
             what = _what(one)
             if one["type"] == "extra_forbidden":
                 known = Stop.model_fields if len(one["loc"]) > 1 else Job.model_fields
-                what = f"unknown key, {did_you_mean(str(one['loc'][-1]), known)}"
+                what = f"unknown key, {did_you_mean(key.rpartition('.')[2], known)}"
             complaints.append(f"{place(key)}: {key}: {what}")
         raise JobError("\n".join(complaints)) from error
     except _Complaint as error:

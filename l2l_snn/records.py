@@ -64,6 +64,7 @@ class Individual:
 
     generation: int
     index: int
+    population: int  # P of its generation
     z: np.ndarray  # (D,)
     seed: int
     fitness: float | np.ndarray  # (M,) with several objectives; nan: failed
@@ -160,6 +161,7 @@ def individual(row: Row) -> Individual:
     return Individual(
         generation=row.generation,
         index=row.individual,
+        population=row.population,
         z=np.frombuffer(row.z, "<f8").copy(),
         seed=row.seed,
         fitness=fitness if row.objectives is None else np.frombuffer(row.objectives, "<f8").copy(),

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l2l_snn.evaluate import Evaluator, EvaluatorError
+from l2l_snn.evaluate import Evaluator, EvaluatorError, evaluate_alone
 from l2l_snn.job import Job
+from l2l_snn.optimizee import Evaluation, Optimizee
 from l2l_snn.optimizer import Optimizer
+from l2l_snn.records import Generation, Individual, StoredRun
 from l2l_snn.seeding import evaluation_seeds
-from l2l_snn.store import Generation, Store, StoredRun
+from l2l_snn.store import Store
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,29 @@ def run(
             raise
         store.finish(lease, ended, message)
     return store.load(name)
+
+
+def repeat(
+    store: Store, name: str, job: Job, optimizee: Optimizee, generation: int | None = None, index: int | None = None
+) -> tuple[Individual, Evaluation]:
+    """Repeat one stored evaluation in this process, bit for bit, with artifacts.
+
+    Args:
+        store: the store.
+        name: the run.
+        job: the run's job.
+        optimizee: built from the job.
+        generation: which generation; that of the best individual by default.
+        index: which individual; the best by default.
+
+    Returns:
+        The individual as stored, and its evaluation repeated, P = 1.
+    """
+    row = store.individual(name, generation, index)
+    start = row.index - row.index % job.chunk
+    size = min(job.chunk, row.population - start)  # of the chunk that it was evaluated in
+    z, seeds = np.repeat(row.z[None], size, axis=0), np.repeat(row.seed, size)
+    return row, evaluate_alone(optimizee, z, seeds, row.index - start, with_artifacts=True)
 
 
 def _reason(job: Job, generation: int, evaluations: int, best: float, improved: int, seconds: float) -> str:

@@ -60,11 +60,12 @@ class Real:
     def decode(self, z: Array) -> Array:
         xp = _namespace(z)
         u = xp.clip(z, 0.0, 1.0)
+        # from the nearer bound, so that both are met exactly and none is passed by a rounding
         if self.log:
-            value = xp.exp(log(self.low) + u * (log(self.high) - log(self.low)))
-        else:
-            value = self.low + u * (self.high - self.low)
-        return xp.clip(value, self.low, self.high)  # once more: rounding may lead one step beyond
+            width = log(self.high) - log(self.low)
+            return xp.where(u < 0.5, self.low * xp.exp(u * width), self.high * xp.exp((u - 1.0) * width))
+        width = self.high - self.low
+        return xp.where(u < 0.5, self.low + u * width, self.high + (u - 1.0) * width)
 
     def encode(self, value: Array) -> np.ndarray:
         value = np.asarray(value, np.float64)

@@ -60,11 +60,15 @@ class RunUnknown(StoreError):
 class Store:
     """One open store. Threads may share it; processes open their own."""
 
-    def __init__(self, url: str = DEFAULT_URL):
-        """Open the store, creating it or upgrading its tables where needed.
+    def __init__(self, url: str = DEFAULT_URL, *, create: bool = True):
+        """Open the store, upgrading its tables where needed.
+
+        Args:
+            url: sqlite:///file or postgresql://...
+            create: make it if there is none; otherwise that is an error.
 
         Raises:
-            StoreError: it can't be opened or written, or a newer version made it.
+            StoreError: it can't be opened or written, a newer version made it, or there is none.
         """
         self.url_shown = shown(url)
         with explained("opening", url):
@@ -74,7 +78,7 @@ class Store:
         self._reader = self._engine.execution_options(**snapshot)
         try:
             with explained("opening", url):
-                prepare(self._engine, url)
+                prepare(self._engine, url, create)
         except BaseException:
             self.close()
             raise

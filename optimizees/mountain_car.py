@@ -164,20 +164,14 @@ class MountainCar(Optimizee):
         names = ("velocity", "position", "hidden", "output")
         edges = np.cumsum([0, self.bins, self.bins, self.hidden, ACTIONS])
         layers = {name: (int(edges[i]), int(edges[i + 1]) - 1) for i, name in enumerate(names)}
-        centres = [
-            (np.linspace(*r, self.bins + 1)[1:] + np.linspace(*r, self.bins + 1)[:-1]) / 2
-            for r in (POSITIONS, VELOCITIES)
-        ]
+        bins = (np.linspace(*POSITIONS, self.bins + 1), np.linspace(*VELOCITIES, self.bins + 1))
+        trajectory = (position, velocity)
+        spikes = (one["spike_times"][fired], one["spike_neurons"][fired])
+        raster = folder / "raster.png"
         files = [
-            *figures.output_maps(self.spike_map(params), *centres, folder),
+            *figures.output_maps(self.spike_map(params), *bins, folder, trajectory=trajectory, step_ms=self.step_ms),
             figures.episode(position, velocity, counts, actions, self.step_ms, folder / "episode.png", GOAL),
-            figures.raster(
-                one["spike_times"][fired],
-                one["spike_neurons"][fired],
-                layers,
-                taken * self.step_ms,
-                folder / "raster.png",
-            ),
+            figures.raster(*spikes, layers, taken * self.step_ms, raster, step_ms=self.step_ms),
         ]
         if video:
             files.append(figures.animation(position, velocity, counts, actions, folder / "episode.gif"))

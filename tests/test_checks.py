@@ -376,6 +376,7 @@ def test_an_optimizer_that_needs_a_gradient_gets_the_true_one():
 
 
 def test_the_suite_leaves_the_global_generators_as_they_were():
+    random.random(), np.random.rand()  # noqa: NPY002
     python, legacy = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
     check_optimizer(Climber(), beats_random=False)
     require(check_optimizee(Good()))

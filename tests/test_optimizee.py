@@ -193,11 +193,10 @@ def test_a_class_without_evaluate_is_refused_where_it_is_written():
 
 
 def test_a_jax_class_without_evaluate_is_refused():
+    class Empty(JaxOptimizee):
+        space = SPACE
+
     with pytest.raises(TypeError, match="abstract"):
-
-        class Empty(JaxOptimizee):
-            space = SPACE
-
         Empty()
 
 

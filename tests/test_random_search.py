@@ -44,7 +44,7 @@ def test_of_several_objectives_the_first_counts():
 
 
 def test_wrong_use_is_refused():
-    with pytest.raises(ValueError, match="RandomSearch.population: expected an integer >= 1, got 0"):
+    with pytest.raises(ValueError, match=r"RandomSearch.population: expected an integer >= 1, got 0"):
         RandomSearch(population=0)
     search = RandomSearch(population=2)
     z, state = search.ask(search.init(SPACE, 1))

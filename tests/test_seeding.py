@@ -56,7 +56,7 @@ def test_no_two_uses_share_their_random_bits():
 
 
 def test_an_unknown_policy_is_refused():
-    with pytest.raises(ValueError, match="seeds: .* did you mean 'generation'"):
+    with pytest.raises(ValueError, match=r"seeds: .* did you mean 'generation'"):
         evaluation_seeds(1, 0, 2, "generations")
 
 
