@@ -36,7 +36,7 @@ class Stop(BaseModel):
     fitness: float | None = None  # best fitness reached
     stagnation: Annotated[int, Field(ge=1)] | None = None  # generations without a better best
     evaluations: Annotated[int, Field(ge=1)] | None = None
-    hours: Annotated[float, Field(gt=0)] | None = None  # of wall time, over all sessions of the run
+    hours: Annotated[float, Field(gt=0)] | None = None  # of wall time, all drivers of the run together
 
 
 class Job(BaseModel):
