@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -99,11 +99,12 @@ class Optimizee(ABC):
     objectives: ClassVar[int] = 1  # M
     has_grad: ClassVar[bool] = False  # whether evaluate_batch(with_grad=True) fills Evaluation.grad
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # not where the class is made: a class of a notebook travels to the workers before its methods do
         if cls.evaluate is Optimizee.evaluate and cls.evaluate_batch is Optimizee.evaluate_batch:
             expected = "a method evaluate(self, params, seed) or evaluate_batch(self, z, seeds, ...)"
             raise TypeError(message(f"class {cls.__name__}", expected, "neither", "write one of them"))
+        return super().__new__(cls)
 
     def evaluate(self, params: dict[str, Any], seed: int) -> Any:
         """Evaluate one individual.

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -295,10 +294,12 @@ def test_a_second_driver_is_refused(place):
 
 
 def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(place):
-    def small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
-
-    process = start("run", "job.yaml", "--inline", "--name", "x", preexec_fn=small_files)
+    small_files = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'l2l_snn.cli', *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", small_files, "run", "job.yaml", "--inline", "--name", "x"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     printed, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 2, printed
     assert printed.splitlines()[-1].startswith("l2l: "), printed

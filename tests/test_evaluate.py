@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,6 +133,28 @@ def test_an_individual_that_kills_every_worker_fails_and_its_neighbours_do_not()
     np.testing.assert_array_equal(np.isnan(evaluation.fitness), [True, False, False, False])
     assert evaluation.errors[0].startswith("WorkerLost: given up after 2 tries: ")
     np.testing.assert_array_equal(evaluation.fitness[1:], expected().fitness[rows[1:]])
+
+
+NOTEBOOK = """
+from dataclasses import dataclass
+import numpy as np
+from l2l_snn import Optimizee, Real, Space
+from l2l_snn.evaluate import RayPool
+
+@dataclass(frozen=True)
+class Cell(Optimizee):
+    space = Space(x=Real(0, 1))
+    def evaluate(self, params, seed):
+        return params["x"]
+
+with RayPool(Cell(), workers=1) as pool:
+    print(pool.evaluate(np.array([[0.25], [0.5]]), np.array([1, 2])).evaluation.fitness.tolist())
+"""
+
+
+def test_a_class_written_in_a_notebook_reaches_the_workers():
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=False)
+    assert done.stdout == "[0.25, 0.5]\n", done.stderr
 
 
 class Unreadable(Troublemaker):
