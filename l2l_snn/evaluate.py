@@ -261,7 +261,7 @@ class RayPool(Evaluator):
         self.optimizee = optimizee
         self.chunk = check_count("chunk", chunk)
         self.max_tries = check_count("max_tries", max_tries)
-        self.workers = check_count("workers", len(os.sched_getaffinity(0)) if workers is None else workers)
+        self.workers = check_count("workers", _cpus() if workers is None else workers)
         self._ray = ray
         try:
             with warnings.catch_warnings():
@@ -343,6 +343,13 @@ class _Worker:
         assert self._optimizee is not None
         # arrays from Ray's object store are read-only; an optimizee may expect its own
         return _run(self._optimizee, chunk, np.array(z), np.array(seeds), with_grad)
+
+
+def _cpus() -> int:
+    try:
+        return len(os.sched_getaffinity(0))  # those that this process may use
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,11 +1,13 @@
 """The command line as a user meets it: exit status, one clear line, nothing stored lost."""
 
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -220,6 +222,22 @@ def test_check_says_what_holds_and_what_does_not(place):
     printed = l2l("check", "forgetful:Forgetful", status=1)
     assert re.search(r"FAIL .*\n     random, numpy.random: expected global state unchanged, got changed; draw", printed)
     assert "ok   is a frozen dataclass" in printed
+
+
+def test_a_terminal_shows_one_live_panel(place):
+    terminal, end = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "l2l_snn.cli", "run", "job.yaml", "--inline"], stdout=end)
+    os.close(end)
+    printed = b""
+    with suppress(OSError):  # that is how a closed terminal reads
+        while part := os.read(terminal, 65536):
+            printed += part
+    assert process.wait(LIMIT) == 0
+    text = printed.decode()
+    assert "\x1b[" in text  # drawn over, not line after line
+    for entry in ("job-1", "generation", "30/30", "best", "mean", "failed", "evaluations/s", "time left"):
+        assert entry in text
+    assert "generation 1/30  best" not in text
 
 
 def test_ctrl_c_stops_cleanly_and_prints_how_to_go_on(place):

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from troublemakers import BatchTroublemaker, Troublemaker
+from troublemakers import BatchTroublemaker, Threads, Troublemaker
 
 from l2l_snn.evaluate import EvaluatorError, Inline, RayPool
 from l2l_snn.optimizee import Evaluation
@@ -101,6 +101,15 @@ def test_ray_returns_the_bytes_of_inline_for_any_number_of_workers(optimizee):
     assert_same(ray.evaluation, inline.evaluation)
     assert all(not worker.endswith(f":{os.getpid()}") for worker in ray.workers)
     assert (ray.seconds > 0).all()
+
+
+def test_workers_use_one_thread_each(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    with RayPool(Threads(), workers=2) as pool:
+        metrics = pool.evaluate(np.zeros((4, 1)), SEEDS[:4]).evaluation.metrics
+    for name in ("blas", "openmp", "xla"):
+        np.testing.assert_array_equal(metrics[name], 1.0)
 
 
 def test_ray_returns_the_gradient_of_inline():

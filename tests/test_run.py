@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from troublemakers import Troublemaker
 
-from l2l_snn.evaluate import Evaluator, Inline
+from l2l_snn.evaluate import Evaluator, Inline, RayPool
 from l2l_snn.job import Job
 from l2l_snn.run import Progress, run
 from l2l_snn.store import RunBusy, Store
@@ -129,6 +129,15 @@ def test_failures_within_the_limit_do_not_stop_the_run(store):
     stored = start(store, "a", job(max_failed=1.0), Inline(Troublemaker("nan"), chunk=4))
     assert (stored.state, stored.generation) == ("finished", 8)
     assert stored.failed > 0
+
+
+@pytest.mark.parametrize("trouble", ["kill", "exit"])
+def test_a_worker_lost_in_the_middle_leaves_the_same_final_table(store, tmp_path, trouble):
+    start(store, "whole", job())
+    with RayPool(Troublemaker(trouble, str(tmp_path / "once")), chunk=4, workers=2) as pool:
+        assert start(store, "lost", job(), pool).state == "finished"
+    assert (tmp_path / "once").exists()
+    assert table(store, "lost") == table(store, "whole")
 
 
 def test_common_random_numbers_are_common(store):

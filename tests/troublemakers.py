@@ -51,6 +51,19 @@ class Troublemaker(Optimizee):
 
 
 @dataclass(frozen=True)
+class Threads(Optimizee):
+    """Tells how many threads the libraries of its worker may use; -1 where nothing limits them."""
+
+    space = Space(x=Real(-1, 1))
+
+    def evaluate(self, params, seed):
+        blas = float(os.environ.get("OPENBLAS_NUM_THREADS", "-1"))
+        openmp = float(os.environ.get("OMP_NUM_THREADS", "-1"))
+        xla = 1.0 if "xla_cpu_multi_thread_eigen=false" in os.environ.get("XLA_FLAGS", "") else -1.0
+        return 0.0, {"blas": blas, "openmp": openmp, "xla": xla}
+
+
+@dataclass(frozen=True)
 class BatchTroublemaker(Optimizee):
     """The same sphere as one batch: a single bad individual spoils the call."""
 
