@@ -319,12 +319,12 @@ def _draw(store: "Store", name: str) -> None:
     job, stored = _stored_job(store, name, [])
     if not stored.generation:
         raise ValueError(f"run {name!r}: expected a committed generation, got none; go on with: l2l resume {name}")
-    individuals = tables.individuals(store, name)
-    generations = tables.generations(store, name)
-    path, title = folder / "fitness.png", f"{stored.job}: {name}"
-    files = [figures.fitness(individuals, generations, path, title, goal=job.stop.fitness)]
+    optimizee, _ = job.build()
+    individuals, generations = tables.individuals(store, name), tables.generations(store, name)
+    path, title = folder / "fitness.png", f"Fitness over the run {name}"
+    goal, label = job.stop.fitness, optimizee.fitness_label
+    files = [figures.fitness(individuals, generations, path, title, goal=goal, label=label)]
     if stored.best is not None:
-        optimizee, _ = job.build()
         row, evaluation = repeat(store, name, job, optimizee)
         if not evaluation.failed[0]:
             files += optimizee.draw(stored.space.decode(row.z), evaluation, folder)

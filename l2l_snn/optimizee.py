@@ -98,6 +98,7 @@ class Optimizee(ABC):
     space: Space
     objectives: ClassVar[int] = 1  # M
     has_grad: ClassVar[bool] = False  # whether evaluate_batch(with_grad=True) fills Evaluation.grad
+    fitness_label: ClassVar[str] = "fitness"  # what it is and its unit, for pictures
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # not where the class is made: a class of a notebook travels to the workers before its methods do

@@ -11,7 +11,7 @@ Legend: P individuals, E episodes of each, H hidden neurons, B bins, T environme
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -35,6 +35,7 @@ class MountainCar(Optimizee):
     60 generators: `drive_delay` makes up for the time that takes, and spikes are equal one for one.
     """
 
+    fitness_label: ClassVar[str] = "fitness: highest position (track units)"
     bins: int = 30  # B, input neurons for each of position and velocity
     hidden: int = 5  # H
     model: str = "iaf_psc_alpha"  # NEST neuron model of all layers
