@@ -292,11 +292,10 @@ def _drive(
         if inline:
             evaluator = Inline(optimizee, job.chunk, job.max_tries)
         else:
-            typer.echo("starting the workers")
             evaluator = RayPool(optimizee, job.chunk, job.max_tries, workers)
         with evaluator, shown(name, sys.stdout.isatty()) as tell:
             stored = run_loop(store, name, job, optimizer, evaluator, tell=tell, take_over=take_over)
-    except KeyboardInterrupt:  # outside the loop: while workers start or end
+    except KeyboardInterrupt:  # outside the loop: while workers end
         stored = store.load(name)
     _summary(store, stored)
     if stored.state == "finished":

@@ -127,6 +127,10 @@ class Evaluator(ABC):
         """How many chunks can be under way at once."""
 
     @abstractmethod
+    def _open(self) -> None:
+        """Get the workers, unless they are there."""
+
+    @abstractmethod
     def _start(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> None:
         """Begin to evaluate one chunk; z and seeds are its own."""
 
@@ -166,6 +170,7 @@ class Evaluator(ABC):
         rows: dict[int, tuple[Evaluation, np.ndarray, list[str]]] = {}  # by first individual
         running = 0
         try:
+            self._open()
             while queue or running:
                 while queue and running < self.slots:
                     chunk = queue.popleft()
@@ -231,6 +236,9 @@ class Inline(Evaluator):
     def slots(self) -> int:
         return 1
 
+    def _open(self) -> None:
+        """Nothing to get."""
+
     def _start(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> None:
         self._pending = (chunk, z, seeds, with_grad)
 
@@ -250,19 +258,29 @@ class Inline(Evaluator):
 
 
 class RayPool(Evaluator):
-    """Evaluates on Ray actors, one a CPU of this machine or `workers` of them; lost ones are replaced."""
+    """Evaluates on Ray actors, one a CPU of this machine or `workers` of them; lost ones are replaced.
+
+    Ray starts with the first evaluation and ends with `close`.
+    """
 
     def __init__(self, optimizee: Optimizee, chunk: int = 1, max_tries: int = 3, workers: int | None = None):
+        self.optimizee = optimizee
+        self.chunk = check_count("chunk", chunk)
+        self.max_tries = check_count("max_tries", max_tries)
+        self.workers = check_count("workers", _cpus() if workers is None else workers)
+        self._stored: Any = None  # reference of the pickled optimizee
+        self._actors: list[Any] = []
+        self._idle: list[Any] = []
+        self._under_way: dict[Any, tuple[Any, Chunk]] = {}  # by object reference
+
+    def _open(self) -> None:
+        if self._actors:
+            return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import cloudpickle
         import ray
 
-        self.optimizee = optimizee
-        self.chunk = check_count("chunk", chunk)
-        self.max_tries = check_count("max_tries", max_tries)
-        self.workers = check_count("workers", _cpus() if workers is None else workers)
-        self._ray = ray
         try:
             with warnings.catch_warnings():
                 # JAX warns of any fork; Ray's only starts its own programs
@@ -280,54 +298,56 @@ class RayPool(Evaluator):
         except Exception as error:
             raise EvaluatorError(f"Ray did not start: {_first_line(error)}; --inline runs without it") from error
         # pickled here, so that an actor that can't read it says so in a call and not by dying at its start
-        self._stored = ray.put(cloudpickle.dumps(optimizee))
-        self._actors: list[Any] = [self._new_actor() for _ in range(self.workers)]
-        self._idle: list[Any] = list(self._actors)
-        self._under_way: dict[Any, tuple[Any, Chunk]] = {}  # by object reference
+        self._stored = ray.put(cloudpickle.dumps(self.optimizee))
+        self._actors = [self._new_actor() for _ in range(self.workers)]
+        self._idle = list(self._actors)
 
     @property
     def slots(self) -> int:
         return len(self._actors)
 
     def _new_actor(self) -> Any:
-        return self._ray.remote(num_cpus=1, max_restarts=0)(_Worker).remote(self._stored)
+        import ray
+
+        return ray.remote(num_cpus=1, max_restarts=0)(_Worker).remote(self._stored)
 
     def _start(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> None:
         actor = self._idle.pop()
         self._under_way[actor.run.remote(chunk, z, seeds, with_grad)] = (actor, chunk)
 
     def _finish(self) -> tuple[Chunk, tuple[Evaluation, float, str] | Lost]:
-        done: list[Any] = []
-        while not done:  # a bounded wait, so that Ctrl-C is answered
-            done, _ = self._ray.wait(list(self._under_way), num_returns=1, timeout=1.0)
+        import ray
         from ray.exceptions import RayError, RayTaskError
 
+        done: list[Any] = []
+        while not done:  # a bounded wait, so that Ctrl-C is answered
+            done, _ = ray.wait(list(self._under_way), num_returns=1, timeout=1.0)
         actor, chunk = self._under_way.pop(done[0])
         outcome: Any
         try:
-            outcome = self._ray.get(done[0])
+            outcome = ray.get(done[0])
         except RayTaskError as error:  # our own code failed there: no retry can mend that
             raise EvaluatorError(f"the worker can't evaluate: {_first_line(error.cause)}") from error
         except RayError as error:
-            self._replace(actor)
+            ray.kill(actor)
+            fresh = self._new_actor()
+            self._actors[self._actors.index(actor)] = fresh
+            self._idle.append(fresh)
             return chunk, Lost(_first_line(error))
         self._idle.append(actor)
         return chunk, outcome
 
-    def _replace(self, actor: Any) -> None:
-        self._ray.kill(actor)
-        fresh = self._new_actor()
-        self._actors[self._actors.index(actor)] = fresh
-        self._idle.append(fresh)
-
     def _abandon(self) -> None:
-        for actor, _ in list(self._under_way.values()):
-            self._replace(actor)
-        self._under_way.clear()
+        self.close()  # chunks under way can't be stopped otherwise
 
     def close(self) -> None:
         """End the workers and the local Ray."""
-        self._ray.shutdown()
+        if self._actors:
+            import ray
+
+            ray.shutdown()
+        self._actors, self._idle = [], []
+        self._under_way.clear()
 
 
 class _Worker:
