@@ -69,7 +69,7 @@ def theirs(python: str) -> float:
 def breakdown() -> dict[str, float]:
     """Return the milliseconds an evaluation that one process spends on each part, 16 individuals side by side."""
     from l2l_snn.snn.nest import FeedForward
-    from optimizees import mountain_car
+    from optimizees.tasks import mountain_car_nest
 
     job = load(JOB)
     optimizee, optimizer = job.build()
@@ -99,7 +99,7 @@ def breakdown() -> dict[str, float]:
         ("counts", "read"),
     ):
         timed(FeedForward, name, part)
-    for car in mountain_car._cars(job.chunk):
+    for car in mountain_car_nest._cars(job.chunk):
         timed(car, "step", "environment")
         timed(car, "reset", "environment")
     repeats = 5

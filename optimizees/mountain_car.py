@@ -9,21 +9,15 @@ Legend: P individuals, E episodes of each, H hidden neurons, B bins, T environme
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import gymnasium
 import numpy as np
 
 from l2l_snn.optimizee import Evaluation, Optimizee
 from l2l_snn.space import Real, Space
-from l2l_snn.validate import check_count, check_range, message
-
-GOAL = 0.5  # position of the flag
-POSITIONS = (-1.2, 0.6)
-VELOCITIES = (-0.07, 0.07)  # per environment step
-ACTIONS = 3  # left, none, right
+from l2l_snn.validate import check_choice, check_count, check_range, message
+from optimizees.tasks.mountain_car import ACTIONS, GOAL, POSITIONS, VELOCITIES, Episodes, Network
 
 
 @dataclass(frozen=True)
@@ -49,8 +43,12 @@ class MountainCar(Optimizee):
     step_ms: float = 20.0  # ms simulated for each environment step
     steps: int = 109  # environment steps at most; the report says 110, the published code runs 109
     episodes: int = 1  # E, starts an individual is tried from; fitness is the mean
+    backend: Literal["nest", "jax"] = "nest"  # the same spikes; NEST on many CPUs, JAX for many individuals at once
+    precision: Literal["float64", "float32"] = "float64"  # of the network in JAX; float32 may differ in late spikes
 
     def __post_init__(self) -> None:
+        check_choice("backend", self.backend, ("nest", "jax"))
+        check_choice("precision", self.precision, ("float64", "float32"))
         for name in ("bins", "hidden", "steps", "episodes"):
             check_count(name, getattr(self, name))
         for name in ("delay", "weight_limit", "weight_scale", "resolution", "step_ms"):
@@ -84,46 +82,22 @@ class MountainCar(Optimizee):
         position, velocity (P, T + 1), actions (P, T), counts (P, T, 3) spikes of the output neurons, spike_times (P, n)
         in ms and spike_neurons (P, n) counted through the layers.
         """
-        copies = len(z) * self.episodes
-        network = self._network(copies, with_artifacts)
-        network.load([np.repeat(w, self.episodes, axis=0) for w in self._weights(z)])
-        cars = _cars(copies)
-        starts = [seed for s in seeds for seed in self._start_seeds(int(s))]
-        observation = np.array([car.reset(seed=seed)[0] for car, seed in zip(cars, starts, strict=True)])  # (C, 2)
-        track = np.full((copies, self.steps + 1, 2), np.nan)
-        track[:, 0] = observation
-        actions = np.full((copies, self.steps), -1)
-        counts = np.zeros((copies, self.steps, ACTIONS), dtype=np.int64)
-        active = list(range(copies))
-        for step in range(self.steps):
-            network.run(self.drive_delay)
-            driven = self.encode(observation)
-            driven[np.isnan(track[:, step, 0])] = -1
-            network.drive(driven, self.drive)
-            network.run(self.step_ms - self.drive_delay)
-            counts[:, step] = network.counts()
-            chosen = decode(counts[:, step])
-            for i in active:
-                observation[i] = cars[i].step(int(chosen[i]))[0]
-                track[i, step + 1] = observation[i]
-                actions[i, step] = chosen[i]
-            for i in [i for i in active if observation[i, 0] >= GOAL]:
-                network.halt(i)
-                active.remove(i)
-            if not active:
-                break
+        weights = [np.repeat(w, self.episodes, axis=0) for w in self._weights(z)]
+        starts = np.array([start for seed in seeds for start in self._start_seeds(int(seed))])
+        track, actions, counts, spikes = self._drive(*weights, starts, with_artifacts)
         highest = np.nanmax(track[:, 1:, 0], axis=1).reshape(-1, self.episodes)
         reached = (highest >= GOAL).mean(axis=1)
         taken = (actions >= 0).sum(axis=1).reshape(-1, self.episodes)
+        final = track[np.arange(len(track)), (actions >= 0).sum(axis=1), 0]
         metrics = {
             "reached": reached,
             "steps": taken.mean(axis=1),
-            "final_position": observation[:, 0].reshape(-1, self.episodes).mean(axis=1).astype(np.float64),
+            "final_position": final.reshape(-1, self.episodes).mean(axis=1),
         }
         artifacts = {}
-        if with_artifacts:
+        if spikes is not None:
             first = slice(None, None, self.episodes)
-            times, neurons = _padded(*network.recorded(), copies)
+            times, neurons = _padded(*spikes, len(track))
             artifacts = {
                 "position": track[first, :, 0],
                 "velocity": track[first, :, 1],
@@ -134,24 +108,12 @@ class MountainCar(Optimizee):
             }
         return Evaluation(highest.mean(axis=1), metrics, artifacts)
 
-    def encode(self, observation: np.ndarray) -> np.ndarray:
-        """Return the driven input neurons (C, 2) of observations (C, 2): velocity bin, then B + position bin."""
-        position = np.digitize(observation[:, 0], np.linspace(*POSITIONS, self.bins + 1)) - 1
-        velocity = np.digitize(observation[:, 1], np.linspace(*VELOCITIES, self.bins + 1)) - 1
-        return np.stack([velocity, position], axis=1).clip(0, self.bins - 1) + np.array([0, self.bins])
-
     def spike_map(self, params: dict[str, Any]) -> np.ndarray:
         """Return spikes of the output neurons in one step from rest in every state: (3, B velocities, B positions)."""
-        network = self._network(self.bins, False)
-        weights = self._weights(self.space.encode(params)[None])
-        position = self.bins + np.arange(self.bins)
-        rows = []
-        for velocity in range(self.bins):
-            network.load([np.repeat(w, self.bins, axis=0) for w in weights])
-            network.drive(np.stack([np.full(self.bins, velocity), position], axis=1), self.drive)
-            network.run(self.step_ms)
-            rows.append(network.counts())
-        return np.stack(rows).transpose(2, 0, 1)
+        from optimizees.tasks import mountain_car_nest
+
+        w_hidden, w_out = self._weights(self.space.encode(params)[None])
+        return mountain_car_nest.spike_map(self._network(), w_hidden[0], w_out[0])
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write output neurons over the state space, one episode, its spike raster, and with `video` an animation."""
@@ -192,41 +154,17 @@ class MountainCar(Optimizee):
         }
         return [np.concatenate([params["w_velocity"], params["w_position"]], axis=2), params["w_out"]]
 
-    def _network(self, copies: int, record: bool) -> Any:
-        from l2l_snn.snn import nest
+    def _network(self) -> Network:
+        return Network(*(getattr(self, name) for name in Network._fields))
 
-        spec = nest.FeedForwardSpec(
-            (2 * self.bins, self.hidden, ACTIONS),
-            self.model,
-            (("t_ref", self.t_ref),),
-            self.delay,
-            self.resolution,
-            record,
-        )
-        return nest.feed_forward(spec, copies)
+    def _drive(self, w_hidden: np.ndarray, w_out: np.ndarray, seeds: np.ndarray, record: bool) -> Episodes:
+        if self.backend == "nest":
+            from optimizees.tasks import mountain_car_nest
 
+            return mountain_car_nest.drive(self._network(), w_hidden, w_out, seeds, record)
+        from optimizees.tasks import mountain_car_jax
 
-def decode(counts: np.ndarray) -> np.ndarray:
-    """Return the actions (C,) of spike counts (C, 3): the neuron with most spikes; none (1) where the first two tie.
-
-    >>> decode(np.array([[3, 0, 1], [0, 2, 2], [0, 0, 1], [4, 1, 4]])).tolist()
-    [0, 1, 2, 1]
-    """
-    ordered = np.sort(counts, axis=1)
-    return np.where(ordered[:, -1] > ordered[:, -2], counts.argmax(axis=1), 1)
-
-
-@lru_cache(maxsize=1)
-def _car_pool() -> list[Any]:
-    return []
-
-
-def _cars(n: int) -> list[Any]:
-    """Return n Mountain Cars of this process, without wrappers: the episode's length is ours."""
-    pool = _car_pool()
-    while len(pool) < n:
-        pool.append(gymnasium.make("MountainCar-v0").unwrapped)
-    return pool[:n]
+        return mountain_car_jax.drive(self._network(), w_hidden, w_out, seeds, record, self.precision)
 
 
 def _padded(times: np.ndarray, copy: np.ndarray, neuron: np.ndarray, copies: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,8 @@ import pytest
 
 from l2l_snn.checks import check_optimizee
 from l2l_snn.seeding import evaluation_seeds
-from optimizees.mountain_car import MountainCar, decode
+from optimizees.mountain_car import MountainCar
+from optimizees.tasks.mountain_car_nest import _kernel, decode, encode
 
 SHORT = MountainCar(steps=30)
 
@@ -69,7 +70,7 @@ def test_recorded_spikes_of_the_output_neurons_are_the_counts():
 def test_bins_are_equal_and_values_outside_count_to_the_outermost():
     position = np.array([-1.2, -1.2 + 0.06 - 1e-6, -1.2 + 0.06 + 1e-6, 0.6, 0.7, -1.3])
     observation = np.stack([position, np.array([0.07, -0.07, 0.0, -0.0702, 0.0702, 1e-9])], axis=1)
-    encoded = MountainCar().encode(observation.astype(np.float32).astype(np.float64))
+    encoded = encode(observation.astype(np.float32), 30)
     np.testing.assert_array_equal(encoded[:, 1] - 30, [0, 0, 1, 29, 29, 0])
     np.testing.assert_array_equal(encoded[:, 0], [29, 0, 15, 0, 29, 15])
 
@@ -109,7 +110,7 @@ def test_the_spike_map_is_one_step_from_rest_in_every_state():
     z = optimizee.space.sample(np.random.default_rng(3), 1)
     spike_map = optimizee.spike_map(optimizee.space.decode(z[0]))
     assert spike_map.shape == (3, 6, 6)
-    network = optimizee._network(1, False)
+    network = _kernel(optimizee._network(), 1, False)
     network.load(optimizee._weights(z))
     network.drive(np.array([[2, 6 + 4]]), optimizee.drive)
     network.run(20.0)

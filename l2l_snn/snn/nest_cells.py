@@ -1,0 +1,202 @@
+"""NEST's leaky integrate-and-fire neurons: the same parameters, the same exact integration, the same spikes.
+
+In one step: the potential advances with the currents of the step before, unless the neuron is refractory; synaptic
+currents decay and take the weights that arrive in this step; at V >= V_th the neuron spikes and is reset for
+t_ref. An injected current acts from the next step on, I_e at once. Potentials are kept relative to E_L.
+
+Not from NEST: `spike`, the step function of V - V_th (mV); with one that has a surrogate derivative the models can be
+trained. Left out: iaf_psc_delta's refractory_input, iaf_psc_exp's stochastic threshold (delta, rho).
+
+Legend: N neurons. A field is () or (N,), and may be traced.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from l2l_snn.snn.parameters import Array, cast, check_below, check_cell, known, numbers, refractory_steps
+from l2l_snn.snn.surrogate import Spike, heaviside
+from l2l_snn.snn.synapses import Alpha, Exponential, Membrane, Rise, alpha, exponential, membrane
+
+
+class Arriving(NamedTuple):
+    """What reaches N neurons in one step."""
+
+    exc: Array  # (N,) sum of weights >= 0, pA (mV for IafPscDelta)
+    inh: Array  # (N,) sum of weights <= 0, pA (mV for IafPscDelta)
+    current: Array  # () or (N,) injected current, pA
+
+
+class Levels(NamedTuple):
+    """Constants of the threshold: potentials relative to E_L, mV."""
+
+    theta: Array
+    reset: Array
+    floor: Array | None  # None: no lower bound
+    i_e: Array  # pA
+    refractory: Array  # steps
+
+
+def _levels(cell: Any, v_min: Array, dt: float) -> Levels:
+    xp, (E_L, V_th, V_reset, V_min, I_e) = numbers(cell.E_L, cell.V_th, cell.V_reset, v_min, cell.I_e)
+    floor = None if known(V_min) and np.all(np.isneginf(V_min)) else V_min - E_L
+    return Levels(V_th - E_L, V_reset - E_L, floor, I_e, refractory_steps(cell.t_ref, dt))
+
+
+def _fire(cell: Any, levels: Levels, v: Array, r: Array) -> tuple[Array, Array, Array]:
+    """Return potential, refractory counter and spikes after the comparison with the threshold."""
+    spikes = cell.spike(v - levels.theta)
+    v = v * (1 - spikes) + levels.reset * spikes
+    return v, jnp.where(spikes > 0.5, levels.refractory, jnp.maximum(r - 1, 0)), spikes
+
+
+def _check(cell: Any, n: int) -> None:
+    check_cell(cell, n, positive="C_m tau_m tau_syn_ex tau_syn_in", not_negative="t_ref", free="V_min")
+    check_below(cell, "V_reset", "V_th", "a neuron that resets above threshold would spike for ever")
+
+
+class DeltaState(NamedTuple):
+    """State of IafPscDelta."""
+
+    v: Array  # (N,) mV, relative to E_L
+    r: Array  # (N,) int, refractory steps left
+    i0: Array  # (N,) pA, current injected in the step before
+
+
+class IafPscDelta(NamedTuple):
+    """NEST's iaf_psc_delta: an arriving spike makes the potential jump; lost while refractory."""
+
+    E_L: Array = -70.0  # mV, resting potential
+    C_m: Array = 250.0  # pF, capacitance
+    tau_m: Array = 10.0  # ms, membrane time constant
+    t_ref: Array = 2.0  # ms, refractory time
+    V_th: Array = -55.0  # mV, threshold
+    V_reset: Array = -70.0  # mV, potential after a spike
+    V_min: Array = -np.inf  # mV, lower bound of the potential
+    I_e: Array = 0.0  # pA, constant current
+    spike: Spike = heaviside  # of V - V_th, mV
+
+    signs_apart = True
+
+    def init(self, n: int) -> DeltaState:
+        _check(self, n)
+        return DeltaState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n))
+
+    def propagators(self, dt: float) -> tuple[Membrane, Levels]:
+        return membrane(self.tau_m, self.C_m, dt), _levels(self, self.V_min, dt)
+
+    def step(
+        self, state: DeltaState, input: Arriving, dt: float, propagators: tuple[Membrane, Levels] | None = None
+    ) -> tuple[DeltaState, jax.Array]:
+        p, levels = cast(propagators or self.propagators(dt), state.v.dtype)
+        v = p.current * (state.i0 + levels.i_e) + p.decay * state.v + (input.exc + input.inh)
+        v = v if levels.floor is None else jnp.maximum(v, levels.floor)
+        v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
+        return DeltaState(v, r, _like(input.current, v)), spikes
+
+    def potential(self, state: DeltaState) -> Array:
+        return state.v + self.E_L
+
+
+class ExpState(NamedTuple):
+    """State of IafPscExp."""
+
+    v: Array  # (N,) mV, relative to E_L
+    r: Array  # (N,) int, refractory steps left
+    i0: Array  # (N,) pA, current injected in the step before
+    exc: Array  # (N,) pA, synaptic current
+    inh: Array  # (N,) pA, synaptic current
+
+
+class IafPscExp(NamedTuple):
+    """NEST's iaf_psc_exp: exponentially decaying synaptic currents."""
+
+    E_L: Array = -70.0  # mV, resting potential
+    C_m: Array = 250.0  # pF, capacitance
+    tau_m: Array = 10.0  # ms, membrane time constant
+    tau_syn_ex: Array = 2.0  # ms, decay of the excitatory current
+    tau_syn_in: Array = 2.0  # ms, decay of the inhibitory current
+    t_ref: Array = 2.0  # ms, refractory time
+    V_th: Array = -55.0  # mV, threshold
+    V_reset: Array = -70.0  # mV, potential after a spike
+    I_e: Array = 0.0  # pA, constant current
+    spike: Spike = heaviside  # of V - V_th, mV
+
+    signs_apart = True
+
+    def init(self, n: int) -> ExpState:
+        _check(self, n)
+        return ExpState(jnp.zeros(n), jnp.zeros(n, jnp.int32), *(jnp.zeros(n) for _ in range(3)))
+
+    def propagators(self, dt: float) -> tuple[Membrane, Exponential, Exponential, Levels]:
+        exc, inh = (exponential(tau, self.tau_m, self.C_m, dt) for tau in (self.tau_syn_ex, self.tau_syn_in))
+        return membrane(self.tau_m, self.C_m, dt), exc, inh, _levels(self, -np.inf, dt)
+
+    def step(
+        self, state: ExpState, input: Arriving, dt: float, propagators: tuple | None = None
+    ) -> tuple[ExpState, jax.Array]:
+        p, exc, inh, levels = cast(propagators or self.propagators(dt), state.v.dtype)
+        v = state.v * p.decay + state.exc * exc.to_v + state.inh * inh.to_v + (levels.i_e + state.i0) * p.current
+        v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
+        i0 = _like(input.current, v)
+        return ExpState(v, r, i0, exc.step(state.exc, input.exc), inh.step(state.inh, input.inh)), spikes
+
+    def potential(self, state: ExpState) -> Array:
+        return state.v + self.E_L
+
+
+class AlphaState(NamedTuple):
+    """State of IafPscAlpha."""
+
+    v: Array  # (N,) mV, relative to E_L
+    r: Array  # (N,) int, refractory steps left
+    i0: Array  # (N,) pA, current injected in the step before
+    exc: Rise  # (N,) each, synaptic current
+    inh: Rise  # (N,) each, synaptic current
+
+
+class IafPscAlpha(NamedTuple):
+    """NEST's iaf_psc_alpha: alpha-shaped synaptic currents whose peak is the weight."""
+
+    E_L: Array = -70.0  # mV, resting potential
+    C_m: Array = 250.0  # pF, capacitance
+    tau_m: Array = 10.0  # ms, membrane time constant
+    tau_syn_ex: Array = 2.0  # ms, rise time of the excitatory current
+    tau_syn_in: Array = 2.0  # ms, rise time of the inhibitory current
+    t_ref: Array = 2.0  # ms, refractory time
+    V_th: Array = -55.0  # mV, threshold
+    V_reset: Array = -70.0  # mV, potential after a spike
+    V_min: Array = -np.inf  # mV, lower bound of the potential
+    I_e: Array = 0.0  # pA, constant current
+    spike: Spike = heaviside  # of V - V_th, mV
+
+    signs_apart = True
+
+    def init(self, n: int) -> AlphaState:
+        _check(self, n)
+        exc, inh = (Rise(jnp.zeros(n), jnp.zeros(n)) for _ in range(2))
+        return AlphaState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n), exc, inh)
+
+    def propagators(self, dt: float) -> tuple[Membrane, Alpha, Alpha, Levels]:
+        exc, inh = (alpha(tau, self.tau_m, self.C_m, dt) for tau in (self.tau_syn_ex, self.tau_syn_in))
+        return membrane(self.tau_m, self.C_m, dt), exc, inh, _levels(self, self.V_min, dt)
+
+    def step(
+        self, state: AlphaState, input: Arriving, dt: float, propagators: tuple | None = None
+    ) -> tuple[AlphaState, jax.Array]:
+        p, exc, inh, levels = cast(propagators or self.propagators(dt), state.v.dtype)
+        v = p.current * (state.i0 + levels.i_e) + exc.di_to_v * state.exc.di + exc.i_to_v * state.exc.i
+        v = v + inh.di_to_v * state.inh.di + inh.i_to_v * state.inh.i + p.decay_m1 * state.v + state.v
+        v = v if levels.floor is None else jnp.maximum(v, levels.floor)
+        v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
+        i0 = _like(input.current, v)
+        return AlphaState(v, r, i0, exc.step(state.exc, input.exc), inh.step(state.inh, input.inh)), spikes
+
+    def potential(self, state: AlphaState) -> Array:
+        return state.v + self.E_L
+
+
+def _like(current: Array, v: jax.Array) -> jax.Array:
+    return jnp.broadcast_to(jnp.asarray(current, v.dtype), v.shape)

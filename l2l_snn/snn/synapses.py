@@ -1,0 +1,190 @@
+"""Synaptic currents with their exact propagators, and delays.
+
+A linear current and a leaky membrane advance from one step to the next by a matrix exponential (Rotter & Diesmann
+1999). Its entries are worked out once, with NEST's expressions, and are what the functions here return: known time
+constants give float64 numbers, traced ones jax arrays with derivatives.
+
+A delay line holds what is under way to a population: `line[r]` arrives r steps from now. Spikes take their weight when they
+are sent, as on NEST.
+
+Legend: N neurons; K different delays; C steps advanced at once; L steps that the longest delay takes.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from l2l_snn.snn.parameters import Array, known, numbers
+from l2l_snn.validate import check_shape, message
+
+STABILITY = 1e-7  # NEST's: below this times tau_m^2 / |tau_m - tau_syn|, a step is too short for the regular expression
+
+
+class Membrane(NamedTuple):
+    """Propagators of a leaky membrane."""
+
+    decay: Array  # exp(-dt / tau_m)
+    decay_m1: Array  # exp(-dt / tau_m) - 1
+    current: Array  # mV / pA, from a current that is constant over the step
+
+
+def membrane(tau_m: Array, C_m: Array, dt: float) -> Membrane:
+    """Return the propagators of C_m dV/dt = -C_m / tau_m V + I.
+
+    Args:
+        tau_m: () or (N,) membrane time constant, ms.
+        C_m: () or (N,) capacitance, pF.
+        dt: step, ms.
+
+    >>> float(membrane(10.0, 250.0, 0.1).decay) == np.exp(-0.01)
+    True
+    """
+    xp, (tau_m, C_m) = numbers(tau_m, C_m)
+    return Membrane(xp.exp(-dt / tau_m), xp.expm1(-dt / tau_m), -tau_m / C_m * xp.expm1(-dt / tau_m))
+
+
+class Exponential(NamedTuple):
+    """A current that jumps by the weight and decays: I(t) = w exp(-t / tau_syn)."""
+
+    decay: Array  # exp(-dt / tau_syn)
+    to_v: Array  # mV / pA, from the current to the potential one step later
+
+    def step(self, i: Array, arriving: Array) -> Array:
+        """Return the current (pA) one step later, with the weights that arrive then."""
+        return i * self.decay + arriving
+
+
+def exponential(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> Exponential:
+    """Return the propagators of an exponential current into a membrane."""
+    decay, _, to_v = _to_potential(tau_syn, tau_m, C_m, dt)
+    return Exponential(decay, to_v)
+
+
+class Rise(NamedTuple):
+    """State of an alpha current."""
+
+    di: Array  # pA / ms, its derivative but for the decay
+    i: Array  # pA
+
+
+class Alpha(NamedTuple):
+    """A current that peaks with the weight after tau_syn: I(t) = w e t / tau_syn exp(-t / tau_syn)."""
+
+    decay: Array  # exp(-dt / tau_syn)
+    to_i: Array  # ms, from the derivative to the current one step later
+    di_to_v: Array  # mV ms / pA, from the derivative to the potential
+    i_to_v: Array  # mV / pA, from the current to the potential
+    rise: Array  # 1 / ms, e / tau_syn: makes the peak equal the weight
+
+    def step(self, state: Rise, arriving: Array) -> Rise:
+        """Return the state one step later, with the weights (pA) that arrive then."""
+        return Rise(state.di * self.decay + self.rise * arriving, self.to_i * state.di + self.decay * state.i)
+
+
+def alpha(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> Alpha:
+    """Return the propagators of an alpha current into a membrane.
+
+    >>> current, state = alpha(2.0, 10.0, 250.0, 0.1), Rise(0.0, 0.0)
+    >>> state = current.step(state, 100.0)
+    >>> for _ in range(20): state = current.step(state, 0.0)
+    >>> round(float(state.i), 9)  # pA, after 2 ms
+    100.0
+    """
+    decay, di_to_v, i_to_v = _to_potential(tau_syn, tau_m, C_m, dt)
+    xp, (tau,) = numbers(tau_syn)
+    return Alpha(decay, dt * decay, di_to_v, i_to_v, np.e / tau)
+
+
+def _to_potential(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> tuple[Array, Array, Array]:
+    """Return exp(-dt / tau_syn) and the propagators from dI and from I to V."""
+    if known(tau_syn, tau_m, C_m):
+        values = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (tau_syn, tau_m, C_m)))
+        return _as_nest(*values, dt)
+    return _smooth(*numbers(tau_syn, tau_m, C_m)[1], dt)
+
+
+def _as_nest(ts: np.ndarray, tm: np.ndarray, c: np.ndarray, h: float) -> tuple[Array, Array, Array]:
+    """NEST's IAFPropagatorAlpha: regular expressions, and the singular limit where tau_syn is next to tau_m."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        beta = ts * tm / (tm - ts)
+        h_regular = STABILITY * tm * tm / np.abs(tm - ts)
+        decay, growth = np.exp(-h * (1 / ts)), np.expm1(h * ((tm - ts) / (ts * tm)))
+        i_to_v = beta / c * decay * growth
+        di_to_v = beta / c * decay * (beta * growth - h)
+    limit = h * (1 / c) * np.exp(-h * (1 / tm))
+    normal = np.isfinite(i_to_v) & (i_to_v >= np.finfo(np.float64).tiny)
+    return decay, np.where(h > h_regular, di_to_v, 0.5 * h * limit), np.where(normal, i_to_v, limit)
+
+
+def _smooth(ts: jax.Array, tm: jax.Array, c: jax.Array, h: float) -> tuple[Array, Array, Array]:
+    """The same functions written without the singularity, so that they have derivatives everywhere.
+
+    With x = h (1 / tau_syn - 1 / tau_m): (e^x - 1) / x and (e^x - 1 - x) / x^2, by their series where x is small.
+    """
+    ts, tm, c = jnp.broadcast_arrays(ts, tm, c)
+    x = h * (tm - ts) / (ts * tm)
+    small = jnp.abs(x) < 0.3
+    big = jnp.where(small, 1.0, x)
+    near = jnp.where(small, x, 0.0)
+    first, second = 0.0, 0.0
+    for k in range(12, 0, -1):  # Horner: sum of x^k / (k + 1)! and of x^k / (k + 2)!
+        first = (1.0 + first) * near / (k + 1)
+        second = (1.0 + second) * near / (k + 2)
+    first = jnp.where(small, 1.0 + first, jnp.expm1(big) / big)
+    second = jnp.where(small, 0.5 * (1.0 + second), (jnp.expm1(big) - big) / big**2)
+    decay = jnp.exp(-h / ts)
+    return decay, h * h / c * decay * second, h / c * decay * first
+
+
+def delay_steps(argument: str, delay: Any, dt: float, shape: tuple[int, int]) -> np.ndarray:
+    """Return a delay, or one a synapse, in steps; 0 is allowed here and means: in the same step.
+
+    Args:
+        argument: name for messages.
+        delay: () or (n_pre, n_post) ms, known, a multiple of dt.
+        dt: step, ms.
+        shape: (n_pre, n_post).
+
+    >>> delay_steps("delay", 1.5, 0.1, (3, 2)).item()
+    15
+    """
+    if not known(delay):
+        raise TypeError(message(argument, "numbers known before the program runs", "traced ones", "evolve weights"))
+    array = np.asarray(delay, dtype=np.float64)
+    if array.ndim:
+        check_shape(argument, array, shape, "give one number, or one a synapse")
+    steps = np.rint(array / dt)
+    for bad, expected in (
+        (~np.isfinite(array) | (array < 0), "a delay >= 0 ms"),
+        ((array > 0) & (array < dt * (1 - 1e-6)), f"a delay of at least one step, {dt:g} ms"),
+        (np.abs(array / dt - steps) > 1e-6 * np.maximum(steps, 1), f"a multiple of the step, {dt:g} ms"),
+    ):
+        if bad.any():
+            todo = "a spike can't arrive before the next simulation step" if "step" in expected else ""
+            raise ValueError(message(argument, expected, f"{array[bad].reshape(-1)[0]:g} ms", todo))
+    return steps.astype(np.int64)
+
+
+def by_delay(weights: Array, steps: np.ndarray) -> tuple[Array, tuple[int, ...]]:
+    """Return the weights sorted by delay, (K, n_pre, n_post), and the K different delays in steps."""
+    if steps.ndim == 0:
+        return weights[None], (int(steps),)
+    delays = np.unique(steps)
+    which = steps[None] == delays[:, None, None]
+    return jnp.where(which, weights[None], jnp.zeros((), weights.dtype)), tuple(int(d) for d in delays)
+
+
+def deliver(line: jax.Array, sent: jax.Array, delays: tuple[int, ...]) -> jax.Array:
+    """Return the line with what is sent in C steps added.
+
+    Args:
+        line: (L + C, ...) what arrives from the first of the C steps on.
+        sent: (K, C, ...) weighted spikes of each of the C steps, by delay.
+        delays: K delays in steps, <= L.
+    """
+    C = sent.shape[1]
+    for k, d in enumerate(delays):
+        line = line.at[d : d + C].add(sent[k])
+    return line
