@@ -123,6 +123,15 @@ def test_replay_repeats_any_stored_evaluation_bit_for_bit(place):
     assert "fitness repeated" in other
 
 
+def test_what_was_evolved_in_jax_is_repeated_on_nest(place):
+    job = HERE.parent / "jobs" / "mountain_car_jax.yaml"
+    small = [f"--set={s}" for s in ("generations=2", "optimizer.population=4", "optimizee.steps=25", "chunk=4")]
+    l2l("run", job, "--inline", "--name", "x", *small)
+    printed = l2l("replay", "x", "--set", "optimizee.backend=nest")
+    assert ": the same" in printed
+    assert "wrote runs/x/g" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
