@@ -181,6 +181,8 @@ def test_wrong_networks_are_refused():
         FeedForwardSpec((3,))
     with pytest.raises(ValueError, match=r"delay: expected a number >= 0.2, got 0.1; a spike can't arrive before"):
         FeedForwardSpec((3, 2), delay=0.1)
+    with pytest.raises(ValueError, match=r"model: expected one of .* did you mean 'iaf_psc_alpha'"):
+        FeedForwardSpec((3, 2), model="iaf_psc_alfa")
     with pytest.raises(ValueError, match=r"iaf_psc_alpha.tau: expected a parameter that NEST's model has"):
         FeedForwardSpec((3, 2), params=(("tau", 1.0),))
     with pytest.raises(ValueError, match=r"weights\[0\]: expected .* shape \(1, 2, 3\), got shape \(1, 3, 2\)"):
