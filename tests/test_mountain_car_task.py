@@ -1,11 +1,9 @@
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from optimizees.mountain_car import MountainCar
-from optimizees.tasks import mountain_car as task
 from optimizees.tasks import mountain_car_jax as car
 
 
@@ -25,15 +23,6 @@ def test_a_step_equals_gymnasiums_to_the_last_bit():
         found = jax.jit(jax.vmap(car.step))(position, velocity, action)
     np.testing.assert_array_equal(np.stack(found, axis=1), expected)
     assert (expected[:50, 0] == -1.2).any()  # some hit the wall
-
-
-def test_bins_are_numpys_digitize_for_numpy_and_jax():
-    values = np.concatenate([np.linspace(-1.3, 0.7, 999), np.linspace(-1.2, 0.6, 31)]).astype(np.float32)
-    expected = (np.digitize(values, np.linspace(-1.2, 0.6, 31)) - 1).clip(0, 29)
-    np.testing.assert_array_equal(task.bin_of(values, task.POSITIONS, 30), expected)
-    with jax.enable_x64(True):
-        found = jax.jit(lambda v: task.bin_of(v, task.POSITIONS, 30))(jnp.asarray(values))
-    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@
     state, spikes = cell.step(state, current, dt)
 
 NEST's models are in nest_cells.py and take `Arriving`; those here take one current a neuron, in the unit of their
-threshold, and are the ones that the sources train. `spike` is their step function; give it a surrogate derivative to train.
+threshold, and are the ones that the sources train. `spike` is their step function; training wants one of
+surrogate.py with a derivative.
 
 Legend: N neurons. A field is () or (N,), and may be traced: evolved or trained.
 """
@@ -21,6 +22,7 @@ from l2l_snn.snn.parameters import Array, cast, check_cell, numbers, refractory_
 from l2l_snn.snn.surrogate import Spike, heaviside
 
 __all__ = [
+    "LIF",
     "AdaptiveLIF",
     "Arriving",
     "Cell",
@@ -29,7 +31,6 @@ __all__ = [
     "IafPscAlpha",
     "IafPscDelta",
     "IafPscExp",
-    "LIF",
     "LeakyReadout",
     "SRMAlpha",
     "SignsApart",
@@ -253,8 +254,8 @@ class SRMAlpha(NamedTuple):
         return SRMState(jnp.zeros(n), psp, refractory)
 
     def propagators(self, dt: float) -> SRMConstants:
-        _, (tau_s, tau_ref) = numbers(self.tau_s, self.tau_ref)
-        return SRMConstants(_decay(tau_s, dt), np.e * dt / tau_s, _decay(tau_ref, dt), np.e * dt / tau_ref)
+        _, (tau_s, tau_ref, h) = numbers(self.tau_s, self.tau_ref, dt)
+        return SRMConstants(_decay(tau_s, dt), np.e * h / tau_s, _decay(tau_ref, dt), np.e * h / tau_ref)
 
     def step(
         self, state: SRMState, input: Array, dt: float, propagators: SRMConstants | None = None
@@ -308,5 +309,5 @@ class LeakyReadout(NamedTuple):
 
 
 def _decay(tau: Array, dt: float) -> Array:
-    xp, (tau,) = numbers(tau)
+    xp, (tau, dt) = numbers(tau, dt)
     return xp.exp(-dt / tau)

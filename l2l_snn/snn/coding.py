@@ -65,7 +65,8 @@ def bin_index(x: Array, low: Array, high: Array, n: int) -> jax.Array:
 
     Bin i is [edge i, edge i + 1); values outside count to the outermost bins. The bins of Mountain Car (Yegenoglu et
     al. 2022), equal to numpy.digitize on double-precision edges for float32 values too: an edge is rounded up to the
-    next float32, and no float32 lies between the two.
+    next float32, and no float32 lies between the two. (XLA takes numbers too small for full precision, below 1e-38 in
+    float32, for 0.)
 
     Args:
         x: (...) values, (..., K) where low and high are (K,).
@@ -120,7 +121,7 @@ def place_centers(low: Array, high: Array, n: int) -> jax.Array:
     ends of the range are "represented by the first and last neuron in the population, and each neuron in-between is an
     intermediate value [...] linearly distributed based on the population size",
 
-        center_m = (low (n - 1 - m) + high m) / (n - 1),        m = 0 ... n - 1
+        center_m = low + (high - low) m / (n - 1),        m = 0 ... n - 1
 
     Args:
         low, high: (...) ends of the range.
@@ -135,8 +136,8 @@ def place_centers(low: Array, high: Array, n: int) -> jax.Array:
     check_count("place_centers.n", n, 2, "the first stands at low, the last at high")
     _checked_bounds("place_centers", low, high)
     low, high = jnp.broadcast_arrays(_floats(low), _floats(high))
-    m = jnp.arange(n, dtype=low.dtype).reshape((1,) * low.ndim + (n,))
-    return (low[..., None] * (n - 1 - m) + high[..., None] * m) / (n - 1)
+    part = jnp.asarray(np.arange(n) / (n - 1), low.dtype).reshape((1,) * low.ndim + (n,))
+    return low[..., None] * (1 - part) + high[..., None] * part  # both ends exact
 
 
 def place_code(x: Array, low: Array, high: Array, n: int, *, sharpness: Array = 15.0, floor: Array = 0.05) -> jax.Array:

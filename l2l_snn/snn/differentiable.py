@@ -47,7 +47,7 @@ def _init(self: Any, n_pre: int, n_post: int) -> TraceState:
     own = {"delta_tau": (), "psi": (n_pre,), "eta_phi": (n_pre,), "w_m": (n_post, n_post)}
     for name, shape in own.items():
         value = getattr(self, name, None)
-        if value is not None and not (fits(jnp.shape(value), shape) and (name != "w_m" or jnp.ndim(value) == 2)):
+        if value is not None and jnp.shape(value) not in ({shape} if name == "w_m" else {shape, ()}):
             argument = f"{type(self).__name__}.{name}"
             raise ValueError(message(argument, f"shape {shape or '()'}", f"shape {jnp.shape(value)}"))
     pre, post = jnp.zeros(n_pre), jnp.zeros(n_post)

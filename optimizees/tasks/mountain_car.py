@@ -6,7 +6,7 @@ left, 1 none, 2 right. The car observes float32.
 Legend: C cars, T environment steps, B bins.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ GOAL = 0.5  # position of the flag
 POSITIONS = (-1.2, 0.6)
 VELOCITIES = (-0.07, 0.07)  # per environment step
 ACTIONS = 3
+NONE = 1  # the action of a tie
 
 
 class Network(NamedTuple):
@@ -38,16 +39,3 @@ class Episodes(NamedTuple):
     actions: np.ndarray  # (C, T)
     counts: np.ndarray  # (C, T, 3) spikes of the output neurons
     spikes: tuple[np.ndarray, np.ndarray, np.ndarray] | None  # if recorded: times (n,) ms, cars (n,), neurons (n,)
-
-
-def bin_of(value: Any, interval: tuple[float, float], bins: int) -> Any:
-    """Return which of `bins` equal parts of an interval a float32 value lies in, 0 to bins - 1; outside, the outermost.
-
-    Works for numpy and for jax arrays of any shape.
-    """
-    edges = np.linspace(*interval, bins + 1)
-    if isinstance(value, np.ndarray):
-        return (np.searchsorted(edges, value.astype(np.float64), side="right") - 1).clip(0, bins - 1)
-    import jax.numpy as jnp
-
-    return (jnp.searchsorted(edges, value.astype(jnp.float64), side="right") - 1).clip(0, bins - 1)

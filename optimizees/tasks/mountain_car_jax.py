@@ -18,8 +18,9 @@ import numpy as np
 from gymnasium.utils import seeding
 
 from l2l_snn.snn import nest_cells as cells
+from l2l_snn.snn.coding import bin_index, most_spikes
 from l2l_snn.validate import check_choice, message
-from optimizees.tasks.mountain_car import ACTIONS, GOAL, POSITIONS, VELOCITIES, Episodes, Network, bin_of
+from optimizees.tasks.mountain_car import ACTIONS, GOAL, NONE, POSITIONS, VELOCITIES, Episodes, Network
 
 FORCE = 0.001  # gymnasium's
 GRAVITY = 0.0025
@@ -119,13 +120,15 @@ def _episode(s: _Steps, w_hidden: jax.Array, w_out: jax.Array, start: jax.Array)
 
     def environment_step(carry: _Carry, _: None) -> tuple[_Carry, Any]:
         position, velocity = observe(carry.car)
-        wanted = jnp.stack([bin_of(velocity, VELOCITIES, bins), bins + bin_of(position, POSITIONS, bins)])
+        wanted = jnp.stack([bin_index(velocity, *VELOCITIES, bins), bins + bin_index(position, *POSITIONS, bins)])
         before, after = _input_spikes(s, carry, wanted)  # (S, 2) each
         sent = _from_inputs(w_hidden, carry.driven, before) + _from_inputs(w_hidden, wanted, after)
         hidden, hidden_spikes = _run(s, carry.hidden, sent)  # (S, H)
-        output, output_spikes = _run(s, carry.output, jnp.where(hidden_spikes[:, :, None] > 0, w_out.T[None], 0.0))  # (S, 3)
+        output, output_spikes = _run(
+            s, carry.output, jnp.where(hidden_spikes[:, :, None] > 0, w_out.T[None], 0.0)
+        )  # (S, 3)
         counts = output_spikes.sum(axis=0).astype(jnp.int32)
-        action = decode(counts)
+        action = most_spikes(counts, tie=NONE)
         car = step(*carry.car, action)
         age = jnp.where(wanted == carry.driven, carry.age + s.substeps, s.substeps - s.drive_delay)
         over = carry.over | (observe(car)[0] >= GOAL)
@@ -146,12 +149,6 @@ def _episode(s: _Steps, w_hidden: jax.Array, w_out: jax.Array, start: jax.Array)
     )
     _, (track, actions, counts, *spikes) = jax.lax.scan(environment_step, begin, None, length=s.network.steps)
     return jnp.concatenate([observe(begin.car)[None], track]), actions, counts, spikes[0] if spikes else jnp.zeros(0)
-
-
-def decode(counts: jax.Array) -> jax.Array:
-    """Return the action of spike counts (3,): the neuron with most spikes; none (1) where the first two tie."""
-    ordered = jnp.sort(counts)
-    return jnp.where(ordered[-1] > ordered[-2], jnp.argmax(counts), 1)
 
 
 def step(position: jax.Array, velocity: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:

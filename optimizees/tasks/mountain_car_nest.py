@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from l2l_snn.snn import nest
-from optimizees.tasks.mountain_car import ACTIONS, GOAL, POSITIONS, VELOCITIES, Episodes, Network, bin_of
+from optimizees.tasks.mountain_car import ACTIONS, GOAL, NONE, POSITIONS, VELOCITIES, Episodes, Network
 
 
 def drive(network: Network, w_hidden: np.ndarray, w_out: np.ndarray, seeds: np.ndarray, record: bool) -> Episodes:
@@ -71,9 +71,14 @@ def spike_map(network: Network, w_hidden: np.ndarray, w_out: np.ndarray) -> np.n
 
 
 def encode(observation: np.ndarray, bins: int) -> np.ndarray:
-    """Return the driven input neurons (C, 2) of observations (C, 2): velocity bin, then B + position bin."""
-    velocity, position = observation[:, 1], observation[:, 0]
-    return np.stack([bin_of(velocity, VELOCITIES, bins), bins + bin_of(position, POSITIONS, bins)], axis=1)
+    """Return the driven input neurons (C, 2) of observations (C, 2): velocity bin, then B + position bin.
+
+    Bins are equal; a value outside, where float32 rounding can put one, counts to the outermost.
+    """
+    driven = np.empty((len(observation), 2), dtype=np.int64)
+    for column, (values, interval) in enumerate(((observation[:, 1], VELOCITIES), (observation[:, 0], POSITIONS))):
+        driven[:, column] = np.searchsorted(np.linspace(*interval, bins + 1)[1:-1], values, side="right")
+    return driven + np.array([0, bins])
 
 
 def decode(counts: np.ndarray) -> np.ndarray:
@@ -83,7 +88,7 @@ def decode(counts: np.ndarray) -> np.ndarray:
     [0, 1, 2, 1]
     """
     ordered = np.sort(counts, axis=1)
-    return np.where(ordered[:, -1] > ordered[:, -2], counts.argmax(axis=1), 1)
+    return np.where(ordered[:, -1] > ordered[:, -2], counts.argmax(axis=1), NONE)
 
 
 def _kernel(network: Network, copies: int, record: bool) -> nest.FeedForward:
