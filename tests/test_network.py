@@ -420,7 +420,7 @@ def test_forward_mode_gives_the_same_derivative(double):
     assert float(tangent) == pytest.approx(sum(float((gradient[k] * direction[k]).sum()) for k in weights), rel=1e-10)
 
 
-@pytest.mark.parametrize("every", [1, 7, 10, 40, 64])
+@pytest.mark.parametrize("every", [1, 7, 64])
 def test_a_checkpointed_rollout_has_the_same_value_and_gradient(double, every):
     plain, weights = smooth_loss()
     value, gradient = jax.jit(jax.value_and_grad(plain))(weights)
@@ -431,6 +431,7 @@ def test_a_checkpointed_rollout_has_the_same_value_and_gradient(double, every):
 
 def test_memory_of_the_gradient_grows_with_the_root_of_time_when_checkpointed():
     net, weights, _, _ = small(cell=CurrentLIF(10.0, 5.0, 1.0, spike=smooth(4.0)))
+    net = Network(net.populations, {name: p._replace(delay=1.0) for name, p in net.projections.items()}, net.dt)
 
     def needed(T: int, every: int | None) -> int:
         def loss(w, x):
@@ -440,10 +441,9 @@ def test_memory_of_the_gradient_grows_with_the_root_of_time_when_checkpointed():
         compiled = jax.jit(jax.grad(loss)).lower(weights, jnp.zeros((T, 4))).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    small_T, large_T = 1024, 16 * 1024
-    assert needed(large_T, None) > 12 * needed(small_T, None)
-    assert needed(large_T, 128) < 6 * needed(small_T, 32)
-    assert needed(large_T, 128) < 0.1 * needed(large_T, None)
+    assert needed(16 * 1024, None) > 12 * needed(1024, None)
+    assert needed(16 * 1024, 128) < 6 * needed(1024, 32)
+    assert needed(16 * 1024, 128) < 0.1 * needed(16 * 1024, None)
 
 
 @pytest.mark.parametrize("delay", [0.0, 1.0, 2.0])

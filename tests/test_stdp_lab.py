@@ -1,6 +1,5 @@
 """The single-neuron and STDP experiments: both back ends, closed forms, the equations by the letter, pictures."""
 
-import json
 from pathlib import Path
 
 import nest
@@ -399,8 +398,3 @@ def test_pictures_refuse_what_does_not_fit():
         figures.draw_potentials(np.zeros((2, 10)), np.zeros((2, 9), bool), 0.1, -55.0, "")
     with pytest.raises(ValueError, match="weights: expected at least one alpha"):
         figures.draw_stdp(np.zeros(5, bool), np.zeros(5, bool), (np.zeros(5), np.zeros(5)), {}, 1.0, 700.0, "")
-
-
-def test_fields_are_json():
-    for optimizee in (SingleNeuron(), STDPLab(pre_times=(1.0,))):
-        assert json.loads(json.dumps(vars(optimizee)))["backend"] == optimizee.backend

@@ -2,7 +2,8 @@
 
 NEST has one kernel a process. `feed_forward` builds a network in it once and keeps it; between individuals only
 weights and states change. Several individuals are simulated side by side as *copies* that share nothing
-but the clock, so that the cost of a call is paid once for all of them.
+but the clock, so that the cost of a call is paid once for all of them. `driven_pairs` and `stdp_weights` build small
+networks of their own for one call.
 
 Legend: C copies (one an individual or episode), L layers, K driven input neurons a copy.
 """
@@ -62,8 +63,7 @@ class FeedForward:
     def __init__(self, spec: FeedForwardSpec, copies: int):
         self.spec = spec
         self.copies = copies
-        nest.ResetKernel()
-        nest.SetKernelStatus({"resolution": spec.resolution, "local_num_threads": 1})
+        _new_kernel(spec.resolution)
         self._layers = [nest.Create(spec.model, copies * n, params=dict(spec.params)) for n in spec.layers]
         self._first = [int(layer[0].global_id) for layer in self._layers]
         for i in range(len(spec.layers) - 1):
@@ -365,7 +365,7 @@ def stdp_weights(
         mine = [synapses[i] for i in passed]
         now = np.array([status["weight"] for status in kernel.llapi_get_connection_status(mine)])
         weights[passed, step:] = np.clip(now, *bounds)[:, None]
-        for i in []:
+        for i in np.flatnonzero((now < bounds[0]) | (now > bounds[1])):
             kernel.llapi_set_connection_status([mine[i]], [{"weight": float(weights[passed[i], step])}])
 
     nest.Prepare()

@@ -2,7 +2,8 @@
 
 In one step: the potential advances with the currents of the step before, unless the neuron is refractory; synaptic
 currents decay and take the weights that arrive in this step; at V >= V_th the neuron spikes and is reset for
-t_ref. An injected current acts from the next step on, I_e at once. Potentials are kept relative to E_L.
+t_ref. An injected current acts from the next step on, I_e at once. Potentials are kept relative to E_L, and start
+there (on NEST, V_m stays at -70 mV when E_L is changed: set it too).
 
 Not from NEST: `spike`, the step function of V - V_th (mV); with one that has a surrogate derivative the models can be
 trained. Left out: iaf_psc_delta's refractory_input, iaf_psc_exp's stochastic threshold (delta, rho).
