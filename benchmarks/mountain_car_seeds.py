@@ -35,13 +35,17 @@ def main() -> None:
     parser.add_argument("jobs", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--generations", type=int, default=300)
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="KEY=VALUE, as of l2l run")
     arguments = parser.parse_args()
     print("| job | seed | best fitness | flag reached in generation | steps | unseen 110 | unseen 200 | s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for path in arguments.jobs:
         reached = []
         for seed in range(1, arguments.seeds + 1):
-            job = load(path, [f"seed={seed}", f"generations={arguments.generations}", f"stop.fitness={GOAL}"])
+            job = load(
+                path,
+                [f"seed={seed}", f"generations={arguments.generations}", f"stop.fitness={GOAL}", *arguments.settings],
+            )
             optimizee, optimizer = job.build()
             assert isinstance(optimizee, MountainCar)
             began = time.perf_counter()
