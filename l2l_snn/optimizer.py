@@ -16,6 +16,7 @@ import numpy as np
 
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.space import Space
+from l2l_snn.validate import check_shape, message
 
 S = TypeVar("S", bound=NamedTuple)
 
@@ -48,3 +49,28 @@ class Optimizer(ABC, Generic[S]):
     @abstractmethod
     def recommend(self, state: S) -> np.ndarray:
         """Return the z (D,) to use if we stopped now."""
+
+
+def one_objective(optimizer: Optimizer, evaluation: Evaluation, individuals: int) -> np.ndarray:
+    """Return the fitness (P,) for arithmetic, failures filled.
+
+    Raises:
+        ValueError: several objectives, or not `individuals` of them.
+    """
+    name = f"{type(optimizer).__name__}: fitness"
+    if evaluation.fitness.ndim != 1:
+        todo = "return one number as fitness, or take an algorithm for several objectives"
+        raise ValueError(message(name, "one objective", evaluation.fitness.shape, todo))
+    return check_shape(name, evaluation.filled().fitness, (individuals,))
+
+
+def with_best(state: S, z: np.ndarray, evaluation: Evaluation) -> S:
+    """Return the state with its `best_z` (D,) and `best_fitness` () those of the best single evaluation so far.
+
+    Failures don't count; of several objectives the first does. With noisy fitness the best is partly luck.
+    """
+    scores = np.where(evaluation.failed, -np.inf, evaluation.score)
+    best = int(np.argmax(scores))
+    if scores[best] > state.best_fitness:  # pyright: ignore[reportAttributeAccessIssue]
+        return state._replace(best_z=z[best].copy(), best_fitness=np.array(scores[best]))
+    return state

@@ -206,6 +206,11 @@ class Space:
         normal = generator.standard_normal((individuals, self.size))
         return np.where(np.isfinite(low), uniform, normal)
 
+    def spread(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of what `sample` draws: two (D,) arrays, where a search may begin."""
+        bounded = np.isfinite(self.bounds()[0])
+        return np.where(bounded, 0.5, 0.0), np.where(bounded, 12**-0.5, 1.0)
+
     def decode(self, z: Array) -> dict[str, Any]:
         """Return the parameters of one z.
 

@@ -18,7 +18,7 @@ import numpy as np
 from deap import tools
 
 from l2l_snn.optimizee import Evaluation
-from l2l_snn.optimizer import Optimizer
+from l2l_snn.optimizer import Optimizer, one_objective, with_best
 from l2l_snn.seeding import draw, python_random, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
@@ -176,15 +176,9 @@ class GeneticAlgorithm(Optimizer[GAState]):
         Raises:
             ValueError: several objectives, or another number of individuals than the population's.
         """
-        if evaluation.fitness.ndim != 1:
-            todo = "return one number as fitness, or take an algorithm for several objectives"
-            raise ValueError(message("GeneticAlgorithm: fitness", "one objective", evaluation.fitness.shape, todo))
         z = check_shape("GeneticAlgorithm: z", z, state.z.shape)
-        fitness = check_shape("GeneticAlgorithm: fitness", evaluation.filled().fitness, state.fitness.shape)
-        succeeded = np.where(evaluation.failed, -np.inf, fitness)
-        best = int(np.argmax(succeeded))
-        if succeeded[best] > state.best_fitness:
-            state = state._replace(best_z=z[best].copy(), best_fitness=np.array(succeeded[best]))
+        fitness = one_objective(self, evaluation, len(z))
+        state = with_best(state, z, evaluation)
         return state._replace(told=np.array(state.told + 1), z=z, fitness=fitness)
 
     def recommend(self, state: GAState) -> np.ndarray:

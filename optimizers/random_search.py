@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_snn.optimizee import Evaluation
-from l2l_snn.optimizer import Optimizer
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_count, check_shape
@@ -47,12 +47,8 @@ class RandomSearch(Optimizer[RandomSearchState]):
         return z, state._replace(words=words)
 
     def tell(self, state: RandomSearchState, z: np.ndarray, evaluation: Evaluation) -> RandomSearchState:
-        score = check_shape("RandomSearch: fitness", evaluation.score, (self.population,))
-        succeeded = np.where(evaluation.failed, -np.inf, score)
-        best = int(np.argmax(succeeded))
-        if succeeded[best] > state.best_fitness:
-            return state._replace(best_z=z[best].copy(), best_fitness=np.array(succeeded[best]))
-        return state
+        check_shape("RandomSearch: fitness", evaluation.score, (self.population,))
+        return with_best(state, z, evaluation)
 
     def recommend(self, state: RandomSearchState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""

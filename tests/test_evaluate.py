@@ -104,7 +104,7 @@ def test_ray_returns_the_bytes_of_inline_for_any_number_of_workers(optimizee):
 
 
 def test_workers_use_one_thread_each(monkeypatch):
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS"):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PJRT_NPROC"):
         monkeypatch.delenv(name, raising=False)
     with RayPool(Threads(), workers=2) as pool:
         metrics = pool.evaluate(np.zeros((4, 1)), SEEDS[:4]).evaluation.metrics

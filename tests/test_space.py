@@ -236,3 +236,11 @@ def test_encode_refuses_a_missing_parameter():
     del params["w"]
     with pytest.raises(ValueError, match="params: expected a value for 'w', got none"):
         SPACE.encode(params)
+
+
+def test_spread_is_mean_and_standard_deviation_of_what_sample_draws():
+    space = Space(x=Real(-5, 5, shape=(2,)), w=Free((2,), scale=3.0), n=Integer(1, 4))
+    z = space.sample(np.random.default_rng(1), 100_000)
+    mean, std = space.spread()
+    np.testing.assert_allclose(z.mean(axis=0), mean, atol=0.02)
+    np.testing.assert_allclose(z.std(axis=0), std, rtol=0.02)
