@@ -41,7 +41,7 @@ def run(cell, n: int, inputs, dt: float):
 
 
 def silence(steps: int, n: int) -> Arriving:
-    return Arriving(*(jnp.zeros((steps, n)) for _ in range(3)))
+    return Arriving(jnp.zeros((steps, 2, n)), jnp.zeros((steps, n)))
 
 
 @pytest.mark.parametrize("model", NEST_CELLS)
@@ -89,7 +89,8 @@ def test_refractory_times_are_counted_in_steps_as_by_nest(t_ref):
 
 
 def test_a_neuron_spikes_at_threshold_not_only_above(double):
-    arriving = silence(2, 2)._replace(exc=jnp.array([[15.0, np.nextafter(15.0, 0.0)], [0.0, 0.0]]))
+    arriving = silence(2, 2)
+    arriving = arriving._replace(weights=arriving.weights.at[0, 0].set(jnp.array([15.0, np.nextafter(15.0, 0.0)])))
     spikes, v = run(IafPscDelta(), 2, arriving, 0.1)
     np.testing.assert_array_equal(spikes[0], [1.0, 0.0])
     np.testing.assert_allclose(v[0], [-70.0, -55.0], rtol=1e-15)
@@ -97,7 +98,8 @@ def test_a_neuron_spikes_at_threshold_not_only_above(double):
 
 @pytest.mark.parametrize("model", ["iaf_psc_delta", "iaf_psc_alpha"])
 def test_the_potential_never_falls_below_v_min(double, model):
-    arriving = silence(300, 2)._replace(inh=jnp.full((300, 2), -30.0))
+    arriving = silence(300, 2)
+    arriving = arriving._replace(weights=arriving.weights.at[:, 1].set(-30.0))
     _, v = run(NEST_CELLS[model](V_min=np.array([-80.0, -np.inf])), 2, arriving, 0.1)
     assert v[:, 0].min() == -80.0
     assert v[:, 1].min() < -80.5
@@ -190,7 +192,7 @@ def test_every_field_may_be_a_traced_array_and_gives_what_known_numbers_give(dou
     inputs = jnp.asarray(generator.normal(12.0, 30.0, (200, 4)))
     if cell in NEST_CELLS.values():
         scale = 1 if cell is IafPscDelta else 8  # mV, pA
-        inputs = Arriving(scale * jnp.maximum(inputs, 0), scale * jnp.minimum(inputs, 0), 20 * inputs)
+        inputs = Arriving(scale * jnp.stack([jnp.maximum(inputs, 0), jnp.minimum(inputs, 0)], axis=1), 20 * inputs)
     known, v = run(cell(**values), 4, inputs, 0.5)
 
     @jax.jit
@@ -216,7 +218,7 @@ def test_derivatives_with_respect_to_parameters_are_those_of_finite_differences(
     zero = {"t_ref": 0.0} if "t_ref" in cell._fields else {}
     inputs = jnp.asarray(np.random.default_rng(1).normal(1.0, 3.0, (30, 2)))
     if cell in NEST_CELLS.values():
-        inputs = Arriving(jnp.maximum(inputs, 0) * 40, jnp.minimum(inputs, 0) * 20, 100 * inputs)
+        inputs = Arriving(jnp.stack([jnp.maximum(inputs, 0) * 40, jnp.minimum(inputs, 0) * 20], axis=1), 100 * inputs)
 
     @jax.jit
     def loss(values):
@@ -243,7 +245,7 @@ def test_a_surrogate_derivative_reaches_the_parameters_of_a_nest_cell():
         cell = IafPscDelta(V_th=v_th, I_e=500.0, spike=superspike())
         state, total = cell.init(1), 0.0
         for _ in range(5):
-            state, spikes = cell.step(state, Arriving(jnp.full(1, 3.0), jnp.zeros(1), 0.0), 0.1)
+            state, spikes = cell.step(state, Arriving(jnp.array([[3.0], [0.0]]), 0.0), 0.1)
             total += spikes.sum()
         return total
 

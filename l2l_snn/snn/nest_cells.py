@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2l_snn.snn.parameters import Array, cast, check_below, check_cell, known, numbers, refractory_steps
+from l2l_snn.snn.parameters import Array, Tree, cast, check_below, check_cell, known, numbers, refractory_steps
 from l2l_snn.snn.surrogate import Spike, heaviside
 from l2l_snn.snn.synapses import Alpha, Exponential, Membrane, Rise, alpha, exponential, membrane
 
@@ -25,8 +25,7 @@ from l2l_snn.snn.synapses import Alpha, Exponential, Membrane, Rise, alpha, expo
 class Arriving(NamedTuple):
     """What reaches N neurons in one step."""
 
-    exc: Array  # (N,) sum of weights >= 0, pA (mV for IafPscDelta)
-    inh: Array  # (N,) sum of weights <= 0, pA (mV for IafPscDelta)
+    weights: Array  # (2, N) sum of those >= 0, and of those <= 0, pA (mV for IafPscDelta)
     current: Array  # () or (N,) injected current, pA
 
 
@@ -38,6 +37,19 @@ class Levels(NamedTuple):
     floor: Array | None  # None: no lower bound
     i_e: Array  # pA
     refractory: Array  # steps
+
+
+def _both(exc: Tree, inh: Tree) -> Tree:
+    """Return propagators for excitatory and inhibitory currents side by side: (), (2, 1) or (2, N)."""
+
+    def one(exc: Array, inh: Array) -> Array:
+        if exc is inh or (known(exc, inh) and np.array_equal(exc, inh)):
+            return exc
+        xp, pair = numbers(exc, inh)
+        pair = xp.stack(xp.broadcast_arrays(*pair))
+        return pair if pair.ndim == 2 else pair[:, None]
+
+    return jax.tree.map(one, exc, inh)
 
 
 def _levels(cell: Any, v_min: Array, dt: float) -> Levels:
@@ -92,7 +104,7 @@ class IafPscDelta(NamedTuple):
         self, state: DeltaState, input: Arriving, dt: float, propagators: tuple[Membrane, Levels] | None = None
     ) -> tuple[DeltaState, jax.Array]:
         p, levels = cast(propagators or self.propagators(dt), state.v.dtype)
-        v = p.current * (state.i0 + levels.i_e) + p.decay * state.v + (input.exc + input.inh)
+        v = p.current * (state.i0 + levels.i_e) + p.decay * state.v + (input.weights[0] + input.weights[1])
         v = v if levels.floor is None else jnp.maximum(v, levels.floor)
         v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
         return DeltaState(v, r, _like(input.current, v)), spikes
@@ -107,8 +119,7 @@ class ExpState(NamedTuple):
     v: Array  # (N,) mV, relative to E_L
     r: Array  # (N,) int, refractory steps left
     i0: Array  # (N,) pA, current injected in the step before
-    exc: Array  # (N,) pA, synaptic current
-    inh: Array  # (N,) pA, synaptic current
+    i: Array  # (2, N) pA, excitatory and inhibitory current
 
 
 class IafPscExp(NamedTuple):
@@ -129,20 +140,19 @@ class IafPscExp(NamedTuple):
 
     def init(self, n: int) -> ExpState:
         _check(self, n)
-        return ExpState(jnp.zeros(n), jnp.zeros(n, jnp.int32), *(jnp.zeros(n) for _ in range(3)))
+        return ExpState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n), jnp.zeros((2, n)))
 
-    def propagators(self, dt: float) -> tuple[Membrane, Exponential, Exponential, Levels]:
+    def propagators(self, dt: float) -> tuple[Membrane, Exponential, Exponential, Exponential, Levels]:
         exc, inh = (exponential(tau, self.tau_m, self.C_m, dt) for tau in (self.tau_syn_ex, self.tau_syn_in))
-        return membrane(self.tau_m, self.C_m, dt), exc, inh, _levels(self, -np.inf, dt)
+        return membrane(self.tau_m, self.C_m, dt), exc, inh, _both(exc, inh), _levels(self, -np.inf, dt)
 
     def step(
         self, state: ExpState, input: Arriving, dt: float, propagators: tuple | None = None
     ) -> tuple[ExpState, jax.Array]:
-        p, exc, inh, levels = cast(propagators or self.propagators(dt), state.v.dtype)
-        v = state.v * p.decay + state.exc * exc.to_v + state.inh * inh.to_v + (levels.i_e + state.i0) * p.current
+        p, exc, inh, both, levels = cast(propagators or self.propagators(dt), state.v.dtype)
+        v = state.v * p.decay + state.i[0] * exc.to_v + state.i[1] * inh.to_v + (levels.i_e + state.i0) * p.current
         v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
-        i0 = _like(input.current, v)
-        return ExpState(v, r, i0, exc.step(state.exc, input.exc), inh.step(state.inh, input.inh)), spikes
+        return ExpState(v, r, _like(input.current, v), both.step(state.i, input.weights)), spikes
 
     def potential(self, state: ExpState) -> Array:
         return state.v + self.E_L
@@ -154,8 +164,7 @@ class AlphaState(NamedTuple):
     v: Array  # (N,) mV, relative to E_L
     r: Array  # (N,) int, refractory steps left
     i0: Array  # (N,) pA, current injected in the step before
-    exc: Rise  # (N,) each, synaptic current
-    inh: Rise  # (N,) each, synaptic current
+    rise: Rise  # (2, N) each, excitatory and inhibitory current
 
 
 class IafPscAlpha(NamedTuple):
@@ -177,23 +186,23 @@ class IafPscAlpha(NamedTuple):
 
     def init(self, n: int) -> AlphaState:
         _check(self, n)
-        exc, inh = (Rise(jnp.zeros(n), jnp.zeros(n)) for _ in range(2))
-        return AlphaState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n), exc, inh)
+        rise = Rise(jnp.zeros((2, n)), jnp.zeros((2, n)))
+        return AlphaState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n), rise)
 
-    def propagators(self, dt: float) -> tuple[Membrane, Alpha, Alpha, Levels]:
+    def propagators(self, dt: float) -> tuple[Membrane, Alpha, Alpha, Alpha, Levels]:
         exc, inh = (alpha(tau, self.tau_m, self.C_m, dt) for tau in (self.tau_syn_ex, self.tau_syn_in))
-        return membrane(self.tau_m, self.C_m, dt), exc, inh, _levels(self, self.V_min, dt)
+        return membrane(self.tau_m, self.C_m, dt), exc, inh, _both(exc, inh), _levels(self, self.V_min, dt)
 
     def step(
         self, state: AlphaState, input: Arriving, dt: float, propagators: tuple | None = None
     ) -> tuple[AlphaState, jax.Array]:
-        p, exc, inh, levels = cast(propagators or self.propagators(dt), state.v.dtype)
-        v = p.current * (state.i0 + levels.i_e) + exc.di_to_v * state.exc.di + exc.i_to_v * state.exc.i
-        v = v + inh.di_to_v * state.inh.di + inh.i_to_v * state.inh.i + p.decay_m1 * state.v + state.v
+        p, exc, inh, both, levels = cast(propagators or self.propagators(dt), state.v.dtype)
+        di, i = state.rise
+        v = p.current * (state.i0 + levels.i_e) + exc.di_to_v * di[0] + exc.i_to_v * i[0]
+        v = v + inh.di_to_v * di[1] + inh.i_to_v * i[1] + p.decay_m1 * state.v + state.v
         v = v if levels.floor is None else jnp.maximum(v, levels.floor)
         v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
-        i0 = _like(input.current, v)
-        return AlphaState(v, r, i0, exc.step(state.exc, input.exc), inh.step(state.inh, input.inh)), spikes
+        return AlphaState(v, r, _like(input.current, v), both.step(state.rise, input.weights)), spikes
 
     def potential(self, state: AlphaState) -> Array:
         return state.v + self.E_L

@@ -142,7 +142,7 @@ class Rollout:
         current = jnp.asarray(xs.currents.get(name, self.constant.get(name, 0.0)), arriving.dtype)
         current = jnp.broadcast_to(current, (C, arriving.shape[2])) if current.ndim < 2 else current
         apart = arriving.shape[1] == 2
-        given = Arriving(arriving[:, 0], arriving[:, 1], current) if apart else arriving[:, 0] + current
+        given = Arriving(arriving, current) if apart else arriving[:, 0] + current
         keep = name in self.wanted["potentials"]
 
         def one(state: Any, input: Any) -> tuple[Any, tuple[Array, Array | None]]:

@@ -29,14 +29,20 @@ MODELS = {"iaf_psc_alpha": cells.IafPscAlpha, "iaf_psc_exp": cells.IafPscExp, "i
 
 class _Layer(NamedTuple):
     state: Any
-    queue: cells.Arriving  # (delay, N) each: what is under way to it
+    queue: jax.Array  # (delay, 2, N, C) what is under way to it, positive and negative weights
+
+
+class _Inputs(NamedTuple):
+    neurons: jax.Array  # (2, C) the velocity and the position neuron of each car; 2 B is none
+    weights: jax.Array  # (2, H, C) from them to the hidden layer
 
 
 class _Carry(NamedTuple):
-    car: tuple[jax.Array, jax.Array]  # position, velocity
-    over: jax.Array  # whether the flag has been reached
-    driven: jax.Array  # (2,) the velocity and position neuron under drive; 2 B, which is none, at first
-    age: jax.Array  # (2,) simulation steps for which they have been
+    car: tuple[jax.Array, jax.Array]  # (C,) positions, velocities
+    over: jax.Array  # (C,) whether the flag has been reached
+    driven: _Inputs  # under drive until the current moves
+    wanted: _Inputs  # under drive from then on: those of the bins that the car is in
+    age: jax.Array  # (2, C) simulation steps for which the first have been driven
     hidden: _Layer
     output: _Layer
 
@@ -103,52 +109,75 @@ def _compiled(network: Network, record: bool) -> Any:
         period=steps(network.t_ref) + 1,
         record=record,
     )
-    return jax.jit(jax.vmap(lambda w_hidden, w_out, start: _episode(times, w_hidden, w_out, start)))
+    return jax.jit(lambda w_hidden, w_out, starts: _episodes(times, w_hidden, w_out, starts))
 
 
-def _episode(s: _Steps, w_hidden: jax.Array, w_out: jax.Array, start: jax.Array) -> tuple[jax.Array, ...]:
-    """Drive one car; returns what `Episodes` has, and the spikes as (T, S, 2 B + H + 3) bool if recorded."""
+def _episodes(s: _Steps, w_hidden: jax.Array, w_out: jax.Array, starts: jax.Array) -> tuple[jax.Array, ...]:
+    """Drive the cars; returns what `Episodes` has, and the spikes as (C, T, S, 2 B + H + 3) bool if recorded.
+
+    Cars stand last in every array, so that each operation runs along memory over all of them.
+    """
     bins, none = s.network.bins, 2 * s.network.bins
+    w_hidden, w_out = jnp.moveaxis(w_hidden, 0, -1).swapaxes(0, 1), jnp.moveaxis(w_out, 0, -1).swapaxes(0, 1)
+    C = len(starts)  # w_hidden (2 B, H, C), w_out (H, 3, C)
 
     def layer(n: int) -> _Layer:
-        nothing = jnp.zeros((s.delay, n), w_hidden.dtype)
-        state = jax.tree.map(lambda x: x.astype(nothing.dtype) if x.dtype.kind == "f" else x, s.cell.init(n))
-        return _Layer(state, cells.Arriving(nothing, nothing, nothing))
+        def grid(x: jax.Array) -> jax.Array:  # not flat: to divide indices costs more than the arithmetic
+            return x.reshape(*x.shape[:-1], n, C).astype(w_out.dtype if x.dtype.kind == "f" else x.dtype)
+
+        return _Layer(jax.tree.map(grid, s.cell.init(n * C)), jnp.zeros((s.delay, 2, n, C), w_out.dtype))
 
     def observe(car: tuple[jax.Array, jax.Array]) -> jax.Array:
         return jnp.stack(car).astype(jnp.float32)
 
+    def inputs(car: tuple[jax.Array, jax.Array]) -> _Inputs:
+        position, velocity = observe(car)
+        neurons = jnp.stack([bin_index(velocity, *VELOCITIES, bins), bins + bin_index(position, *POSITIONS, bins)])
+        return _Inputs(neurons.astype(jnp.int32), jnp.take_along_axis(w_hidden, neurons[:, None], axis=0))
+
     def environment_step(carry: _Carry, _: None) -> tuple[_Carry, Any]:
-        position, velocity = observe(carry.car)
-        wanted = jnp.stack([bin_index(velocity, *VELOCITIES, bins), bins + bin_index(position, *POSITIONS, bins)])
-        before, after = _input_spikes(s, carry, wanted)  # (S, 2) each
-        sent = _from_inputs(w_hidden, carry.driven, before) + _from_inputs(w_hidden, wanted, after)
-        hidden, hidden_spikes = _run(s, carry.hidden, sent)  # (S, H)
-        output, output_spikes = _run(
-            s, carry.output, jnp.where(hidden_spikes[:, :, None] > 0, w_out.T[None], 0.0)
-        )  # (S, 3)
-        counts = output_spikes.sum(axis=0).astype(jnp.int32)
+        before, after = _input_spikes(s, carry)  # (S, 2, C) each
+        sent = jnp.where(before[:, :, None], carry.driven.weights[None], 0.0)
+        sent = jnp.where(after[:, :, None], carry.wanted.weights[None], sent)  # (S, 2, H, C)
+        hidden, hidden_spikes = _run(s, carry.hidden, sent)  # (S, H, C)
+        sent = jnp.where(hidden_spikes[:, :, None] > 0, w_out[None], 0.0)  # (S, H, 3, C)
+        output, output_spikes = _run(s, carry.output, sent)  # (S, 3, C)
+        counts = output_spikes.sum(axis=0).astype(jnp.int32).T
         action = most_spikes(counts, tie=NONE)
         car = step(*carry.car, action)
-        age = jnp.where(wanted == carry.driven, carry.age + s.substeps, s.substeps - s.drive_delay)
+        stays = carry.wanted.neurons == carry.driven.neurons
+        age = jnp.where(stays, carry.age + s.substeps, s.substeps - s.drive_delay)
         over = carry.over | (observe(car)[0] >= GOAL)
-        told = [jnp.where(carry.over, gone, x) for x, gone in ((observe(car), jnp.nan), (action, -1), (counts, 0))]
+        gone = carry.over[:, None]
+        told = [
+            jnp.where(gone, jnp.nan, observe(car).T),
+            jnp.where(carry.over, -1, action),
+            jnp.where(gone, 0, counts),
+        ]
         if s.record:
-            inputs = jnp.zeros((s.substeps, none), bool)
-            inputs = inputs.at[:, carry.driven].max(before, mode="drop").at[:, wanted].max(after)
-            told.append(jnp.concatenate([inputs, hidden_spikes > 0, output_spikes > 0], axis=1) & ~carry.over)
-        return _Carry(car, over, wanted.astype(jnp.int32), age, hidden, output), tuple(told)
+            neurons = jnp.arange(none)[None, :, None]
+            fired = jnp.zeros((s.substeps, none, C), bool)
+            for fires, sources in ((before, carry.driven), (after, carry.wanted)):
+                for i in range(2):
+                    fired |= fires[:, i, None] & (neurons == sources.neurons[i][None, None])
+            fired = jnp.concatenate([fired, hidden_spikes > 0, output_spikes > 0], axis=1)
+            told.append(fired & ~carry.over[None, None])  # (S, 2 B + H + 3, C)
+        return _Carry(car, over, carry.wanted, inputs(car), age, hidden, output), tuple(told)
 
+    car = starts, jnp.zeros_like(starts)
     begin = _Carry(
-        (start, jnp.zeros_like(start)),
-        jnp.zeros((), bool),
-        jnp.full(2, none, jnp.int32),
-        jnp.zeros(2, jnp.int32),
+        car,
+        jnp.zeros(C, bool),
+        _Inputs(jnp.full((2, C), none, jnp.int32), jnp.zeros((2, *w_hidden.shape[1:]), w_hidden.dtype)),
+        inputs(car),
+        jnp.zeros((2, C), jnp.int32),
         layer(s.network.hidden),
         layer(ACTIONS),
     )
     _, (track, actions, counts, *spikes) = jax.lax.scan(environment_step, begin, None, length=s.network.steps)
-    return jnp.concatenate([observe(begin.car)[None], track]), actions, counts, spikes[0] if spikes else jnp.zeros(0)
+    track = jnp.concatenate([observe(begin.car).T[None], track])
+    track, actions, counts = (value.swapaxes(0, 1) for value in (track, actions, counts))
+    return track, actions, counts, jnp.moveaxis(spikes[0], -1, 0) if spikes else jnp.zeros(0)
 
 
 def step(position: jax.Array, velocity: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -170,42 +199,36 @@ def _rounded(product: jax.Array, finite: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(bits ^ jnp.isnan(finite).astype(jnp.int64), product.dtype)
 
 
-def _input_spikes(s: _Steps, carry: _Carry, wanted: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return when the neurons driven before and those driven after the current has moved fire: two (S, 2) bool.
+def _input_spikes(s: _Steps, carry: _Carry) -> tuple[jax.Array, jax.Array]:
+    """Return when the neurons driven before and those driven after the current has moved fire: two (S, 2, C) bool.
 
     The drive lifts a neuron over threshold in one step, from its first step on and whenever it isn't refractory.
     """
-    time = jnp.arange(s.substeps)[:, None]
+    time = jnp.arange(s.substeps, dtype=jnp.int32)[:, None, None]
     moved = time >= s.drive_delay
-    known = (carry.driven < 2 * s.network.bins)[None]
+    known = (carry.driven.neurons < 2 * s.network.bins)[None]
+    stays = (carry.wanted.neurons == carry.driven.neurons)[None]
     goes_on = (carry.age[None] + time) % s.period == 0
     begins = (time - s.drive_delay) % s.period == 0
-    return ~moved & known & goes_on, moved & jnp.where((wanted == carry.driven)[None], goes_on, begins)
-
-
-def _from_inputs(w: jax.Array, neurons: jax.Array, fires: jax.Array) -> jax.Array:
-    """Return the weights (S, 2, H) that two input neurons send, 0 where they don't fire."""
-    weights = jnp.take(w, neurons, axis=1, mode="fill", fill_value=0).T  # (2, H)
-    return jnp.where(fires[:, :, None], weights[None], 0.0)
+    return ~moved & known & goes_on, moved & jnp.where(stays, goes_on, begins)
 
 
 def _run(s: _Steps, layer: _Layer, sent: jax.Array) -> tuple[_Layer, jax.Array]:
-    """Run a layer for one environment step on what its sources send, (S, sources, N); return it and its spikes (S, N).
+    """Run a layer for one environment step on what its sources send, (S, sources, N, C); return it and its spikes.
 
     What is sent in step k arrives in step k + delay. Sources are added one after another, as NEST does.
+    Spikes are (S, N, C) of 0 and 1.
     """
-    excitatory, inhibitory = jnp.zeros_like(sent[:, 0]), jnp.zeros_like(sent[:, 0])
-    for i in range(sent.shape[1]):
-        excitatory = excitatory + jnp.maximum(sent[:, i], 0.0)
-        inhibitory = inhibitory + jnp.minimum(sent[:, i], 0.0)
-    whole = (
-        jnp.concatenate([layer.queue.exc, excitatory]),
-        jnp.concatenate([layer.queue.inh, inhibitory]),
-        jnp.zeros((s.delay + s.substeps, sent.shape[2]), sent.dtype),
-    )
-    now = cells.Arriving(*(part[: s.substeps] for part in whole))
-    later = cells.Arriving(*(part[s.substeps :] for part in whole))
+    low, high = (jnp.array(ends, sent.dtype)[None, :, None, None] for ends in ((0.0, -jnp.inf), (jnp.inf, 0.0)))
+    total = jnp.clip(sent[:, 0, None], low, high)  # (S, 2, N, C)
+    for i in range(1, sent.shape[1]):
+        total = total + jnp.clip(sent[:, i, None], low, high)
+    arriving = jnp.concatenate([layer.queue, total])
     dt = s.network.resolution
     constants = s.cell.propagators(dt)
-    state, spikes = jax.lax.scan(lambda state, arriving: s.cell.step(state, arriving, dt, constants), layer.state, now)
-    return _Layer(state, later), spikes
+
+    def one(state: Any, weights: jax.Array) -> tuple[Any, jax.Array]:
+        return s.cell.step(state, cells.Arriving(weights, 0.0), dt, constants)
+
+    state, spikes = jax.lax.scan(one, layer.state, arriving[: s.substeps])
+    return _Layer(state, arriving[s.substeps :]), spikes
