@@ -434,10 +434,10 @@ def test_memory_of_the_gradient_grows_with_the_root_of_time_when_checkpointed():
 
     def needed(T: int, every: int | None) -> int:
         def loss(w, x):
-            state, _ = net.rollout(net.init(w), spikes={"source": x}, checkpoint_every=every, record=())
+            state, _ = net.rollout(net.init(w, batch=2), spikes={"source": x}, checkpoint_every=every, record=())
             return state.cells["cells"].v.sum()
 
-        compiled = jax.jit(jax.grad(loss)).lower(weights, jnp.zeros((T, 4))).compile()
+        compiled = jax.jit(jax.grad(loss)).lower(weights, jnp.zeros((T, 2, 4))).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert needed(16 * 1024, None) > 12 * needed(1024, None)

@@ -8,9 +8,10 @@
     state = net.init({"w": weights})                                # (60, 3), pA
     state, record = net.rollout(state, spikes={"in": trains}, record=("spikes.out",))   # (T, 60) -> (T, 3)
 
-A network is configuration, its state a value, so that batches are `jax.vmap`: over `spikes` for episodes with the same
-weights, over `weights` (around `init` and `rollout`) for a population of networks. Cell parameters may be traced:
-build the network inside the function that is mapped, differentiated or compiled. `rollout` goes on from any state.
+A network is configuration, its state a value. `init(weights, batch=B)` makes states of B networks that run side by
+side: with the same weights, for B episodes, or with weights of their own, (B, n_pre, n_post). Inputs and records then
+have B behind T. Everything else can be mapped by `jax.vmap`, cell parameters too: build the network inside the function
+that is mapped, differentiated or compiled (a batch is faster where it is enough). `rollout` goes on from any state.
 
 **The order of one step** is NEST's. Step k covers the time from k dt to (k + 1) dt, and its spikes carry the latter:
 
@@ -26,14 +27,15 @@ A delay of 0 is not NEST's: the spike arrives in the step that it is sent in, be
 It may not close a loop. A rule whose weights stay the same for `rule.every(dt)` steps learns at the
 end of each such interval, and step 3 comes after step 4.
 
-**How it is computed.** If C is the shortest delay that closes a loop, then no spike finds its way round a loop within C
-steps. So C steps are taken at once, one population after the other: their spikes in one matrix product, their
-cells in a scan. Results don't depend on it but for rounding.
+**How it is computed.** Blocks of C steps are taken at once, one population after the other: their spikes in one matrix
+product, their cells in a scan. Populations that close a loop go together, in pieces as long as the shortest delay that
+closes it, since no spike finds its way round in less. Results don't depend on it but for rounding.
 
 Legend: T steps of a rollout, C of a block; N neurons; K delays; R receptors (2 where a cell keeps signs apart, else 1).
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
@@ -42,10 +44,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from l2l_snn.snn.cells import Cell, SignsApart
 from l2l_snn.snn.parameters import Array, check_step, known
-from l2l_snn.snn.rollout import Inputs, Live, Record, Rollout, State, in_pieces
+from l2l_snn.snn.rollout import Component, Inputs, Live, Record, Rollout, State, in_pieces
 from l2l_snn.snn.synapses import delay_steps
 from l2l_snn.validate import check_count, check_finite, check_shape, did_you_mean, message
 
@@ -93,7 +96,7 @@ class Network:
                 jax.eval_shape(partial(cell.init, n))  # a cell checks its parameters there
         for name, projection in self.projections.items():
             self._check_projection(name, projection)
-        if self._loop == 0:
+        if any(component.loop == 0 for component in self._components):
             todo = "let a spike take at least one step on its way round"
             raise ValueError(message("delay", "loops that take time", "projections with delay 0 that close one", todo))
 
@@ -126,23 +129,29 @@ class Network:
             for name, projection in self.projections.items()
         }
 
-    def _order(self, below: float) -> list[str]:
-        """Return the populations so that none comes before one that reaches it in fewer than `below` steps."""
-        graph = {name: set() for name in self.populations}
-        for name, projection in self.projections.items():
-            if self._delays[name].min() < below:
-                graph[projection.post].add(projection.pre)
-        return list(TopologicalSorter(graph).static_order())
-
     @cached_property
-    def _loop(self) -> float:
-        """The longest block: the shortest delay, in steps, that closes a loop of delays up to it; inf without loops."""
-        for shortest in sorted({int(steps.min()) for steps in self._delays.values()}):
-            try:
-                self._order(shortest + 1)
-            except CycleError:
-                return shortest
-        return np.inf
+    def _components(self) -> list[Component]:
+        """The populations, those that close a loop together, so that none comes before one that reaches it."""
+        names = list(self.populations)
+        reaches = np.zeros((len(names), len(names)))
+        for projection in self.projections.values():
+            reaches[names.index(projection.pre), names.index(projection.post)] = 1
+        _, label = connected_components(reaches, connection="strong")
+        members = {i: [name for name, of in zip(names, label, strict=True) if of == i] for i in label}
+        before = {i: set(label[reaches[:, label == i].any(axis=1)]) - {i} for i in members}
+        return [self._component(members[i]) for i in TopologicalSorter(before).static_order()]
+
+    def _component(self, names: list[str]) -> Component:
+        """Return populations that reach each other, in an order that holds for as many steps as can be."""
+        inside = [name for name, (pre, post, *_) in self.projections.items() if pre in names and post in names]
+        for loop in sorted({int(self._delays[name].min()) for name in inside}, reverse=True):
+            graph: dict[str, set[str]] = {name: set() for name in names}
+            for name in inside:
+                if self._delays[name].min() < loop:
+                    graph[self.projections[name].post].add(self.projections[name].pre)
+            with suppress(CycleError):
+                return Component(tuple(TopologicalSorter(graph).static_order()), tuple(inside), loop)
+        return Component(tuple(names), (), None)
 
     @cached_property
     def _plastic(self) -> list[str]:
@@ -157,32 +166,72 @@ class Network:
     def _receptors(self, name: str) -> int:
         return 2 if isinstance(self.populations[name].cell, SignsApart) else 1
 
-    def init(self, weights: Mapping[str, Array]) -> State:
+    def init(self, weights: Mapping[str, Array], batch: int | None = None) -> State:
         """Return the state at rest: no spike under way.
 
         Args:
-            weights: (n_pre, n_post) of each projection, in the unit that the cell of `post` takes.
+            weights: (n_pre, n_post) of each projection, in the unit that the cell of `post` takes; with a batch
+                also (B, n_pre, n_post).
+            batch: B, networks side by side; None: one, and no batch axis anywhere.
 
         Raises:
             ValueError: a projection without weights, a shape that doesn't fit, nan.
         """
+        if batch is not None:
+            check_count("batch", batch)
         if set(weights) != set(self.projections):
             got = ", ".join(sorted(weights)) or "none"
             raise ValueError(message("weights", f"those of {', '.join(sorted(self.projections))}", got))
         for name, w in weights.items():
             if known(w):
                 w = check_finite(f"weights.{name}", w)
-            _check_shape(f"weights.{name}", w, self._shape(name), "pre along rows")
+            own = batch is not None and np.ndim(w) == 3
+            _check_shape(f"weights.{name}", w, (*[batch] * own, *self._shape(name)), "pre along rows")
         longest = dict.fromkeys(self.populations, 0)
         for name, projection in self.projections.items():
             longest[projection.post] = max(longest[projection.post], int(self._delays[name].max()))
         cells = {name: p.cell.init(p.n) for name, p in self.populations.items() if p.cell is not None}
-        return State(
+        state = State(
             cells,
-            {name: jnp.zeros((longest[name], self._receptors(name), self.populations[name].n)) for name in cells},
+            {name: jnp.zeros((longest[name], 1, self._receptors(name), self.populations[name].n)) for name in cells},
             {name: jnp.asarray(weights[name], dtype=float) for name in self.projections},
             {name: self.projections[name].rule.init(*self._shape(name)) for name in self._plastic},
-            {name: jnp.zeros((int(self._delays[name]), self._shape(name)[1])) for name in self._plastic},
+            {name: jnp.zeros((int(self._delays[name]), 1, self._shape(name)[1])) for name in self._plastic},
+        )
+        if batch is None:
+            return self._without_batch(state._replace(cells=_stacked(state.cells, 1), rules=_stacked(state.rules, 1)))
+        own = {name: _stacked(w, batch) for name, w in state.weights.items() if name in self._changing and w.ndim == 2}
+        return State(
+            _stacked(state.cells, batch),
+            {name: jnp.repeat(line, batch, axis=1) for name, line in state.arriving.items()},
+            state.weights | own,
+            _stacked(state.rules, batch),
+            {name: jnp.repeat(line, batch, axis=1) for name, line in state.seen.items()},
+        )
+
+    @cached_property
+    def _changing(self) -> list[str]:
+        """Plastic projections whose rule changes the weights themselves, in every step, and not a trace beside them."""
+        return self._plastic if self._interval == 1 else []
+
+    def _with_batch(self, state: State) -> State:
+        """Return the state of one network as that of a batch of one."""
+        return State(
+            jax.tree.map(lambda x: x[None], state.cells),
+            {name: line[:, None] for name, line in state.arriving.items()},
+            state.weights | {name: state.weights[name][None] for name in self._changing},
+            jax.tree.map(lambda x: x[None], state.rules),
+            {name: line[:, None] for name, line in state.seen.items()},
+        )
+
+    def _without_batch(self, state: State) -> State:
+        """Undo `_with_batch`."""
+        return State(
+            jax.tree.map(lambda x: x[0], state.cells),
+            {name: line[:, 0] for name, line in state.arriving.items()},
+            {name: w[0] if w.ndim == 3 else w for name, w in state.weights.items()},
+            jax.tree.map(lambda x: x[0], state.rules),
+            {name: line[:, 0] for name, line in state.seen.items()},
         )
 
     def rollout(
@@ -195,25 +244,32 @@ class Network:
         steps: int | None = None,
         record: Iterable[str] = ("spikes",),
         checkpoint_every: int | None = None,
+        reverse_only: bool = False,
     ) -> tuple[State, Record]:
         """Advance the network by T steps.
 
         Args:
             state: from `init` or an earlier rollout.
-            spikes: (T, N) of every source; 0 and 1, or numbers of spikes.
+            spikes: (T, N) of every source; 0 and 1, or numbers of spikes. With a batch (T, B, N), or (T, N) for all.
             currents: (T, N), or (N,) or () for constant ones, into populations with a cell; pA for NEST's cells.
-            signals: (T, ...) third factor of plastic projections; 0 where none is given.
+                With a batch (T, B, N), or as without for all.
+            signals: (T, ...) third factor of plastic projections, (T, B, ...) with a batch; 0 where none is given.
             steps: T, needed where no input has a time axis.
             record: kinds to keep, "spikes", "potentials", "weights", or one of them: "spikes.out".
             checkpoint_every: keep only the state at every so many steps and compute again what a gradient needs
                 in between: with about sqrt(T) the memory grows with sqrt(T), for one more forward pass.
+            reverse_only: use a backward pass that is faster where populations close a loop; forward-mode derivatives
+                (`jax.jvp`) are then impossible.
 
         Returns:
             The state after T steps, and what was recorded.
         """
         wanted = self._wanted(record)
-        inputs, constant, T = self._inputs(spikes or {}, currents or {}, signals or {}, steps)
-        run = Rollout(self, state.weights, constant, wanted)
+        line = next(iter(state.arriving.values()), None)
+        batch = line.shape[1] if line is not None and line.ndim == 4 else None
+        inputs, constant, T = self._inputs(spikes or {}, currents or {}, signals or {}, steps, batch)
+        state = self._with_batch(state) if batch is None else state
+        run = Rollout(self, state.weights, constant, wanted, reverse_only)
         every = run.interval
         if checkpoint_every is not None:
             check_count("checkpoint_every", checkpoint_every)
@@ -226,7 +282,10 @@ class Network:
         plastic = {name: state.weights[name] for name in self._plastic}
         live = Live(state.cells, state.arriving, plastic, state.rules, state.seen)
         live, kept = in_pieces(advance, live, inputs, T, checkpoint_every or T)
-        return State(live.cells, live.arriving, state.weights | live.weights, live.rules, live.seen), kept
+        state = State(live.cells, live.arriving, state.weights | live.weights, live.rules, live.seen)
+        if batch is None:
+            return self._without_batch(state), jax.tree.map(lambda x: x[:, 0], kept)
+        return state, kept
 
     def _wanted(self, record: Iterable[str]) -> dict[str, list[str]]:
         """Return the names of what to keep, by kind."""
@@ -242,9 +301,14 @@ class Network:
         return wanted
 
     def _inputs(
-        self, spikes: Mapping[str, Array], currents: Mapping[str, Array], signals: Mapping[str, Array], T: int | None
+        self,
+        spikes: Mapping[str, Array],
+        currents: Mapping[str, Array],
+        signals: Mapping[str, Array],
+        T: int | None,
+        batch: int | None,
     ) -> tuple[Inputs, dict[str, Array], int]:
-        """Return checked inputs in time, constant currents, and T."""
+        """Return checked inputs in time, with a batch axis; constant currents; and T."""
         sources = {name for name, population in self.populations.items() if population.cell is None}
         if set(spikes) != sources:
             expected = f"those of the sources {', '.join(sorted(sources)) or '(none)'}"
@@ -261,14 +325,22 @@ class Network:
         for kind, given in zip(Inputs._fields, inputs, strict=True):
             for name, value in given.items():
                 T = np.shape(value)[0] if T is None and np.ndim(value) else T
-                shape = (T, *np.shape(value)[1:]) if kind == "signals" else (T, self.populations[name].n)
-                _check_shape(f"{kind}.{name}", value, shape, "steps along rows")
+                own = batch is not None and (kind == "signals" or np.ndim(value) == 3)  # one for each of the batch
+                rest = np.shape(value)[1 + own :] if kind == "signals" else (self.populations[name].n,)
+                _check_shape(f"{kind}.{name}", value, (T, *[batch] * own, *rest), "steps along rows")
+                value = jnp.asarray(value, dtype=float).reshape(T, (batch or 1) if own else 1, *rest)
+                given[name] = jnp.broadcast_to(value, (T, batch or 1, *rest)) if batch else value
         for name, value in constant.items():
             if np.ndim(value):
                 _check_shape(f"currents.{name}", value, (self.populations[name].n,))
         if T is None:
             raise ValueError(message("steps", "a number of steps", "none", "no input has a time axis"))
         return inputs, constant, check_count("steps", T)
+
+
+def _stacked(tree: Any, batch: int) -> Any:
+    """Return the values, the same for each of a batch."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (batch, *x.shape)), tree)
 
 
 def _check_shape(argument: str, value: Array, shape: tuple[int | None, ...], todo: str = "") -> None:

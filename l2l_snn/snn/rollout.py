@@ -2,12 +2,15 @@
 
 The order of a step, and why blocks may be, is written down in network.py.
 
-Legend: T steps of a rollout, C of a block; N neurons; K delays; R receptors (2 where a cell keeps signs apart, else 1).
+In here everything has a batch axis, behind time where there is time; of size 1 if the user has no batch.
+
+Legend: T steps of a rollout, C of a block; B batch; N neurons; K delays; R receptors (2 where a cell keeps signs
+apart, else 1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,25 +22,28 @@ from l2l_snn.snn.synapses import by_delay, deliver
 if TYPE_CHECKING:
     from l2l_snn.snn.network import Network
 
+Wiring: TypeAlias = tuple[Array, tuple[int, ...]]  # (n_pre, K * R * n_post) weights, and the K delays in steps
+Lines: TypeAlias = dict[str, Array]
+
 BLOCK = 64  # steps taken at once where no loop asks for fewer; longer blocks leave the cache
 
 
 class State(NamedTuple):
-    """All that a network carries from step to step."""
+    """All that a network carries from step to step; with a batch, B stands where it is named, else it isn't there."""
 
-    cells: dict[str, Any]  # of each population with a cell
-    arriving: dict[str, Array]  # (longest delay in steps, R, N) what is under way to it
-    weights: dict[str, Array]  # (n_pre, n_post) of each projection
-    rules: dict[str, Any]  # of each plastic projection
-    seen: dict[str, Array]  # (delay in steps, n_post) spikes on their way back to a plastic synapse
+    cells: dict[str, Any]  # (B, ...) of each population with a cell
+    arriving: dict[str, Array]  # (longest delay in steps, B, R, N) what is under way to it
+    weights: dict[str, Array]  # (n_pre, n_post) or (B, n_pre, n_post) of each projection
+    rules: dict[str, Any]  # (B, ...) of each plastic projection
+    seen: dict[str, Array]  # (delay in steps, B, n_post) spikes on their way back to a plastic synapse
 
 
 class Record(NamedTuple):
     """What a rollout was asked to keep."""
 
-    spikes: dict[str, Array]  # (T, N) of a population
-    potentials: dict[str, Array]  # (T, N) of a population, mV
-    weights: dict[str, Array]  # (T / every, n_pre, n_post) of a plastic projection, after each update
+    spikes: dict[str, Array]  # (T, B, N) of a population
+    potentials: dict[str, Array]  # (T, B, N) of a population, mV
+    weights: dict[str, Array]  # (T / every, B, n_pre, n_post) of a plastic projection, after each update
 
 
 class Live(NamedTuple):
@@ -50,25 +56,34 @@ class Live(NamedTuple):
     seen: dict[str, Array]
 
 
-class Inputs(NamedTuple):
-    """Inputs with a leading time axis."""
+class Component(NamedTuple):
+    """Populations that reach each other, or a single one."""
 
-    spikes: dict[str, Array]
-    currents: dict[str, Array]
-    signals: dict[str, Array]
+    names: tuple[str, ...]  # of populations, in the order in which to take them
+    projections: tuple[str, ...]  # among them
+    loop: int | None  # steps that a spike takes at least round a loop; None: there is no loop
+
+
+class Inputs(NamedTuple):
+    """Inputs with leading time and batch axes."""
+
+    spikes: dict[str, Array]  # (T, B, N)
+    currents: dict[str, Array]  # (T, B, N)
+    signals: dict[str, Array]  # (T, B, ...)
 
 
 class Rollout:
     """One rollout: what is the same in all its steps, and how a block of them is taken."""
 
-    def __init__(self, net: "Network", weights: dict[str, Array], constant: dict[str, Array], wanted: dict[str, list]):
+    def __init__(self, net: "Network", weights: Lines, constant: Lines, wanted: dict[str, list], reverse_only: bool):
         self.net = net
         self.constant = constant
         self.wanted = wanted
+        self.reverse_only = reverse_only
         self.interval = net._interval
         self.intervals = self.interval > 1
-        self.block_steps = 1 if net._plastic and not self.intervals else int(min(net._loop, self.interval_or_block))
-        self.order = net._order(net._loop)
+        self.at_once = bool(net._plastic) and not self.intervals  # rules learn in every step
+        self.block_steps = 1 if self.at_once else min(BLOCK, self.interval) if self.intervals else BLOCK
         self.propagators = {
             name: p.cell.propagators(net.dt) for name, p in net.populations.items() if isinstance(p.cell, Exact)
         }
@@ -76,12 +91,10 @@ class Rollout:
         learning = {end for name in net._plastic for end in net.projections[name][:2]} if self.intervals else set()
         self.emitted = set(wanted["spikes"]) | learning
 
-    @property
-    def interval_or_block(self) -> int:
-        return self.interval if self.intervals else BLOCK
-
     def wire(self, name: str, weights: Array) -> tuple[Array, tuple[int, ...]]:
-        """Return the weights as one matrix (n_pre, K * R * n_post), and the K delays."""
+        """Return the weights as one matrix (n_pre, K * R * n_post), or one for each of a batch, and the K delays."""
+        if weights.ndim == 3:
+            return jax.vmap(lambda w: self.wire(name, w)[0])(weights), self.wire(name, weights[0])[1]
         mask = self.net.projections[name].mask
         weights = weights if mask is None else weights * jnp.asarray(mask, weights.dtype)
         stack, delays = by_delay(weights, self.net._delays[name])  # (K, n_pre, n_post)
@@ -95,67 +108,185 @@ class Rollout:
         return {name: self.wire(name, self.in_use(live, name)) for name in names}
 
     def in_use(self, live: Live, name: str) -> Array:
-        return self.net.projections[name].rule.effective(live.weights[name], live.rules[name])
+        weights = live.weights[name]
+        in_axes = (0 if weights.ndim == 3 else None, 0)
+        return jax.vmap(self.net.projections[name].rule.effective, in_axes)(weights, live.rules[name])
 
-    def send(self, name: str, wiring: tuple[Array, tuple[int, ...]], sent: Array, lines: dict[str, Array]) -> None:
-        """Add the spikes (C, n_pre) that a projection sends to the line of its target."""
+    def weighted(self, name: str, wiring: Wiring, sent: Array, probe: Array | None = None) -> Array:
+        """Return what a projection sends in C steps, by delay (K, C, B, R, n_post), of spikes (C, B, n_pre)."""
         matrix, delays = wiring
+        form = "cbn,nm->cbm" if matrix.ndim == 2 else "cbn,bnm->cbm"
+        arriving = jnp.einsum(form, sent, matrix, precision=jax.lax.Precision.HIGHEST)
+        arriving = arriving if probe is None else arriving + probe
         post = self.net.projections[name].post
-        weighted = jnp.matmul(sent, matrix, precision=jax.lax.Precision.HIGHEST)
-        weighted = weighted.reshape(sent.shape[0], len(delays), *lines[post].shape[1:])
-        lines[post] = deliver(lines[post], jnp.moveaxis(weighted, 1, 0), delays)
+        arriving = arriving.reshape(*sent.shape[:2], len(delays), self.net._receptors(post), -1)
+        return jnp.moveaxis(arriving, 2, 0)
 
-    def blocks(self, wiring: dict[str, Any], live: Live, xs: Inputs, n: int) -> tuple[Live, Record]:
+    def send(self, names: Iterable[str], wiring: dict[str, Wiring], sent: Array, lines: Lines, probes: Lines) -> Lines:
+        """Return the lines with the spikes (C, B, n_pre) of one population added to those of its targets."""
+        lines = dict(lines)
+        for name in names:
+            post = self.net.projections[name].post
+            weighted = self.weighted(name, wiring[name], sent, probes.get(name))
+            lines[post] = deliver(lines[post], weighted, wiring[name][1])
+        return lines
+
+    def blocks(self, wiring: dict[str, Wiring], live: Live, xs: Inputs, n: int) -> tuple[Live, Record]:
         """Advance by n steps, a block at a time."""
         return in_pieces(partial(self.block, wiring), live, xs, n, _even(n, self.block_steps))
 
-    def block(self, wiring: dict[str, Any], live: Live, xs: Inputs, C: int) -> tuple[Live, Record]:
+    def block(self, wiring: dict[str, Wiring], live: Live, xs: Inputs, C: int) -> tuple[Live, Record]:
         """Advance every population by C steps, in an order in which no spike comes too late."""
-        at_once = self.net._plastic and not self.intervals  # learn in this very step
-        later = [name for name in self.net._plastic if at_once and self.net._delays[name] > 0]
-        if at_once:
+        later = [name for name in self.net._plastic if self.at_once and self.net._delays[name] > 0]
+        if self.at_once:
             wiring = wiring | self.plastic_wiring(live, [name for name in self.net._plastic if name not in later])
-        cells, emitted, kept = dict(live.cells), {}, Record({}, {}, {})
+        cells, emitted, potentials = dict(live.cells), {}, {}
         lines = {name: _extended(line, C) for name, line in live.arriving.items()}
-        for name in self.order:
-            if name in xs.spikes:
-                emitted[name] = jnp.asarray(xs.spikes[name], dtype=float)
+        for component in self.net._components:
+            inside = {name: wiring[name] for name in component.projections if name in wiring}
+            if component.names[0] in xs.spikes:
+                emitted[component.names[0]] = jnp.asarray(xs.spikes[component.names[0]], dtype=float)
             else:
-                cells[name], emitted[name], v = self.advance(name, cells[name], lines[name][:C], xs, C)
-                if v is not None:
-                    kept.potentials[name] = v
-            for projection, sending in wiring.items():
-                if self.net.projections[projection].pre == name:
-                    self.send(projection, sending, emitted[name], lines)
-        kept.spikes.update({name: emitted[name] for name in self.emitted})
+                advance = self.reverse if self.reverse_only and inside else self.advance
+                mine = {name: cells[name] for name in component.names}
+                own = {name: lines[name] for name in component.names}
+                currents = {name: xs.currents[name] for name in component.names if name in xs.currents}
+                mine, own, spikes, v = advance(component, inside, mine, own, currents, C)
+                cells, lines, emitted, potentials = cells | mine, lines | own, emitted | spikes, potentials | v
+            for name in component.names:
+                names = [p for p in wiring if self.net.projections[p].pre == name and p not in inside]
+                lines = self.send(names, wiring, emitted[name], lines, {})
+        kept = Record({name: emitted[name] for name in self.emitted}, potentials, {})
         live = live._replace(cells=cells)
-        if at_once:
+        if self.at_once:
             live, changed = self.learn_step(live, emitted, xs)
             kept.weights.update(changed)
-            for name, sending in self.plastic_wiring(live, later).items():
-                self.send(name, sending, emitted[self.net.projections[name].pre], lines)
+            wiring = self.plastic_wiring(live, later)
+            for name in later:
+                lines = self.send([name], wiring, emitted[self.net.projections[name].pre], lines, {})
         return live._replace(arriving={name: line[C:] for name, line in lines.items()}), kept
 
-    def advance(self, name: str, state: Any, arriving: Array, xs: Inputs, C: int) -> tuple[Any, Array, Array | None]:
-        """Advance the cells of one population by C steps of input (C, R, N)."""
+    def advance(
+        self,
+        component: Component,
+        wiring: dict[str, Wiring],
+        cells: dict[str, Any],
+        lines: Lines,
+        currents: dict[str, Array],
+        C: int,
+        probes: Lines | None = None,
+    ) -> tuple[dict[str, Any], Lines, dict[str, Array], dict[str, Array]]:
+        """Advance populations that reach each other by C steps, as many at once as a loop between them allows.
+
+        Args:
+            component: the populations.
+            wiring: of the projections among them.
+            cells: their states.
+            lines: (L + C, B, R, N) what arrives from elsewhere.
+            currents: (C, B, N) into some of them.
+            C: steps.
+            probes: (C, B, K * R * n_post) added to what projections send; for gradients.
+
+        Returns:
+            States and lines after it, spikes (C, B, N), and potentials (C, B, N) if they are recorded.
+        """
+        longest = dict.fromkeys(component.names, 0)
+        for name, (_, delays) in wiring.items():
+            post = self.net.projections[name].post
+            longest[post] = max(longest[post], *delays)
+
+        def piece(carry: tuple[dict, Lines], xs: tuple[Lines, dict, Lines], c: int) -> tuple[Any, Any]:
+            (cells, queues), (arriving, currents, probes) = carry, xs
+            cells, spikes, potentials = dict(cells), {}, {}
+            own = {name: _extended(queue, c) for name, queue in queues.items()}
+            for name in component.names:
+                given = arriving[name] + own[name][:c]
+                cells[name], spikes[name], v = self.fire(name, cells[name], given, currents.get(name))
+                if v is not None:
+                    potentials[name] = v
+                names = [p for p in wiring if self.net.projections[p].pre == name]
+                own = self.send(names, wiring, spikes[name], own, probes)
+            return (cells, {name: line[c:] for name, line in own.items()}), (spikes, potentials)
+
+        queues = {name: jnp.zeros((longest[name], *lines[name].shape[1:]), lines[name].dtype) for name in lines}
+        arriving = {name: line[:C] for name, line in lines.items()}
+        carry = cells, queues
+        carry, (spikes, v) = in_pieces(piece, carry, (arriving, currents, probes or {}), C, component.loop or C)
+        cells, queues = carry
+        for name, queue in queues.items():
+            lines = lines | {name: lines[name].at[C : C + len(queue)].add(queue) if len(queue) else lines[name]}
+        return cells, lines, spikes, v
+
+    def reverse(
+        self,
+        component: Component,
+        wiring: dict[str, Wiring],
+        cells: dict[str, Any],
+        lines: Lines,
+        currents: dict[str, Array],
+        C: int,
+    ) -> tuple[dict[str, Any], Lines, dict[str, Array], dict[str, Array]]:
+        """Return what `advance` does, with a backward pass of its own that can't be differentiated forward.
+
+        Autodiff would add to the gradient of the weights in every step; here it is one product of all spikes with the
+        gradients of all that they sent.
+        """
+        matrices = {name: matrix for name, (matrix, _) in wiring.items()}
+
+        def run(matrices: Lines, probes: Lines, cells: Any, lines: Lines, currents: Lines) -> Any:
+            given = {name: (matrix, wiring[name][1]) for name, matrix in matrices.items()}
+            return self.advance(component, given, cells, lines, currents, C, probes)
+
+        B = next(iter(lines.values())).shape[1]
+
+        def silent() -> Lines:
+            return {name: jnp.zeros((C, B, matrix.shape[-1]), matrix.dtype) for name, matrix in matrices.items()}
+
+        closed, constants = jax.closure_convert(run, matrices, silent(), cells, lines, currents)
+
+        @jax.custom_vjp
+        def rolled(matrices: Lines, *rest: Any) -> Any:
+            return closed(matrices, silent(), *rest)
+
+        def forward(matrices: Lines, *rest: Any) -> Any:
+            out, back = jax.vjp(partial(closed, matrices), silent(), *rest)
+            return out, (back, out[2])
+
+        def backward(kept: Any, gradient: Any) -> Any:
+            back, spikes = kept
+            sent, *rest = back(gradient)
+            found = {}
+            for name, gradients in sent.items():
+                form = "cbn,cbm->nm" if wiring[name][0].ndim == 2 else "cbn,cbm->bnm"
+                found[name] = jnp.einsum(form, spikes[self.net.projections[name].pre], gradients)
+            return found, *rest
+
+        rolled.defvjp(forward, backward)
+        return rolled(matrices, cells, lines, currents, *constants)
+
+    def fire(self, name: str, state: Any, arriving: Array, current: Array | None) -> tuple[Any, Array, Array | None]:
+        """Advance the cells of one population by C steps of input (C, B, R, N) and perhaps current (C, B, N)."""
         cell: Any = self.net.populations[name].cell
-        current = jnp.asarray(xs.currents.get(name, self.constant.get(name, 0.0)), arriving.dtype)
-        current = jnp.broadcast_to(current, (C, arriving.shape[2])) if current.ndim < 2 else current
-        apart = arriving.shape[1] == 2
-        given = Arriving(arriving, current) if apart else arriving[:, 0] + current
+        constant = self.constant.get(name)
+        extra = (self.propagators[name],) if name in self.propagators else ()
         keep = name in self.wanted["potentials"]
 
-        def one(state: Any, input: Any) -> tuple[Any, tuple[Array, Array | None]]:
-            if name in self.propagators:
-                state, spikes = cell.step(state, input, self.net.dt, self.propagators[name])
+        def one(state: Any, xs: tuple[Array, Array | None]) -> tuple[Any, tuple[Array, Array | None]]:
+            arriving, current = xs
+            current = constant if current is None else current
+            current = 0.0 if current is None else jnp.asarray(current, arriving.dtype)
+            if arriving.shape[0] == 2:
+                input = Arriving(arriving, current)
             else:
-                state, spikes = cell.step(state, input, self.net.dt)
+                input = arriving[0] if isinstance(current, float) else arriving[0] + current
+            state, spikes = cell.step(state, input, self.net.dt, *extra)
             return state, (spikes, cell.potential(state) if keep else None)
 
-        if C > 1:
-            state, (spikes, v) = jax.lax.scan(one, state, given)
+        batch = jax.vmap(one)
+        if len(arriving) > 1:
+            state, (spikes, v) = jax.lax.scan(batch, state, (arriving, current))
             return state, spikes, v
-        state, out = one(state, jax.tree.map(lambda x: x[0], given))
+        state, out = batch(state, jax.tree.map(lambda x: x[0], (arriving, current)))
         spikes, v = jax.tree.map(lambda x: x[None], out)
         return state, spikes, v
 
@@ -164,11 +295,13 @@ class Rollout:
         weights, rules, seen = dict(live.weights), dict(live.rules), dict(live.seen)
         for name in self.net._plastic:
             pre, post, _, _, rule = self.net.projections[name]
-            signal = xs.signals[name][0] if name in xs.signals else 0.0
             back = jnp.concatenate([seen[name], emitted[post]])
-            rules[name], weights[name] = rule.step(
-                rules[name], weights[name], emitted[pre][0], back[0], signal, self.net.dt
-            )
+            signal = xs.signals[name][0] if name in xs.signals else jnp.zeros(back.shape[1])
+
+            def learn(state: Any, w: Array, pre: Array, post: Array, signal: Array, rule: Any = rule) -> Any:
+                return rule.step(state, w, pre, post, signal, self.net.dt)
+
+            rules[name], weights[name] = jax.vmap(learn)(rules[name], weights[name], emitted[pre][0], back[0], signal)
             seen[name] = back[1:]
         live = live._replace(weights=weights, rules=rules, seen=seen)
         return live, self.weights_to_keep(live)
@@ -186,13 +319,13 @@ class Rollout:
         for name in self.net._plastic:
             pre, post, _, _, rule = self.net.projections[name]
             back = jnp.concatenate([seen[name], kept.spikes[post]])
-            signal = xs.signals.get(name, jnp.zeros(n))
+            signal = xs.signals.get(name, jnp.zeros(kept.spikes[pre].shape[:2]))
 
             def observe(state: Any, x: tuple, rule: Any = rule) -> tuple[Any, None]:
-                return rule.observe(state, *x), None
+                return jax.vmap(rule.observe)(state, *x), None
 
             observed, _ = jax.lax.scan(observe, rules[name], (kept.spikes[pre], back[:n], signal))
-            rules[name], seen[name] = rule.update(observed), back[n:]
+            rules[name], seen[name] = jax.vmap(rule.update)(observed), back[n:]
         live = live._replace(rules=rules, seen=seen)
         spikes = {name: kept.spikes[name] for name in self.wanted["spikes"]}
         return live, Record(spikes, kept.potentials, self.weights_to_keep(live))
