@@ -1,4 +1,4 @@
-"""The command line: l2l run | resume | runs | show | table | plot | replay | check.
+"""The command line: l2l run | resume | runs | show | table | plot | compare | replay | check.
 
 What the user can mend ends in one line on stderr and exit status 2; a run that failed in 1; Ctrl-C in 130.
 Everything heavy is imported in the command that needs it, so that `l2l --help` answers at once.
@@ -157,6 +157,34 @@ def plot(name: RunArgument, store: StoreOption = DEFAULT_STORE) -> None:
     """Draw a run's pictures into runs/RUN/."""
     with _complaints(), _open(store) as opened:
         _draw(opened, name)
+
+
+@app.command()
+def compare(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Names of stored runs; all of them by default.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    target: Annotated[float | None, typer.Option(help="Fitness to reach: also count the evaluations to it.")] = None,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = RESULTS / "comparison.png",
+) -> None:
+    """Compare runs: best fitness against evaluations, medians and quartiles over runs that differ in their seed."""
+    with _complaints(), _open(store) as opened:
+        from l2l_snn.compare import compare as compare_runs
+        from l2l_snn.compare import draw_comparison
+
+        if out.suffix != ".png":
+            raise ValueError(f"--out: expected a file ending in .png, got {out}")
+        groups, curves = compare_runs(opened, names or [], target=target)
+        columns = ["best_q1", "best", "best_q3", "evaluations", "failed", "seconds"]
+        if target is not None:
+            columns += ["reached", "to_target_q1", "to_target", "to_target_q3"]
+        rows = [
+            (str(row["group"]), str(row["runs"]), *(_number(float(row[column])) for column in columns))
+            for row in groups.to_dict("records")
+        ]
+        _print_table(("job", "runs", *(column.replace("_", " ") for column in columns)), rows)
+        _list_files([draw_comparison(curves, out, target=target)])
 
 
 @app.command()

@@ -120,6 +120,7 @@ class Evaluator(ABC):
     optimizee: Optimizee
     chunk: int  # individuals a worker takes at once
     max_tries: int  # how often a chunk may lose its worker
+    _singles: dict[int, tuple[np.ndarray, np.ndarray]]  # z and seed of what `submit` was given
 
     @property
     @abstractmethod
@@ -196,6 +197,44 @@ class Evaluator(ABC):
             tuple(worker for _, _, workers in ordered for worker in workers),
         )
 
+    # one by one, for loops without generations
+
+    @property
+    @abstractmethod
+    def under_way(self) -> int:
+        """How many chunks are under way."""
+
+    def submit(self, number: int, z: np.ndarray, seeds: np.ndarray) -> None:
+        """Hand one individual to a worker; fewer than `slots` must be under way.
+
+        Args:
+            number: tells it from others under way.
+            z: (1, D) search coordinates.
+            seeds: (1,) its seed.
+        """
+        self._open()
+        self._singles[number] = z, seeds
+        self._start(Chunk(number, number + 1), z, seeds, False)
+
+    def collect(self) -> tuple[int, Evaluation, float, str]:
+        """Wait for any individual under way; return its number, evaluation, seconds, and worker."""
+        while True:
+            try:
+                chunk, outcome = self._finish()
+            except BaseException:
+                self._abandon()
+                self._singles.clear()
+                raise
+            if not isinstance(outcome, Lost):
+                del self._singles[chunk.start]
+                return chunk.start, *outcome
+            rows: dict[int, tuple[Evaluation, np.ndarray, list[str]]] = {}
+            again = self._again(chunk, outcome, rows)
+            if not again:
+                del self._singles[chunk.start]
+                return chunk.start, rows[chunk.start][0], 0.0, ""
+            self._start(again[0], *self._singles[chunk.start], False)
+
     def _again(
         self, chunk: Chunk, lost: Lost, rows: dict[int, tuple[Evaluation, np.ndarray, list[str]]]
     ) -> list[Chunk]:
@@ -231,10 +270,15 @@ class Inline(Evaluator):
         self.chunk = check_count("chunk", chunk)
         self.max_tries = check_count("max_tries", max_tries)
         self._pending: tuple[Chunk, np.ndarray, np.ndarray, bool] | None = None
+        self._singles = {}
 
     @property
     def slots(self) -> int:
         return 1
+
+    @property
+    def under_way(self) -> int:
+        return int(self._pending is not None)
 
     def _open(self) -> None:
         """Nothing to get."""
@@ -245,6 +289,7 @@ class Inline(Evaluator):
     def _finish(self) -> tuple[Chunk, tuple[Evaluation, float, str] | Lost]:
         assert self._pending is not None
         chunk, z, seeds, with_grad = self._pending
+        self._pending = None
         try:
             return chunk, _run(self.optimizee, chunk, z, seeds, with_grad)
         except SystemExit as error:  # in a worker it would end the worker; here it must not end the run
@@ -272,6 +317,7 @@ class RayPool(Evaluator):
         self._actors: list[Any] = []
         self._idle: list[Any] = []
         self._under_way: dict[Any, tuple[Any, Chunk]] = {}  # by object reference
+        self._singles = {}
 
     def _open(self) -> None:
         if self._actors:
@@ -304,7 +350,12 @@ class RayPool(Evaluator):
 
     @property
     def slots(self) -> int:
+        self._open()
         return len(self._actors)
+
+    @property
+    def under_way(self) -> int:
+        return len(self._under_way)
 
     def _new_actor(self) -> Any:
         import ray

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from l2l_snn.optimizee import Optimizee
 from l2l_snn.optimizer import Optimizer
+from l2l_snn.population import Repopulated
 from l2l_snn.validate import did_you_mean
 
 STOPPING = ("generations", "stop", "max_failed", "max_tries")  # what may change when a run goes on
@@ -39,6 +40,24 @@ class Stop(BaseModel):
     hours: Annotated[float, Field(gt=0)] | None = None  # of wall time, all drivers of the run together
 
 
+class Restart(BaseModel):
+    """When to start again with a new population, by stagnation; the best of all restarts counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    stagnation: Annotated[int, Field(ge=1)]  # generations without a better individual since the last restart
+    population: Annotated[float, Field(ge=0.1, le=10)] = 2.0  # factor on the population at each restart (IPOP: 2)
+    times: Annotated[int, Field(ge=1)] = 9  # at most
+
+
+class Resize(BaseModel):
+    """How the population grows or shrinks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    factor: Annotated[float, Field(ge=0.1, le=10)]  # on the population ...
+    every: Annotated[int, Field(ge=1)] = 1  # ... once in so many generations
+    limit: Annotated[int, Field(ge=1)] = 100_000  # individuals at most
+
+
 class Job(BaseModel):
     """One experiment, as the job file has it."""
 
@@ -47,6 +66,9 @@ class Job(BaseModel):
     optimizer: dict[str, Any]
     generations: Annotated[int, Field(ge=1)] = 100
     stop: Stop = Stop()
+    restart: Restart | None = None
+    resize: Resize | None = None
+    asynchronous: bool = False  # ask for one more as soon as one is told, without waiting for a generation
     seed: Annotated[int, Field(ge=0)] = 1
     seeds: Literal["individual", "generation", "run"] = "individual"  # which evaluations share a seed
     chunk: Annotated[int, Field(ge=1)] = 1  # individuals a worker takes at once
@@ -69,7 +91,30 @@ class Job(BaseModel):
                 f"{type(optimizer).__name__} needs a gradient and {type(optimizee).__name__} has none; "
                 "subclass JaxOptimizee, or take an optimizer that needs only the fitness",
             )
-        return optimizee, optimizer
+        if self.asynchronous and not optimizer.asynchronous:
+            text = (
+                f"{type(optimizer).__name__} learns from whole generations; take one that needn't, e.g. SteadyStateGA"
+            )
+            raise _Complaint("asynchronous", text)
+        if self.asynchronous and (self.restart or self.resize):
+            raise _Complaint(
+                "asynchronous", "there are no generations to restart or resize after; take one of them out"
+            )
+        return optimizee, self._repopulated(optimizer)
+
+    def _repopulated(self, optimizer: Optimizer) -> Optimizer:
+        """Return the optimizer with the job's restarts and changes of its population."""
+        if not (self.restart or self.resize):
+            return optimizer
+        fields: dict[str, Any] = {} if self.resize is None else self.resize.model_dump()
+        if self.restart is not None:
+            again = self.restart
+            fields |= {"stagnation": again.stagnation, "growth": again.population, "times": again.times}
+        try:
+            return Repopulated(optimizer, **fields)
+        except ValueError as error:
+            key, _, text = str(error).partition(": ")
+            raise _Complaint(key, text) from error
 
 
 class _Complaint(JobError):
@@ -229,13 +274,15 @@ def _checked(data: dict[str, Any], settings: Sequence[str], source: str, lines: 
     try:
         job = Job.model_validate(data)
         optimizee, optimizer = job.build()
+        optimizer = optimizer.optimizer if isinstance(optimizer, Repopulated) else optimizer
     except ValidationError as error:
         complaints = []
         for one in error.errors():
             key = ".".join(str(part) for part in one["loc"])
             what = _what(one)
             if one["type"] == "extra_forbidden":
-                known = Stop.model_fields if len(one["loc"]) > 1 else Job.model_fields
+                groups = {"stop": Stop, "restart": Restart, "resize": Resize}
+                known = (groups[str(one["loc"][0])] if len(one["loc"]) > 1 else Job).model_fields
                 what = f"unknown key, {did_you_mean(key.rpartition('.')[2], known)}"
             complaints.append(f"{place(key)}: {key}: {what}")
         raise JobError("\n".join(complaints)) from error

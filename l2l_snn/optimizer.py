@@ -30,6 +30,8 @@ class Optimizer(ABC, Generic[S]):
     """
 
     needs_grad: ClassVar[bool] = False  # whether tell reads Evaluation.grad
+    resizable: ClassVar[bool] = False  # whether a state goes on under another `population`
+    asynchronous: ClassVar[bool] = False  # whether ask may come again before tell, and tell take any of what was asked
 
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from l2l_snn.asynchronous import Loop, stored_state
 from l2l_snn.evaluate import Evaluator, EvaluatorError, evaluate_alone
 from l2l_snn.job import Job
 from l2l_snn.optimizee import Evaluation, Optimizee
@@ -65,7 +67,9 @@ def run(
         stored = store.load(name)
         state = optimizer.init(space, job.seed)
         if stored.generation:
-            state = store.optimizer_state(name, type(state))
+            kind = stored_state(state) if job.asynchronous else type(state)
+            state = store.optimizer_state(name, kind)
+        loop = Loop(job, optimizer, evaluator, state) if job.asynchronous else None
         best, improved = -np.inf, 0
         if stored.best is not None:
             best, improved = stored.best, store.individual(name).generation
@@ -77,15 +81,13 @@ def run(
         ended, message = "finished", ""
         try:
             while not (message := _reason(job, number, evaluations, best, improved, seconds())):
-                generation_began = time.perf_counter()
-                z, state = optimizer.ask(state)
-                seeds = evaluation_seeds(job.seed, number, len(z), job.seeds)
-                done = evaluator.evaluate(z, seeds, with_grad=optimizer.needs_grad)
-                evaluation = done.evaluation
-                state = optimizer.tell(state, z, evaluation)
-                elapsed = time.perf_counter() - generation_began
-                generation = Generation(number, z, seeds, evaluation, done.seconds, done.workers, elapsed)
+                if loop is not None:
+                    generation = loop.generation(number)
+                    state = loop.state
+                else:
+                    generation, state = _generation(job, optimizer, evaluator, number, state)
                 store.commit(lease, generation, state)
+                z, evaluation, elapsed = generation.z, generation.evaluation, generation.elapsed
                 scores = evaluation.score[~evaluation.failed]
                 if scores.size and scores.max() > best:
                     best, improved = float(scores.max()), number
@@ -115,6 +117,19 @@ def run(
             raise
         store.finish(lease, ended, message)
     return store.load(name)
+
+
+def _generation(
+    job: Job, optimizer: Optimizer, evaluator: Evaluator, number: int, state: Any
+) -> tuple[Generation, Any]:
+    """Ask for a generation, evaluate it, and tell it."""
+    began = time.perf_counter()
+    z, state = optimizer.ask(state)
+    seeds = evaluation_seeds(job.seed, number, len(z), job.seeds)
+    done = evaluator.evaluate(z, seeds, with_grad=optimizer.needs_grad)
+    state = optimizer.tell(state, z, done.evaluation)
+    elapsed = time.perf_counter() - began
+    return Generation(number, z, seeds, done.evaluation, done.seconds, done.workers, elapsed), state
 
 
 def repeat(

@@ -6,7 +6,7 @@ Legend: P individuals, D search coordinates.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class RandomSearchState(NamedTuple):
 class RandomSearch(Optimizer[RandomSearchState]):
     """Sample each generation as `Space.sample` does: uniform where bounded, standard normal where free."""
 
+    resizable: ClassVar[bool] = True
+    asynchronous: ClassVar[bool] = True
     population: int = 32  # P
 
     def __post_init__(self) -> None:
@@ -47,7 +49,7 @@ class RandomSearch(Optimizer[RandomSearchState]):
         return z, state._replace(words=words)
 
     def tell(self, state: RandomSearchState, z: np.ndarray, evaluation: Evaluation) -> RandomSearchState:
-        check_shape("RandomSearch: fitness", evaluation.score, (self.population,))
+        check_shape("RandomSearch: fitness", evaluation.score, (len(z),))
         return with_best(state, z, evaluation)
 
     def recommend(self, state: RandomSearchState) -> np.ndarray:

@@ -375,6 +375,22 @@ def test_an_optimizer_that_needs_a_gradient_gets_the_true_one():
     require(check_optimizer(Ascent()))
 
 
+@dataclass(frozen=True)
+class ReadsMetrics(Climber):
+    """Needs the metrics of whatever did not fail."""
+
+    def tell(self, state, z, evaluation):
+        if not evaluation.failed.all():
+            expected = 2 * np.clip(z[:, :2], 0, 1) - 1
+            metrics = np.stack([evaluation.metrics["x0"], evaluation.metrics["x1"]], axis=1)
+            np.testing.assert_allclose(metrics, np.where(evaluation.failed[:, None], np.nan, expected), atol=1e-12)
+        return super().tell(state, z, evaluation)
+
+
+def test_an_optimizer_that_reads_metrics_gets_two_coordinates():
+    require(check_optimizer(ReadsMetrics()))
+
+
 def test_the_suite_leaves_the_global_generators_as_they_were():
     random.random(), np.random.rand()  # noqa: NPY002
     python, legacy = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002

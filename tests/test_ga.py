@@ -1,7 +1,4 @@
-"""The genetic algorithm: its operators equal DEAP's, its state is complete, it solves what it should."""
-
-import random
-from itertools import chain
+"""The genetic algorithm: selection, elites and rates are those asked for, its state is complete."""
 
 import numpy as np
 import pytest
@@ -10,7 +7,7 @@ from deap import base, tools
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.seeding import draw, python_random
-from optimizers.ga import Genes, GeneticAlgorithm, blend, blocks, gaussian, uniform
+from optimizers.ga import GeneticAlgorithm
 
 SPACE = Space(x=Real(-5, 5, shape=(4,)), w=Free((3,)))
 VARIANTS = [
@@ -34,78 +31,6 @@ def without_variation(**fields):
 @pytest.mark.parametrize("ga", VARIANTS, ids=str)
 def test_keeps_the_contract(ga):
     require(check_optimizer(ga, beats_random=ga.population > 2))  # two can't win, but must not fail either
-
-
-# Operators against DEAP
-
-
-@pytest.fixture
-def deap_draws(monkeypatch):
-    """Let DEAP's operators take their random numbers from given arrays."""
-
-    def feed(uniforms, normals=()):
-        uniform_numbers, normal_numbers = iter(np.ravel(uniforms).tolist()), iter(np.ravel(normals).tolist())
-        monkeypatch.setattr(random, "random", lambda: next(uniform_numbers))
-        monkeypatch.setattr(random, "gauss", lambda mean, std: mean + std * next(normal_numbers))
-        return uniform_numbers, normal_numbers
-
-    return feed
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5])
-def test_blend_is_deaps_from_the_same_numbers(deap_draws, alpha):
-    first, second = np.random.default_rng(1).normal(size=(2, 6, 9))
-    ours = blend(first, second, alpha, np.random.default_rng(2))
-    left, _ = deap_draws(np.random.default_rng(2).random(first.shape))
-    theirs = [tools.cxBlend(a, b, alpha) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
-    np.testing.assert_array_equal(ours[0], [a for a, _ in theirs])
-    np.testing.assert_array_equal(ours[1], [b for _, b in theirs])
-    assert list(left) == []
-
-
-def test_gaussian_is_deaps_from_the_same_numbers(deap_draws):
-    z = np.random.default_rng(1).normal(size=(6, 9))
-    ours = gaussian(z, 0.3, 0.45, np.random.default_rng(2))
-    generator = np.random.default_rng(2)
-    uniforms = generator.random(z.shape)
-    left = deap_draws(uniforms, generator.standard_normal(int((uniforms < 0.45).sum())))
-    theirs = [tools.mutGaussian(row, 0.0, 0.3, 0.45)[0] for row in z.tolist()]
-    np.testing.assert_array_equal(ours, theirs)
-    assert list(chain(*left)) == []
-    assert 0 < (ours != z).mean() < 1
-
-
-def test_two_point_on_rows_is_deaps_on_lists():
-    rows = np.arange(24.0).reshape(2, 12)
-    for seed in range(50):
-        ours, theirs = rows.copy(), rows.tolist()
-        random.seed(seed)
-        tools.cxTwoPoint(Genes(ours[0]), Genes(ours[1]))
-        random.seed(seed)
-        tools.cxTwoPoint(*theirs)
-        np.testing.assert_array_equal(ours, theirs)
-        np.testing.assert_array_equal(np.sort(ours, axis=0), rows)  # nothing is lost by swapping views
-
-
-def test_uniform_redraws_each_gene_as_the_space_samples_it():
-    low = np.repeat([0.0, -np.inf], 50)
-    z = np.full((400, 100), 9.0)
-    new = uniform(z, low, 0.25, np.random.default_rng(1))
-    bounded, free = new[:, :50], new[:, 50:]
-    assert (new != 9.0).mean() == pytest.approx(0.25, abs=0.01)
-    bounded, free = bounded[bounded != 9.0], free[free != 9.0]
-    assert bounded.min() >= 0
-    assert bounded.max() <= 1
-    assert bounded.std() == pytest.approx(12**-0.5, abs=0.01)
-    assert (free.mean(), free.std()) == pytest.approx((0, 1), abs=0.05)
-
-
-def test_blocks_hold_every_row_once_in_order():
-    for count, genes in ((0, 5), (1, 10**6), (22, 315), (717, 500)):
-        parts = blocks(np.arange(count), genes)
-        np.testing.assert_array_equal(np.concatenate(parts), np.arange(count))
-        assert all(len(part) * genes <= 2**14 + genes for part in parts)
-        assert len(parts) <= max(1, count)
 
 
 # Selection, pairs, elites, clipping

@@ -1,10 +1,13 @@
 """Does an optimizer keep the contract of `Optimizer`? The problem is a sphere of 3 bounded and 3 free coordinates.
 
+Its metrics, for algorithms that read some, are x0 and x1, the first two decoded coordinates, in [-1, 1].
+
 Legend: P individuals, D search coordinates.
 """
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -41,14 +44,17 @@ def sphere(z: np.ndarray) -> Evaluation:
     bounded, free = (columns[name] - target for name, target in TARGET.items())
     inside = (z[:, :3] >= 0) & (z[:, :3] <= 1)
     grad = np.concatenate([-2 * bounded * 2 * inside, -2 * free], axis=1)
-    return Evaluation(-(bounded**2).sum(axis=1) - (free**2).sum(axis=1), grad=grad)
+    metrics = {"x0": columns["bounded"][:, 0], "x1": columns["bounded"][:, 1]}
+    return Evaluation(-(bounded**2).sum(axis=1) - (free**2).sum(axis=1), metrics, grad=grad)
 
 
-def failing(fitness: np.ndarray, grad: np.ndarray | None, failed: np.ndarray) -> Evaluation:
-    """Return an evaluation in which some individuals failed."""
+def failing(evaluation: Evaluation, failed: np.ndarray) -> Evaluation:
+    """Return the evaluation in which some individuals failed, without any metrics if all did."""
     texts = tuple("ValueError: meant to fail" if bad else "" for bad in failed)
-    lost = None if grad is None else np.where(failed[:, None], np.nan, grad)
-    return Evaluation(np.where(failed, np.nan, fitness), grad=lost, errors=texts)
+    grad = None if evaluation.grad is None else np.where(failed[:, None], np.nan, evaluation.grad)
+    known = {} if failed.all() else evaluation.metrics
+    metrics = {name: np.where(failed, np.nan, values) for name, values in known.items()}
+    return Evaluation(np.where(failed, np.nan, evaluation.fitness), metrics, grad=grad, errors=texts)
 
 
 class Probe:
@@ -70,7 +76,7 @@ class Probe:
 
     def evaluate(self, z: np.ndarray) -> Evaluation:
         evaluation = sphere(z)
-        return evaluation if self.optimizer.needs_grad else Evaluation(evaluation.fitness)
+        return evaluation if self.optimizer.needs_grad else replace(evaluation, grad=None)
 
 
 def _state_of_arrays(probe: Probe) -> str:
@@ -198,16 +204,16 @@ def _beats_random(probe: Probe) -> str:
 
 
 def _some_failed(evaluation: Evaluation) -> Evaluation:
-    return failing(evaluation.fitness, evaluation.grad, np.arange(len(evaluation.fitness)) % 2 == 0)
+    return failing(evaluation, np.arange(len(evaluation.fitness)) % 2 == 0)
 
 
 def _all_failed(evaluation: Evaluation) -> Evaluation:
-    return failing(evaluation.fitness, evaluation.grad, np.ones(len(evaluation.fitness), bool))
+    return failing(evaluation, np.ones(len(evaluation.fitness), bool))
 
 
 def _all_equal(evaluation: Evaluation) -> Evaluation:
     grad = None if evaluation.grad is None else np.zeros_like(evaluation.grad)
-    return Evaluation(np.ones_like(evaluation.fitness), grad=grad)
+    return replace(evaluation, fitness=np.ones_like(evaluation.fitness), grad=grad)
 
 
 CLAIMS: dict[str, Callable[[Probe], str]] = {

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l2l_snn.snn.nest_cells import Arriving, IafPscAlpha, IafPscDelta, IafPscExp
-from l2l_snn.snn.parameters import Array, cast, check_cell, numbers, refractory_steps
+from l2l_snn.snn.parameters import Array, cast, check_cell, known, numbers, refractory_steps
 from l2l_snn.snn.surrogate import Spike, heaviside
 
 __all__ = [
@@ -123,7 +123,7 @@ class LIFConstants(NamedTuple):
 
     alpha: Array  # exp(-dt / tau_m)
     rho: Array  # exp(-dt / tau_a)
-    refractory: Array  # steps
+    refractory: Array | None  # steps; None where it is known that there are none
 
 
 class LIF(NamedTuple):
@@ -145,7 +145,7 @@ class LIF(NamedTuple):
         return LIFState(jnp.zeros(n), jnp.zeros(n), jnp.zeros(n, jnp.int32))
 
     def propagators(self, dt: float) -> LIFConstants:
-        return LIFConstants(_decay(self.tau_m, dt), 0.0, refractory_steps(self.t_ref, dt))
+        return LIFConstants(_decay(self.tau_m, dt), 0.0, _refractory(self.t_ref, dt))
 
     def step(
         self, state: LIFState, input: Array, dt: float, propagators: LIFConstants | None = None
@@ -160,8 +160,11 @@ class LIF(NamedTuple):
 def _lif_step(
     state: LIFState, current: Array, threshold: Array, spike: Spike, p: LIFConstants
 ) -> tuple[LIFState, jax.Array]:
-    z = jnp.where(state.r > 0, 0.0, spike((state.v - threshold) / threshold))
+    z = spike((state.v - threshold) / threshold)
     v = p.alpha * state.v + (1 - p.alpha) * current - threshold * state.z
+    if p.refractory is None:
+        return LIFState(v, z, state.r), z
+    z = jnp.where(state.r > 0, 0.0, z)
     return LIFState(v, z, jnp.where(z > 0.5, p.refractory, jnp.maximum(state.r - 1, 0))), z
 
 
@@ -193,7 +196,7 @@ class AdaptiveLIF(NamedTuple):
         return AdaptiveState(LIFState(jnp.zeros(n), jnp.zeros(n), jnp.zeros(n, jnp.int32)), jnp.zeros(n))
 
     def propagators(self, dt: float) -> LIFConstants:
-        return LIFConstants(_decay(self.tau_m, dt), _decay(self.tau_a, dt), refractory_steps(self.t_ref, dt))
+        return LIFConstants(_decay(self.tau_m, dt), _decay(self.tau_a, dt), _refractory(self.t_ref, dt))
 
     def step(
         self, state: AdaptiveState, input: Array, dt: float, propagators: LIFConstants | None = None
@@ -306,6 +309,10 @@ class LeakyReadout(NamedTuple):
 
     def potential(self, state: ReadoutState) -> Array:
         return state.v + self.bias
+
+
+def _refractory(t_ref: Array, dt: float) -> Array | None:
+    return None if known(t_ref) and not np.any(t_ref) else refractory_steps(t_ref, dt)
 
 
 def _decay(tau: Array, dt: float) -> Array:

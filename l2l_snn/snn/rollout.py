@@ -115,8 +115,9 @@ class Rollout:
     def weighted(self, name: str, wiring: Wiring, sent: Array, probe: Array | None = None) -> Array:
         """Return what a projection sends in C steps, by delay (K, C, B, R, n_post), of spikes (C, B, n_pre)."""
         matrix, delays = wiring
-        form = "cbn,nm->cbm" if matrix.ndim == 2 else "cbn,bnm->cbm"
-        arriving = jnp.einsum(form, sent, matrix, precision=jax.lax.Precision.HIGHEST)
+        exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+        each = matrix.ndim == 3  # not by einsum: it would turn neurons and steps about, at more than the product's cost
+        arriving = exact(sent.swapaxes(0, 1), matrix).swapaxes(0, 1) if each else exact(sent, matrix)
         arriving = arriving if probe is None else arriving + probe
         post = self.net.projections[name].post
         arriving = arriving.reshape(*sent.shape[:2], len(delays), self.net._receptors(post), -1)

@@ -1,0 +1,154 @@
+"""The outer loop without generations: as soon as one individual is told, one more is asked for, and no worker waits.
+
+A stored "generation" is then a number of individuals in the order in which they were told. Two metrics record that
+order: `ask`, the number of an individual's ask, and `asks`, how many asks had been made when it was told. With them the
+run can be retraced from the store: the same order of asks and tells gives the same z.
+
+When a run goes on after a kill, what was under way is evaluated again, and asked for no second time.
+
+Legend: P individuals of a stored generation, D search coordinates, U individuals under way.
+"""
+
+import time
+from collections import namedtuple
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2l_snn.evaluate import Evaluator
+from l2l_snn.job import Job
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.optimizer import Optimizer
+from l2l_snn.records import Generation
+from l2l_snn.seeding import evaluation_seeds
+from l2l_snn.store import Store
+
+SIZE = 32  # individuals of a stored generation where the optimizer has no population
+
+
+class UnderWay(NamedTuple):
+    """What is kept beside the optimizer's own state."""
+
+    asked: np.ndarray  # () int64, individuals asked for so far
+    under_way: np.ndarray  # (U,) int64, numbers of those that were not told yet
+    under_way_z: np.ndarray  # (U, D)
+
+
+@lru_cache
+def _joined(inner: type) -> Any:
+    return namedtuple("AsynchronousState", [*(f"inner_{name}" for name in inner._fields), *UnderWay._fields])  # pyright: ignore
+
+
+def stored_state(inner: Any) -> type:
+    """Return the class of what an asynchronous run stores, from a state of its optimizer."""
+    return _joined(type(inner))
+
+
+def size(optimizer: Optimizer) -> int:
+    """Return P, how many individuals make a stored generation."""
+    return getattr(optimizer, "population", None) or SIZE
+
+
+def seed_of(job: Job, number: int, population: int) -> int:
+    """Return the seed of the individual of an ask: that of the same place in a run with generations."""
+    generation, index = divmod(number, population)
+    return int(evaluation_seeds(job.seed, generation, population, job.seeds)[index])
+
+
+class Loop:
+    """Generations of an asynchronous run, one after the other."""
+
+    def __init__(self, job: Job, optimizer: Optimizer, evaluator: Evaluator, state: Any):
+        """Begin with a state of the optimizer, or go on with one that `state` returned."""
+        self.job = job
+        self.optimizer = optimizer
+        self.evaluator = evaluator
+        self.population = size(optimizer)
+        self.asked = 0
+        self.pending: dict[int, np.ndarray] = {}  # number -> z, not yet told
+        self.waiting: list[int] = []  # numbers to be handed to a worker
+        if hasattr(state, "under_way"):
+            mine = UnderWay(*state[-len(UnderWay._fields) :])
+            inner = type(optimizer.init(evaluator.optimizee.space, job.seed))
+            state = inner(*state[: -len(UnderWay._fields)])
+            self.asked = int(mine.asked)
+            self.pending = dict(zip(mine.under_way.tolist(), mine.under_way_z, strict=True))
+            self.waiting = list(self.pending)
+        self.inner = state
+
+    @property
+    def state(self) -> Any:
+        """The optimizer's state and what is under way, as the store keeps it."""
+        D = self.evaluator.optimizee.space.size
+        numbers = np.array(list(self.pending), np.int64)
+        z = np.array(list(self.pending.values())).reshape(len(numbers), D)
+        return _joined(type(self.inner))(*self.inner, *UnderWay(np.array(self.asked), numbers, z))
+
+    def generation(self, number: int) -> Generation:
+        """Return the next P individuals in the order in which they were told, and when it took how long."""
+        began = time.perf_counter()
+        z, seeds, evaluations, seconds, workers = [], [], [], [], []
+        while len(z) < self.population:
+            self._keep_busy()
+            first, evaluation, spent, worker = self.evaluator.collect()
+            row = self.pending.pop(first)
+            self.inner = self.optimizer.tell(self.inner, row[None], evaluation)
+            order = {"ask": np.array([float(first)]), "asks": np.array([float(self.asked)])}
+            evaluations.append(Evaluation(evaluation.fitness, evaluation.metrics | order, errors=evaluation.errors))
+            z.append(row)
+            seeds.append(seed_of(self.job, first, self.population))
+            seconds.append(spent)
+            workers.append(worker)
+        return Generation(
+            number,
+            np.stack(z),
+            np.array(seeds),
+            Evaluation.join(evaluations),
+            np.array(seconds),
+            tuple(workers),
+            time.perf_counter() - began,
+        )
+
+    def _keep_busy(self) -> None:
+        """Give every worker something: first what was under way before, then what is asked for now."""
+        while self.evaluator.under_way < self.evaluator.slots:
+            if not self.waiting:
+                z, self.inner = self.optimizer.ask(self.inner)
+                for row in z:
+                    self.pending[self.asked] = row
+                    self.waiting.append(self.asked)
+                    self.asked += 1
+            number = self.waiting.pop(0)
+            seeds = np.array([seed_of(self.job, number, self.population)])
+            self.evaluator.submit(number, self.pending[number][None], seeds)
+
+
+def retrace(store: Store, name: str, job: Job, optimizer: Optimizer) -> Iterator[Any]:
+    """Yield the optimizer's state after each individual of a stored run, told again in the recorded order.
+
+    Raises:
+        ValueError: an ask gives another z than the stored one.
+    """
+    stored = store.load(name)
+    state = optimizer.init(stored.space, job.seed)
+    asked: dict[int, np.ndarray] = {}
+    count = 0
+    for generation in range(stored.generation):
+        for index in range(size(optimizer)):
+            row = store.individual(name, generation, index)
+            while count < row.metrics["asks"]:
+                z, state = optimizer.ask(state)
+                for one in z:
+                    asked[count] = one
+                    count += 1
+            number = int(row.metrics["ask"])
+            if asked.pop(number).tobytes() != row.z.tobytes():
+                raise ValueError(
+                    f"run {name!r}: ask {number} gives another z than the stored one; was the code changed?"
+                )
+            metrics = {key: np.array([value]) for key, value in row.metrics.items() if key not in ("ask", "asks")}
+            fitness = np.asarray(row.fitness)[None]
+            state = optimizer.tell(state, row.z[None], Evaluation(fitness, metrics, errors=(row.error,)))
+            yield state

@@ -1,0 +1,260 @@
+"""CMA-ES: a normal distribution that learns the scale and the covariance of the landscape.
+
+Hansen (2016), The CMA evolution strategy: a tutorial, arXiv 1604.00772; equation numbers below are the tutorial's.
+
+Where pycma 4.5 has other defaults than the tutorial, those of pycma are taken, and `tell` then gives pycma's mean,
+step size and covariance to rounding (a test holds that):
+    c_sigma    (mueff + 2) / (D + mueff + 3), at most 1/2; the tutorial adds 5 instead of 3, without a limit
+    d_sigma    larger for many parents: their sqrt((mueff - 1) / (D + 1)) counts up to three times
+    c_1        smaller by P / 6 for fewer than 6 individuals
+    h_sigma    |p_sigma|^2 is compared with (2 + 4 / (D + 1)) D, not |p_sigma| with (1.4 + 2 / (D + 1)) E|N(0, I)|
+    log sigma  changes by 1 a generation at most
+We differ from pycma in: the first C is exactly I; the eigendecomposition waits for 0.5 / (D (c_1 + c_mu)) generations
+(as in Hansen's purecma; pycma: 0.1), which costs no evaluations and saves most of the time; no mirrored samples where
+P < 6; a narrower edge at bounds; generations without information; and no stops, see `CMAES`.
+
+Legend: P individuals, D search coordinates. x are z without bounds, see `smooth`; rows of y
+are x in units of the step: x = mean + sigma * std * y.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp, lgamma, log, sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.seeding import draw, stream
+from l2l_snn.space import Space
+from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
+
+EDGE = 0.05  # of a bounded coordinate: where it begins to bend
+SIGMA = (1e-100, 1e100)  # limits of sigma: far outside any use, but their squares are still numbers
+SCALE = (1e-10, 1e10)  # limits of C's largest eigenvalue, beyond which sigma takes the scale over
+CONDITION = 1e14  # limit of C's condition number (pycma stops there)
+
+
+class CMAESState(NamedTuple):
+    """What CMA-ES knows between generations."""
+
+    words: np.ndarray  # (2,) the random stream
+    told: np.ndarray  # () int64, generations learned from
+    decomposed: np.ndarray  # () int64, `told` at the last eigendecomposition
+    mean: np.ndarray  # (D,) of the distribution, in x
+    sigma: np.ndarray  # () step size, in units of std
+    C: np.ndarray  # (D, D) covariance of y
+    B: np.ndarray  # (D, D) columns: eigenvectors of C at the last decomposition
+    d: np.ndarray  # (D,) square roots of its eigenvalues
+    p_c: np.ndarray  # (D,) evolution path of the mean
+    p_sigma: np.ndarray  # (D,) the same of the whitened mean
+    std: np.ndarray  # (D,) spread of the space
+    bounded: np.ndarray  # (D,) bool, which coordinates lie in [0, 1]; the others are free
+    x: np.ndarray  # (P, D) what was asked last, before `smooth`; (0, D) where all is free and z is x
+
+
+class Constants(NamedTuple):
+    """What follows from D and P alone; tutorial table 1."""
+
+    weights: np.ndarray  # (P,) of the ranks, best first; the positive ones sum to 1
+    mu: int  # how many are positive
+    mueff: float  # variance-effective number of parents
+    c_sigma: float  # rate of p_sigma
+    d_sigma: float  # damping of sigma
+    c_c: float  # rate of p_c
+    c_1: float  # rate of the rank-one update
+    c_mu: float  # rate of the rank-mu update
+    chi: float  # E|N(0, I)|
+    gap: float  # generations between two eigendecompositions
+
+
+@lru_cache(maxsize=64)
+def constants(size: int, population: int, active: bool) -> Constants:
+    """Return the constants for `size` coordinates and `population` individuals; eqs. 49-58, as pycma has them."""
+    raw = log((population + 1) / 2) - np.log(np.arange(1, population + 1))  # eq. 49
+    mu = int((raw > 0).sum())
+    good, bad = raw[:mu] / raw[:mu].sum(), raw[mu:]
+    mueff = 1.0 / float((good**2).sum())
+
+    c_sigma = min(0.5, (mueff + 2) / (size + mueff + 3))  # eq. 55
+    many = max(1.0, 3.0 * (1.0 - 0.5 ** (size / 9)))
+    d_sigma = 1.0 + 2.0 * max(0.0, many * sqrt((mueff - 1) / (size + 1)) - 1.0) + c_sigma
+    c_c = (4 + mueff / size) / (size + 4 + 2 * mueff / size)  # eq. 56
+    c_1 = min(1.0, population / 6) * 2 / ((size + 1.3) ** 2 + mueff)  # eq. 57
+    c_mu = min(1 - c_1, 2 * (0.25 + mueff + 1 / mueff - 2) / ((size + 2) ** 2 + mueff))  # eq. 58
+
+    weights = np.zeros(population)
+    weights[:mu] = good
+    if active:  # eqs. 50-53: what the negative weights sum to
+        mueff_bad = float(bad.sum() ** 2 / (bad**2).sum())
+        total = min(1 + c_1 / c_mu, 1 + 2 * mueff_bad / (mueff + 2), (1 - c_1 - c_mu) / (size * c_mu))
+        weights[mu:] = total * bad / -bad.sum()
+    weights.flags.writeable = False
+    chi = sqrt(2) * exp(lgamma((size + 1) / 2) - lgamma(size / 2))
+    return Constants(weights, mu, mueff, c_sigma, d_sigma, c_c, c_1, c_mu, chi, 0.5 / (size * (c_1 + c_mu)))
+
+
+def learned_covariance(C: np.ndarray, keep: float, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return keep * C + sum_i weights_i rows_i rows_i', (D, D), symmetric to the last bit; of `rows` (N, D)."""
+    new = keep * C
+    for sign in (1.0, -1.0):
+        part = rows[sign * weights > 0] * np.sqrt(np.abs(weights[sign * weights > 0]))[:, None]
+        product = part.T @ part  # one matrix twice: BLAS does half of the work
+        product *= sign
+        new += product
+    return new
+
+
+def decomposed(state: CMAESState) -> CMAESState:
+    """Return the state with B and d of its C, C's condition number and scale limited."""
+    values, B = np.linalg.eigh(state.C)
+    C, top = state.C, float(values[-1])
+    lift = top / CONDITION - float(values[0])
+    if lift > 0:  # also mends an eigenvalue that rounding made negative
+        C, values = C + lift * np.eye(len(values)), values + lift
+    p_c, sigma = state.p_c, state.sigma
+    if not SCALE[0] < top < SCALE[1]:  # the distribution stays the same, its numbers stay handy
+        C, values, p_c, sigma = C / top, values / top, p_c / sqrt(top), sigma * sqrt(top)
+    return state._replace(C=C, B=B, d=np.sqrt(values), p_c=p_c, sigma=np.array(sigma), decomposed=state.told)
+
+
+def smooth(x: np.ndarray, bounded: np.ndarray) -> np.ndarray:
+    """Return z of the coordinates x that the distribution lives in, (..., D); `bounded` (D,) says which z end at 0, 1.
+
+    Free coordinates stay. Bounded ones are themselves from EDGE to 1 - EDGE, then parabolas that touch 0 at -EDGE and
+    1 at 1 + EDGE, and mirrored there: smooth and even at its ends, so that an optimum on a bound is an ordinary one.
+    """
+    if not bounded.any():
+        return x
+    everywhere = bool(bounded.all())  # then nothing needs to be picked out and put back
+    half = 1.0 + 2.0 * EDGE  # from one end to the other
+    inside = (x if everywhere else x[..., bounded]) + EDGE  # 0 is the lower end
+    inside -= 2.0 * half * np.floor(inside / (2.0 * half))
+    inside = half - np.abs(inside - half)
+    near = np.minimum(inside, half - inside)  # distance from the nearer end
+    bend = np.where(near < 2.0 * EDGE, near**2 / (4.0 * EDGE), near - EDGE)
+    bend = np.clip(np.where(inside < 0.5 * half, bend, 1.0 - bend), 0.0, 1.0)
+    if everywhere:
+        return bend
+    z = x.copy()
+    z[..., bounded] = bend
+    return z
+
+
+def unsmooth(z: np.ndarray, bounded: np.ndarray) -> np.ndarray:
+    """Return the x in [-EDGE, 1 + EDGE] of z, (..., D): the inverse of `smooth` there."""
+    near = np.clip(np.minimum(z, 1.0 - z), 0.0, 0.5)
+    bend = np.where(near < EDGE, 2.0 * np.sqrt(EDGE * near) - EDGE, near)
+    return np.where(bounded, np.where(z < 0.5, bend, 1.0 - bend), z)
+
+
+def asked(state: CMAESState, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the x of some rows of z: the x that was asked, or that of the given z where somebody changed it."""
+    z = z[rows]
+    if not state.bounded.any():
+        return z
+    x = state.x[rows]
+    same = z == smooth(x, state.bounded)
+    return x if same.all() else np.where(same, x, unsmooth(z, state.bounded))
+
+
+@dataclass(frozen=True)
+class CMAES(Optimizer[CMAESState]):
+    """CMA-ES with weighted recombination, active covariance update and cumulative step-size adaptation.
+
+    Bounds: the distribution lives in coordinates x without bounds, and z is a smooth function of x (pycma's
+    BoundTransform in its idea). Projection on the box would do worse: learning from projected points loses the variance
+    along active bounds and stops early, learning from points beyond can't tell how far beyond they are. `tell` learns
+    from the x that was asked, and from the x of the given z where somebody changed that.
+
+    Failures rank last. A generation that tells nothing (all fitnesses equal, all failed, or all individuals the same
+    point) moves neither mean nor covariance; it widens sigma, as the tutorial's source code does on a plateau, but not
+    beyond the spread of the space. There is no stop: where pycma would end a run, C's condition number is kept at
+    1e14 and sigma within [1e-100, 1e100].
+    """
+
+    population: int | None = None  # P; None: 4 + 3 ln(D), rounded down
+    sigma: float = 1.0  # first step size, in units of the space's spread; 1 is 0.29 of a bounded coordinate's range
+    active: bool = True  # whether the worse half is unlearned (negative weights)
+
+    def __post_init__(self) -> None:
+        if self.population is not None:
+            check_count("CMAES.population", self.population, 2, "take None for 4 + 3 ln(D), more if fitness is noisy")
+        check_range("CMAES.sigma", self.sigma, 0.0, open_low=True, todo="about 1 covers the space, 0.1 searches nearby")
+        check_finite("CMAES.sigma", self.sigma)
+        if not isinstance(self.active, bool):
+            raise TypeError(message("CMAES.active", "true or false", repr(self.active)))
+
+    def individuals(self, size: int) -> int:
+        """Return P for `size` coordinates."""
+        return 4 + int(3 * log(size)) if self.population is None else self.population
+
+    def init(self, space: Space, seed: int) -> CMAESState:
+        (mean, std), bounded = space.spread(), np.isfinite(space.bounds()[0])
+        x = np.tile(mean, (self.individuals(space.size) if bounded.any() else 0, 1))
+        size, none, path = space.size, np.array(0), np.zeros(space.size)
+        identity, sigma = np.eye(size), np.array(np.clip(self.sigma, *SIGMA))
+        unit = np.ones(size)
+        return CMAESState(stream(seed), none, none, mean, sigma, identity, identity, unit, path, path, std, bounded, x)
+
+    def ask(self, state: CMAESState) -> tuple[np.ndarray, CMAESState]:
+        generator, words = draw(state.words)
+        size = len(state.mean)
+        normal = generator.standard_normal((self.individuals(size), size))
+        x = state.mean + (state.sigma * state.std) * ((normal * state.d) @ state.B.T)  # eqs. 38-40
+        z = smooth(x, state.bounded)
+        return z, state._replace(words=words, x=state.x if z is x else x)
+
+    def tell(self, state: CMAESState, z: np.ndarray, evaluation: Evaluation) -> CMAESState:
+        """Return the state after a generation; see `Optimizer.tell`.
+
+        Raises:
+            ValueError: several objectives, or another number of individuals than the population's.
+        """
+        size = len(state.mean)
+        population = self.individuals(size)
+        z = check_shape("CMAES: z", z, (population, size))
+        fitness = np.where(evaluation.failed, -np.inf, one_objective(self, evaluation, population))
+        c = constants(size, population, self.active)
+        if (fitness == fitness[0]).all() or (z == z[0]).all():
+            return self._plateau(state, c)
+
+        ranks = np.argsort(-fitness, kind="stable")
+        weights, step = c.weights, state.sigma * state.std
+        y = (asked(state, z, ranks) - state.mean) / step
+        white = (y @ state.B) / state.d  # (P, D) B' C^(-1/2) y
+        length = np.sqrt((white**2).sum(axis=1))
+
+        told = state.told + 1
+        shift = weights[: c.mu] @ y[: c.mu]  # eq. 41
+        mean = state.mean + step * shift  # eq. 42
+        p_sigma = (1 - c.c_sigma) * state.p_sigma + sqrt(c.c_sigma * (2 - c.c_sigma) * c.mueff) * (
+            state.B @ (weights[: c.mu] @ white[: c.mu])
+        )  # eq. 43
+        square = float(p_sigma @ p_sigma)
+        log_step = (c.c_sigma / c.d_sigma) * (sqrt(square) / c.chi - 1)
+        sigma = np.clip(state.sigma * exp(min(1.0, log_step)), *SIGMA)  # eq. 44
+
+        started = 1.0 - (1.0 - c.c_sigma) ** (2.0 * float(told))
+        h = float(square / started / size < 2 + 4 / (size + 1))  # h_sigma: 0 stalls p_c while sigma grows fast
+        p_c = (1 - c.c_c) * state.p_c + (h * sqrt(c.c_c * (2 - c.c_c) * c.mueff)) * shift  # eq. 45
+        entry = np.where(weights < 0, weights * size / (length + 1e-9) ** 2, weights)  # eq. 46
+        lost = (1 - h) * c.c_c * (2 - c.c_c)
+        keep = 1 - c.c_1 * (1 - lost) - c.c_mu * float(weights.sum())
+        rates = np.append(c.c_mu * entry, c.c_1)
+        C = learned_covariance(state.C, keep, np.vstack([y, p_c]), rates)  # eq. 47
+
+        state = state._replace(told=np.array(told), mean=mean, sigma=np.array(sigma), C=C, p_c=p_c, p_sigma=p_sigma)
+        return decomposed(state) if told - state.decomposed >= c.gap else state
+
+    def recommend(self, state: CMAESState) -> np.ndarray:
+        """Return the mean of the distribution; with noisy fitness it is better than any individual."""
+        return smooth(state.mean, state.bounded)
+
+    @staticmethod
+    def _plateau(state: CMAESState, c: Constants) -> CMAESState:
+        """Return the state with a wider step, as long as it is narrower than the space."""
+        if state.sigma**2 * float(state.C.diagonal().max()) >= 1.0:
+            return state
+        return state._replace(sigma=np.array(state.sigma * exp(0.2 + c.c_sigma / c.d_sigma)))

@@ -1,0 +1,309 @@
+"""Gradient ascent by Optax: with the gradient that the optimizee gives, or with one estimated from fitness alone.
+
+Rules: stochastic gradient with momentum (Polyak 1964; Nesterov 1983, in the form of Sutskever et al. 2013), Adam
+(Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), RMSProp (Hinton 2012), Adagrad (Duchi et al. 2011), all those
+of Optax (DeepMind 2020, The DeepMind JAX ecosystem). Estimates: central differences, or antithetic evolution
+strategies (Salimans et al. 2017, Evolution strategies as a scalable alternative to reinforcement learning, with
+mirrored samples).
+
+Legend: S starts side by side, E evaluations of each in a generation, P = S E, D search coordinates, M directions of
+an estimate, Q numbers of Optax's state of one start.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.seeding import draw, stream
+from l2l_snn.space import Space
+from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+
+
+class GradientAscentState(NamedTuple):
+    """What gradient ascent knows between generations."""
+
+    words: np.ndarray  # (2,) the random stream
+    z: np.ndarray  # (S, D) where each start has come to, within the bounds
+    rule: np.ndarray  # (S, Q) Optax's state: moments, step count, packed
+    safe: np.ndarray  # (S, D) where each was last evaluated without failure
+    succeeded: np.ndarray  # (S,) bool, whether it ever was
+    mean: np.ndarray  # (D,) middle of the space, towards which weights decay
+    std: np.ndarray  # (D,) spread of the space
+    best_z: np.ndarray  # (D,) z of the best fitness so far, averaged over the evaluations of one z
+    best_fitness: np.ndarray  # () that fitness, -inf before any evaluation succeeded
+    low: np.ndarray  # (D,) bounds of the space, infinite where free
+    high: np.ndarray  # (D,)
+
+
+@lru_cache(maxsize=32)
+def optax_step(ascent: "Ascent", size: int) -> tuple[np.ndarray, Callable[..., Any]]:
+    """Return Optax's first state for D = `size`, (Q,), and the compiled step of all starts.
+
+    The step takes x (S, D), gradient (S, D) and state (S, Q) to the next x and state. Use both within
+    `jax.enable_x64(True)`: all is in float64, also the packed step count, which is exact up to 2^53.
+    """
+    import jax
+    import jax.numpy as jnp
+    from jax.flatten_util import ravel_pytree
+
+    rule = ascent.transformation()
+    with jax.enable_x64(True):
+        first, unpacked = ravel_pytree(rule.init(jnp.zeros(size)))
+
+    def step(x: Any, gradient: Any, packed: Any) -> Any:
+        update, state = rule.update(-gradient, unpacked(packed), x)  # Optax descends
+        return x + update, ravel_pytree(state)[0]
+
+    return np.asarray(first, np.float64), jax.jit(jax.vmap(step))
+
+
+@dataclass(frozen=True)
+class Ascent(Optimizer[GradientAscentState]):
+    """What both classes below share. Starts are samples of the space; each step is projected on the bounds.
+
+    A start that failed altogether goes back half the way to where it last succeeded, its moments kept; one that never
+    succeeded is sampled anew.
+    """
+
+    starts: int = 1  # S
+    rule: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "adam"
+    learning_rate: float = 0.05  # step, in z (Adam: how far a coordinate moves in a generation)
+    momentum: float = 0.0  # of sgd and rmsprop, in [0, 1)
+    nesterov: bool = False  # momentum in Nesterov's form, of sgd
+    b1: float = 0.9  # decay of the first moment, Adam and AdamW, in [0, 1)
+    b2: float = 0.999  # decay of the second moment: of Adam, AdamW and, as its only one, RMSProp
+    eps: float = 1e-8  # added to the root of the second moment
+    weight_decay: float = 0.0001  # of AdamW, towards the middle of the space, per unit of learning rate
+    schedule: Literal["constant", "exponential", "cosine", "piecewise"] = "constant"  # of the learning rate
+    schedule_steps: int = 100  # generations: exponential falls by `schedule_factor` in them, cosine ends after them
+    schedule_factor: float = 0.1  # also cosine's last share of the learning rate, and the factor at each boundary
+    boundaries: tuple[int, ...] = ()  # generations at which a piecewise constant rate falls, counted after warm-up
+    warmup: int = 0  # generations in which the rate first rises from 0
+    clip: Literal["none", "global_norm", "value"] = "none"  # of each start's gradient
+    clip_limit: float = 1.0  # largest norm, or largest entry
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        check_count(f"{name}.starts", self.starts, 1)
+        check_choice(f"{name}.rule", self.rule, ("sgd", "adam", "adamw", "rmsprop", "adagrad"))
+        check_choice(f"{name}.schedule", self.schedule, ("constant", "exponential", "cosine", "piecewise"))
+        check_choice(f"{name}.clip", self.clip, ("none", "global_norm", "value"))
+        for field in ("learning_rate", "eps", "clip_limit", "schedule_factor"):
+            check_finite(f"{name}.{field}", getattr(self, field))
+            check_range(f"{name}.{field}", getattr(self, field), 0.0, open_low=True)
+        for field in ("momentum", "b1", "b2"):
+            check_range(f"{name}.{field}", getattr(self, field), 0.0, np.nextafter(1.0, 0.0), todo="it must be below 1")
+        check_finite(f"{name}.weight_decay", self.weight_decay)
+        check_range(f"{name}.weight_decay", self.weight_decay, 0.0)
+        check_count(f"{name}.schedule_steps", self.schedule_steps, 1)
+        check_count(f"{name}.warmup", self.warmup, 0)
+        for boundary in self.boundaries:
+            check_count(f"{name}.boundaries", boundary, 1)
+        if (self.schedule == "piecewise") != bool(self.boundaries):
+            expected = "generations with schedule piecewise, and only then"
+            raise ValueError(message(f"{name}.boundaries", expected, f"{self.boundaries} with {self.schedule}"))
+        if self.nesterov and not (self.rule == "sgd" and self.momentum):
+            raise ValueError(message(f"{name}.nesterov", "rule sgd with momentum > 0", f"{self.rule}, {self.momentum}"))
+        self._check()
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Check the fields of the class itself."""
+
+    @abstractmethod
+    def _evaluations(self, size: int) -> int:
+        """Return E in a space of D = `size`."""
+
+    @abstractmethod
+    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+        """Return (S, E, D) z to evaluate, first that of the start itself; not yet clipped."""
+
+    @abstractmethod
+    def _slope(
+        self, z: np.ndarray, fitness: np.ndarray, ok: np.ndarray, grad: np.ndarray, std: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return gradient (S, D), fitness (S,) of each start, nan if failed, and bool (S,) whether it has a gradient.
+
+        Args:
+            z: (S, E, D) what was evaluated.
+            fitness: (S, E) failures filled.
+            ok: (S, E) which evaluations did not fail.
+            grad: (S, E, D) given gradients, 0 where failed.
+            std: (D,) spread of the space.
+        """
+
+    def learning_rates(self) -> Any:
+        """Return the learning rate as Optax wants it: a function of the step."""
+        import optax
+
+        rate, steps, factor = self.learning_rate, self.schedule_steps, self.schedule_factor
+        schedules = {
+            "constant": lambda: optax.constant_schedule(rate),
+            "exponential": lambda: optax.exponential_decay(rate, steps, factor),
+            "cosine": lambda: optax.cosine_decay_schedule(rate, steps, factor),
+            "piecewise": lambda: optax.piecewise_constant_schedule(rate, dict.fromkeys(self.boundaries, factor)),
+        }
+        schedule = schedules[self.schedule]()
+        if not self.warmup:
+            return schedule
+        return optax.join_schedules([optax.linear_schedule(0.0, rate, self.warmup), schedule], [self.warmup])
+
+    def transformation(self) -> Any:
+        """Return the Optax transformation that these hyper-parameters stand for."""
+        import optax
+
+        rates, momentum = self.learning_rates(), self.momentum or None
+        rules = {
+            "sgd": lambda: optax.sgd(rates, momentum, self.nesterov),
+            "adam": lambda: optax.adam(rates, self.b1, self.b2, self.eps),
+            "adamw": lambda: optax.adamw(rates, self.b1, self.b2, self.eps, weight_decay=self.weight_decay),
+            "rmsprop": lambda: optax.rmsprop(rates, self.b2, self.eps, momentum=momentum),
+            "adagrad": lambda: optax.adagrad(rates, eps=self.eps),
+        }
+        clips = {
+            "none": optax.identity,
+            "global_norm": lambda: optax.clip_by_global_norm(self.clip_limit),
+            "value": lambda: optax.clip(self.clip_limit),
+        }
+        return optax.chain(clips[self.clip](), rules[self.rule]())
+
+    def init(self, space: Space, seed: int) -> GradientAscentState:
+        generator, words = draw(stream(seed))
+        z = space.sample(generator, self.starts)
+        rule = np.tile(optax_step(self, space.size)[0], (self.starts, 1))
+        low, high = space.bounds()
+        mean, std = space.spread()
+        none, best = np.zeros(self.starts, bool), np.array(-np.inf)
+        return GradientAscentState(words, z, rule, z.copy(), none, mean, std, z[0].copy(), best, low, high)
+
+    def ask(self, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
+        generator, words = draw(state.words)
+        z = self._tried(state, generator).reshape(-1, len(state.mean))
+        return np.clip(z, state.low, state.high), state._replace(words=words)
+
+    def tell(self, state: GradientAscentState, z: np.ndarray, evaluation: Evaluation) -> GradientAscentState:
+        """Return the state after one step of each start; see `Optimizer.tell`.
+
+        Raises:
+            ValueError: several objectives, no gradient where one is needed, or another number of individuals.
+        """
+        import jax
+
+        name, size = type(self).__name__, len(state.mean)
+        rows = self.starts * self._evaluations(size)
+        z = check_shape(f"{name}: z", z, (rows, size))
+        fitness = one_objective(self, evaluation, rows).reshape(self.starts, -1)
+        ok = ~evaluation.failed
+        grad = np.zeros((rows, size))
+        if self.needs_grad and ok.any():
+            if evaluation.grad is None:
+                todo = "take an optimizee with has_grad, or EstimatedGradientAscent"
+                raise ValueError(message(f"{name}: grad", "the gradient of the fitness", "None", todo))
+            grad = check_shape(f"{name}: grad", evaluation.grad, (rows, size))
+            ok = ok & np.isfinite(grad).all(axis=1)
+            grad = np.where(ok[:, None], grad, 0.0)
+        z, grad, ok = z.reshape(self.starts, -1, size), grad.reshape(self.starts, -1, size), ok.reshape(fitness.shape)
+        slope, score, usable = self._slope(z, fitness, ok, grad, state.std)
+        here = z[:, 0]
+        state = with_best(state, here, Evaluation(score))
+
+        with jax.enable_x64(True):
+            x, rule = map(np.asarray, optax_step(self, size)[1](here - state.mean, slope, state.rule))
+        generator, words = draw(state.words)
+        shape = here.shape
+        fresh = np.where(np.isfinite(state.low), generator.random(shape), generator.standard_normal(shape))
+        back = np.where(state.succeeded[:, None], (here + state.safe) / 2, fresh)
+        move = usable & np.isfinite(x).all(axis=1) & np.isfinite(rule).all(axis=1)
+        return state._replace(
+            words=words,
+            z=np.clip(np.where(move[:, None], x + state.mean, back), state.low, state.high),
+            rule=np.where(move[:, None], rule, state.rule),
+            safe=np.where(usable[:, None], here, state.safe),
+            succeeded=state.succeeded | usable,
+        )
+
+    def recommend(self, state: GradientAscentState) -> np.ndarray:
+        """Return the z of the best fitness so far, averaged over the evaluations that one z had in a generation."""
+        return state.best_z
+
+
+@dataclass(frozen=True)
+class GradientAscent(Ascent):
+    """Gradient ascent with the optimizee's own gradient, averaged over evaluations with different seeds."""
+
+    needs_grad: ClassVar[bool] = True
+    evaluations: int = 1  # E of each start in a generation
+
+    def _check(self) -> None:
+        check_count("GradientAscent.evaluations", self.evaluations, 1)
+
+    def _evaluations(self, size: int) -> int:
+        return self.evaluations
+
+    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+        return np.repeat(state.z[:, None], self.evaluations, axis=1)
+
+    def _slope(
+        self, z: np.ndarray, fitness: np.ndarray, ok: np.ndarray, grad: np.ndarray, std: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        count = ok.sum(axis=1)
+        divisor = np.maximum(count, 1)
+        score = np.where(count > 0, np.where(ok, fitness, 0.0).sum(axis=1) / divisor, np.nan)
+        return grad.sum(axis=1) / divisor[:, None], score, count > 0
+
+
+@dataclass(frozen=True)
+class EstimatedGradientAscent(Ascent):
+    """Gradient ascent with a gradient estimated from fitness, for optimizees that have none.
+
+    A generation of each start is E = 1 + 2 M evaluations: itself, and M points on either side. With
+    "finite_differences" the M = D directions are the coordinates; where one side failed the start itself takes its
+    place. With "es" they are `pairs` normal ones; a pair of which one failed is left out. On a noisy fitness take "es",
+    or a larger `difference`, and one seed a generation (`seeds: generation` in the job).
+    """
+
+    estimate: Literal["finite_differences", "es"] = "finite_differences"
+    difference: float = 0.01  # distance to either side (es: its standard deviation), in units of the space's spread
+    pairs: int = 8  # M of es
+
+    def _check(self) -> None:
+        check_choice("EstimatedGradientAscent.estimate", self.estimate, ("finite_differences", "es"))
+        check_range("EstimatedGradientAscent.difference", self.difference, 1e-9, 1e6, todo="0.001 to 0.1 are usual")
+        check_count("EstimatedGradientAscent.pairs", self.pairs, 1)
+
+    def _evaluations(self, size: int) -> int:
+        return 1 + 2 * (self.pairs if self.estimate == "es" else size)
+
+    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+        size = len(state.mean)
+        if self.estimate == "es":
+            directions = generator.standard_normal((self.starts, self.pairs, size))
+        else:
+            directions = np.broadcast_to(np.eye(size), (self.starts, size, size))
+        offset, centre = self.difference * state.std * directions, state.z[:, None]
+        return np.concatenate([centre, centre + offset, centre - offset], axis=1)
+
+    def _slope(
+        self, z: np.ndarray, fitness: np.ndarray, ok: np.ndarray, grad: np.ndarray, std: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        score = np.where(ok[:, 0], fitness[:, 0], np.nan)
+        plus, minus = np.split(np.arange(1, z.shape[1]), 2)
+        if self.estimate == "es":
+            pair = ok[:, plus] & ok[:, minus]
+            rise = np.where(pair, fitness[:, plus] - fitness[:, minus], 0.0)
+            apart = z[:, plus] - z[:, minus]  # 2 s epsilon, less what clipping took; the sum is over (f+ - f-) epsilon
+            slope = np.einsum("sm,smd->sd", rise, apart) / np.maximum(pair.sum(axis=1), 1)[:, None]
+            return slope / (2 * self.difference * std) ** 2, score, pair.any(axis=1)
+        # a failed side becomes the start itself: no height without a width
+        value = np.where(ok, fitness, fitness[:, :1])
+        place = np.where(ok[..., None], z, z[:, :1])
+        rise = value[:, plus] - value[:, minus]
+        run = np.diagonal(place[:, plus] - place[:, minus], axis1=1, axis2=2)
+        known = (run != 0) & ((ok[:, plus] & ok[:, minus]) | ok[:, :1])
+        return np.where(known, rise / np.where(known, run, 1.0), 0.0), score, known.any(axis=1)

@@ -1,0 +1,176 @@
+"""Parallel tempering: random walks at several temperatures that exchange their places.
+
+Swendsen & Wang (1986), Replica Monte Carlo simulation of spin glasses; Earl & Deem (2005), Parallel tempering:
+theory, applications, and new perspectives. Each replica samples the Boltzmann distribution exp(fitness / T) of its
+temperature T; exchanges bring what the hot ones find to the cold ones.
+
+Legend: L ladders, R rungs (temperatures) of a ladder, P = L R individuals, D search coordinates.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.seeding import draw, stream
+from l2l_snn.space import Space
+from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
+
+
+class ParallelTemperingState(NamedTuple):
+    """What parallel tempering knows between generations. Row l R + r is rung r of ladder l, coldest first."""
+
+    words: np.ndarray  # (2,) the random stream
+    told: np.ndarray  # () int64, generations told so far; the first is that of the starts
+    z: np.ndarray  # (P, D) where each replica is
+    fitness: np.ndarray  # (P,) its fitness there, -inf while it has not succeeded once
+    std: np.ndarray  # (R, D) standard deviation of a step on each rung
+    moved: np.ndarray  # (R,) int64, proposals accepted on each rung, of L each generation after the first
+    tried: np.ndarray  # (R - 1,) int64, exchanges tried between rungs r and r + 1
+    swapped: np.ndarray  # (R - 1,) int64, of them accepted
+    best_z: np.ndarray  # (D,) z of the best single evaluation so far
+    best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
+    low: np.ndarray  # (D,) bounds of the space, infinite where free
+    high: np.ndarray  # (D,)
+
+
+def log_swap(cold: np.ndarray, hot: np.ndarray, cold_t: np.ndarray, hot_t: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the ratio of Boltzmann weights with and without the exchange, any shape.
+
+    Args:
+        cold: fitness at the lower temperature, finite.
+        hot: fitness at the higher one, finite.
+        cold_t: lower temperature, fitness units.
+        hot_t: higher one.
+
+    Returns:
+        (1 / cold_t - 1 / hot_t) (hot - cold), as in Earl & Deem (2005); accepted with probability min(1, exp(it)).
+
+    >>> float(log_swap(np.array(1.0), np.array(0.0), np.array(0.5), np.array(1.0)))
+    -1.0
+    """
+    return (1.0 / cold_t - 1.0 / hot_t) * (hot - cold)
+
+
+@dataclass(frozen=True)
+class ParallelTempering(Optimizer[ParallelTemperingState]):
+    """Ladders of replicas at geometric temperatures, started from a sample of the space.
+
+    In each generation every replica makes one Metropolis step, then neighbours of every second pair, (0, 1), (2, 3)
+    ... and (1, 2), (3, 4), ... in turns, may exchange. A failed proposal is rejected; a replica that has not succeeded
+    once samples the space anew, and exchanges with nobody. The fitness of where a replica is counts as evaluated
+    once, so noisy fitness flatters it.
+    """
+
+    rungs: int = 8  # R; neighbours should exchange in 20 to 40 % of the tries
+    ladders: int = 4  # L, independent of each other
+    coldest: float = 0.001  # temperature of rung 0, in units of the fitness
+    hottest: float = 1.0  # of rung R - 1
+    step: float = 0.3  # standard deviation of a proposal on the hottest rung, in units of the spread of the space
+    step_power: float = 0.5  # the step on a rung is step (T / hottest)^step_power; 0.5 fits a quadratic fitness
+    swap_every: int = 1  # generations between exchanges
+
+    def __post_init__(self) -> None:
+        name = "ParallelTempering"
+        check_count(f"{name}.rungs", self.rungs, 2, "for one temperature take SimulatedAnnealing, schedule constant")
+        check_count(f"{name}.ladders", self.ladders, 1)
+        check_range(f"{name}.coldest", self.coldest, 1e-100, 1e100)
+        check_range(f"{name}.hottest", self.hottest, 1e-100, 1e100)
+        if not self.coldest < self.hottest:
+            raise ValueError(message(f"{name}.hottest", f"more than coldest ({self.coldest})", self.hottest))
+        check_range(f"{name}.step", self.step, 0.0, 1e6, open_low=True, todo="0.1 to 1 are usual")
+        check_finite(f"{name}.step_power", self.step_power)
+        check_range(f"{name}.step_power", self.step_power, 0.0, 10.0)
+        check_count(f"{name}.swap_every", self.swap_every, 1)
+
+    def temperatures(self) -> np.ndarray:
+        """Return (R,) the geometric ladder, coldest first; fitness units."""
+        return np.geomspace(self.coldest, self.hottest, self.rungs)
+
+    def init(self, space: Space, seed: int) -> ParallelTemperingState:
+        generator, words = draw(stream(seed))
+        z = space.sample(generator, self.ladders * self.rungs)
+        mean, spread = space.spread()
+        scale = self.step * (self.temperatures() / self.hottest) ** self.step_power
+        none, pairs = np.zeros(self.rungs, np.int64), np.zeros(self.rungs - 1, np.int64)
+        low, high = space.bounds()
+        fitness, best = np.full(len(z), -np.inf), np.array(-np.inf)
+        std = scale[:, None] * spread
+        return ParallelTemperingState(
+            words, np.array(0), z, fitness, std, none, pairs, pairs.copy(), mean, best, low, high
+        )
+
+    def ask(self, state: ParallelTemperingState) -> tuple[np.ndarray, ParallelTemperingState]:
+        if state.told == 0:
+            return state.z, state
+        generator, words = draw(state.words)
+        noise = generator.standard_normal(state.z.shape)
+        z = state.z + np.tile(state.std, (self.ladders, 1)) * noise
+        bounded = np.isfinite(state.low)
+        z = np.where(bounded, 1.0 - np.abs(1.0 - np.mod(z, 2.0)), z)  # reflected, so that steps stay symmetric
+        lost = np.flatnonzero(state.fitness == -np.inf)
+        if lost.size:
+            z[lost] = np.where(bounded, generator.random((lost.size, z.shape[1])), noise[lost])
+        return z, state._replace(words=words)
+
+    def tell(self, state: ParallelTemperingState, z: np.ndarray, evaluation: Evaluation) -> ParallelTemperingState:
+        """Return the state after Metropolis steps and exchanges; see `Optimizer.tell`.
+
+        Raises:
+            ValueError: several objectives, or another number of individuals than L R.
+        """
+        z = check_shape("ParallelTempering: z", z, state.z.shape)
+        fitness = one_objective(self, evaluation, len(z))
+        state = with_best(state, z, evaluation)
+        generator, words = draw(state.words)
+        shape = (self.ladders, self.rungs)
+
+        # Metropolis on each rung: log(uniform) < (f' - f) / T, where -log(uniform) is exponential; f may be -inf
+        threshold = state.fitness - np.tile(self.temperatures(), self.ladders) * generator.standard_exponential(len(z))
+        accepted = (fitness >= threshold) & ~evaluation.failed
+        z = np.where(accepted[:, None], z, state.z)
+        fitness = np.where(accepted, fitness, state.fitness)
+        moved = accepted.reshape(shape).sum(axis=0) if state.told > 0 else 0
+
+        row = np.arange(len(z))  # which row a replica comes from
+        tried, swapped = state.tried.copy(), state.swapped.copy()
+        turn, rest = divmod(int(state.told), self.swap_every)
+        if rest == 0:
+            cold = np.arange(turn % 2 if self.rungs > 2 else 0, self.rungs - 1, 2)
+            exchanged, possible = self._exchanged(fitness.reshape(shape), cold, generator)
+            tried[cold] += possible.sum(axis=0)
+            swapped[cold] += exchanged.sum(axis=0)
+            ladder, pair = np.nonzero(exchanged)
+            first = ladder * self.rungs + cold[pair]
+            row[first], row[first + 1] = first + 1, first
+        return state._replace(
+            words=words,
+            told=np.array(state.told + 1),
+            z=z[row],
+            fitness=fitness[row],
+            moved=state.moved + moved,
+            tried=tried,
+            swapped=swapped,
+        )
+
+    def recommend(self, state: ParallelTemperingState) -> np.ndarray:
+        """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
+        return state.best_z
+
+    def _exchanged(
+        self, fitness: np.ndarray, cold: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return which neighbours exchange, and which could have: two bool (L, pairs); fitness is (L, R)."""
+        left, right = fitness[:, cold], fitness[:, cold + 1]
+        possible = np.isfinite(left) & np.isfinite(right)
+        temperatures = np.tile(self.temperatures(), (self.ladders, 1))
+        with np.errstate(over="ignore"):  # infinite is right, too
+            log_ratio = log_swap(
+                np.where(possible, left, 0.0),
+                np.where(possible, right, 0.0),
+                temperatures[:, cold],
+                temperatures[:, cold + 1],
+            )
+        return possible & (-generator.standard_exponential(left.shape) <= log_ratio), possible

@@ -1,0 +1,135 @@
+"""SNES: separable natural evolution strategy, a Gaussian with a standard deviation of its own for each coordinate.
+
+Schaul, Glasmachers & Schmidhuber (2011), High dimensions and heavy tails for natural evolution strategies. Equations
+and defaults are those of Wierstra, Schaul, Glasmachers, Sun, Peters & Schmidhuber (2014), Natural evolution
+strategies, Algorithm 6 and Table 1. A generation costs O(P D).
+
+Legend: P individuals, D search coordinates.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.seeding import draw, stream
+from l2l_snn.space import Space
+from l2l_snn.validate import check_count, check_finite, check_range, check_shape
+
+WIDEST = 1e20  # sigma stays below this times the space's spread and above its inverse: far from overflow
+
+
+class SNESState(NamedTuple):
+    """What SNES knows between generations."""
+
+    words: np.ndarray  # (2,) the random stream
+    mean: np.ndarray  # (D,) z in the middle of the sample
+    sigma: np.ndarray  # (D,) standard deviation of the sample
+    utilities: np.ndarray  # (P,) of the ranks, best first
+    narrowest: np.ndarray  # (D,) sigma is kept between these
+    widest: np.ndarray  # (D,)
+    low: np.ndarray  # (D,) bounds of the space, infinite where free
+    high: np.ndarray  # (D,)
+
+
+def utilities(individuals: int) -> np.ndarray:
+    """Return the (P,) utilities of the ranks, best first; their sum is 0.
+
+    Section 3.1: u_k = max(0, ln(P/2 + 1) - ln k) / sum_j max(0, ln(P/2 + 1) - ln j) - 1/P.
+
+    >>> utilities(4).round(4).tolist()
+    [0.4804, 0.0196, -0.25, -0.25]
+    """
+    raw = np.maximum(0.0, np.log(individuals / 2 + 1) - np.log(np.arange(1, individuals + 1)))
+    return raw / raw.sum() - 1.0 / individuals
+
+
+def shaped(fitness: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """Return the (P,) utilities of (P,) fitness; equal fitness shares the mean utility of its ranks.
+
+    >>> shaped(np.array([1.0, 9.0, 1.0]), np.array([3.0, 2.0, 1.0])).tolist()
+    [1.5, 3.0, 1.5]
+    """
+    _, group, count = np.unique(-fitness, return_inverse=True, return_counts=True)
+    total = np.add.reduceat(ranked, np.cumsum(count) - count)
+    return (total / count)[group]
+
+
+def moments(z: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sum_i w_i (z_i - mean) and sum_i w_i (z_i - mean)^2, (D,) each, of (P, D) z and (P,) weights.
+
+    In parts of about 16,000 numbers: larger temporary arrays cost more than the arithmetic.
+
+    >>> moments(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([0.5, 1.0]))
+    (array([0.5]), array([1.5]))
+    """
+    first, second = np.zeros((2, len(mean)))
+    rows = 1 + 2**14 // len(mean)
+    for start in range(0, len(z), rows):
+        offset = z[start : start + rows] - mean
+        first += weights[start : start + rows] @ offset
+        second += weights[start : start + rows] @ np.square(offset, out=offset)
+    return first, second
+
+
+@dataclass(frozen=True)
+class SNES(Optimizer[SNESState]):
+    """Separable natural evolution strategy for one objective, with the published defaults."""
+
+    population: int | None = None  # P; None: 4 + floor(3 ln D)
+    sigma: float = 1.0  # initial standard deviation, in units of the space's spread
+    mean_rate: float = 1.0  # learning rate of the mean
+    sigma_rate: float | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))
+
+    def __post_init__(self) -> None:
+        if self.population is not None:
+            check_count("SNES.population", self.population, 2, "utilities need a better and a worse")
+        for name in ("sigma", "mean_rate", "sigma_rate"):
+            if name != "sigma_rate" or self.sigma_rate is not None:
+                check_range(f"SNES.{name}", getattr(self, name), 0.0, open_low=name != "sigma_rate")
+                check_finite(f"SNES.{name}", getattr(self, name))
+
+    def init(self, space: Space, seed: int) -> SNESState:
+        mean, spread = space.spread()
+        low, high = space.bounds()
+        population = self.population or 4 + int(3 * np.log(space.size))
+        widest = np.minimum(WIDEST * spread, high - low)  # wider than its range, a bounded coordinate learns nothing
+        sigma = np.clip(self.sigma * spread, spread / WIDEST, widest)
+        return SNESState(stream(seed), mean, sigma, utilities(population), spread / WIDEST, widest, low, high)
+
+    def ask(self, state: SNESState) -> tuple[np.ndarray, SNESState]:
+        generator, words = draw(state.words)
+        z = generator.standard_normal((len(state.utilities), len(state.mean)))
+        z *= state.sigma
+        z += state.mean
+        np.maximum(z, state.low, out=z)  # faster than np.clip by half
+        np.minimum(z, state.high, out=z)
+        return z, state._replace(words=words)
+
+    def tell(self, state: SNESState, z: np.ndarray, evaluation: Evaluation) -> SNESState:
+        """Return the state after a generation; see `Optimizer.tell`.
+
+        Raises:
+            ValueError: several objectives, or another number of individuals than the population's.
+        """
+        z = check_shape("SNES: z", z, (len(state.utilities), len(state.mean)))
+        u = shaped(one_objective(self, evaluation, len(z)), state.utilities)
+        rate = self.sigma_rate
+        if rate is None:
+            rate = (3 + np.log(len(state.mean))) / (5 * np.sqrt(len(state.mean)))
+        # Algorithm 6 with s = (z - mean) / sigma, from the z that were evaluated, clipped ones included
+        first, second = moments(z, state.mean, u)
+        mean = state.mean + self.mean_rate * first
+        gradient_sigma = second / state.sigma**2  # sum_k u_k (s_k^2 - 1), and sum u is 0
+        # an exponent beyond 10 is none that a useful rate gives; it would only overflow
+        sigma = state.sigma * np.exp(np.clip(0.5 * rate * gradient_sigma, -10.0, 10.0))
+        return state._replace(
+            mean=np.clip(mean, state.low, state.high),
+            sigma=np.clip(sigma, state.narrowest, state.widest),
+        )
+
+    def recommend(self, state: SNESState) -> np.ndarray:
+        """Return the mean."""
+        return state.mean

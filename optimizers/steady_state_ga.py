@@ -1,0 +1,137 @@
+"""Steady-state genetic algorithm: children enter one population as soon as they are told, each in another's place.
+
+Whitley (1989), The GENITOR algorithm and selection pressure; Syswerda (1991), A study of reproduction in
+generational and steady-state genetic algorithms (deletion of the worst, the oldest, or one at random). Selection,
+crossover and mutation are those of `l2l_snn.variation`.
+
+`ask` changes nothing but the words of the random stream, and `tell` takes any number of individuals in any order:
+a loop that doesn't wait for a whole generation may ask several times before the first is told.
+
+Legend: P individuals of the population, D search coordinates, C children of an ask, K individuals of a tell.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.seeding import draw, stream
+from l2l_snn.space import Space
+from l2l_snn.validate import check_choice, check_count, check_shape
+from l2l_snn.variation import check_genes, check_settings, tournament, vary
+
+
+class SteadyStateGAState(NamedTuple):
+    """What a steady-state genetic algorithm knows. The places 0, ..., members - 1 of the population are taken."""
+
+    words: np.ndarray  # (2,) the random stream
+    told: np.ndarray  # () int64, individuals told so far
+    members: np.ndarray  # () int64, places taken, at most P
+    z: np.ndarray  # (P, D) the population
+    fitness: np.ndarray  # (P,) its fitness, -inf in a free place
+    born: np.ndarray  # (P,) int64, number of the individual told that took, or last defended, the place; -1 if free
+    best_z: np.ndarray  # (D,) z of the best single evaluation so far
+    best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
+    low: np.ndarray  # (D,) bounds of the space, infinite where free
+    high: np.ndarray  # (D,)
+
+
+@dataclass(frozen=True)
+class SteadyStateGA(Optimizer[SteadyStateGAState]):
+    """A steady-state genetic algorithm for one objective.
+
+    Until the population is full, `ask` samples the space and whoever is told takes a free place. A failed individual
+    never enters. With `if_better`, an oldest that is better than the child stays and counts as new, so that it
+    doesn't block the others.
+    """
+
+    asynchronous: ClassVar[bool] = True
+    population: int = 32  # P
+    children: int = 4  # C, how many an ask returns
+    replaces: Literal["worst", "oldest", "random"] = "worst"  # whose place a child takes
+    if_better: bool = True  # only if the child is at least as good; else always
+    tournament: int = 4  # aspirants drawn, with replacement, for each parent
+    crossover: Literal["blend", "two_point"] = "blend"
+    crossover_probability: float = 0.7  # of a pair of parents
+    blend_alpha: float = 0.5  # how far a blended gene may lie outside its parents' interval, in units of that interval
+    mutation: Literal["gaussian", "uniform"] = "gaussian"  # add a normal number, or draw the gene anew
+    mutation_probability: float = 0.7  # of a child
+    mutation_std: float = 0.1  # of the Gaussian, in z
+    gene_probability: float = 0.45  # of a gene of a child that mutates
+
+    def __post_init__(self) -> None:
+        check_count("SteadyStateGA.population", self.population, 2, "a tournament needs someone to beat")
+        check_count("SteadyStateGA.children", self.children, 1)
+        check_choice("SteadyStateGA.replaces", self.replaces, ("worst", "oldest", "random"))
+        check_settings(self)
+
+    def init(self, space: Space, seed: int) -> SteadyStateGAState:
+        check_genes(self, space.size)
+        z = np.zeros((self.population, space.size))
+        fitness, born = np.full(self.population, -np.inf), np.full(self.population, -1)
+        mean, best = space.spread()[0], np.array(-np.inf)
+        low, high = space.bounds()
+        return SteadyStateGAState(stream(seed), np.array(0), np.array(0), z, fitness, born, mean, best, low, high)
+
+    def ask(self, state: SteadyStateGAState) -> tuple[np.ndarray, SteadyStateGAState]:
+        generator, words = draw(state.words)
+        state = state._replace(words=words)
+        if state.members < self.population:
+            shape = (self.children, len(state.low))
+            z = np.where(np.isfinite(state.low), generator.random(shape), generator.standard_normal(shape))
+            return z, state
+        parents = tournament(state.fitness, self.children + self.children % 2, self.tournament, generator)
+        children = state.z[parents]
+        vary(children, state.low, state.high, self, generator)
+        return children[: self.children], state
+
+    def tell(self, state: SteadyStateGAState, z: np.ndarray, evaluation: Evaluation) -> SteadyStateGAState:
+        """Return the state after some individuals, in the order given, have asked for a place.
+
+        Args:
+            state: after any number of asks.
+            z: (K, D) any of the z asked for, K >= 1.
+            evaluation: of these K.
+
+        Raises:
+            ValueError: several objectives, or shapes that don't fit.
+        """
+        z = check_shape("SteadyStateGA: z", z, (None, len(state.low)))
+        fitness = one_objective(self, evaluation, len(z))
+        state = with_best(state, z, evaluation)
+        generator, words = draw(state.words)
+        victims = generator.integers(self.population, size=len(z))
+        told, members = int(state.told), int(state.members)
+        population, scores, born = state.z.copy(), state.fitness.copy(), state.born.copy()
+        for row, failed in enumerate(evaluation.failed):
+            told += 1
+            if failed:
+                continue
+            if members < self.population:
+                place = members
+                members += 1
+            elif self.replaces == "worst":
+                place = int(scores.argmin())
+            elif self.replaces == "oldest":
+                place = int(born.argmin())
+            else:
+                place = int(victims[row])
+            if not self.if_better or fitness[row] >= scores[place]:
+                population[place], scores[place] = z[row], fitness[row]
+                born[place] = told
+            elif self.replaces == "oldest":
+                born[place] = told
+        return state._replace(
+            words=words,
+            told=np.array(told),
+            members=np.array(members),
+            z=population,
+            fitness=scores,
+            born=born,
+        )
+
+    def recommend(self, state: SteadyStateGAState) -> np.ndarray:
+        """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
+        return state.best_z

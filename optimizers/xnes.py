@@ -1,0 +1,153 @@
+"""xNES: exponential natural evolution strategy, a Gaussian with a full covariance matrix.
+
+Glasmachers, Schaul, Sun, Wierstra & Schmidhuber (2010), Exponential natural evolution strategies. Equations and
+defaults are those of Wierstra, Schaul, Glasmachers, Sun, Peters & Schmidhuber (2014), Natural evolution strategies,
+Algorithm 5 and Table 1. A generation costs O(D^3 + P D^2); on a rotated problem that is well spent, else take SNES.
+
+Legend: P individuals, D search coordinates. A sample is z = mean + scale * sigma * B s, with s standard normal.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.seeding import draw, stream
+from l2l_snn.space import Space
+from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
+
+LARGEST = 1000  # D; beyond it a generation takes longer than half a second on one core
+WIDEST = 1e20  # sigma stays below this and above its inverse: far from overflow
+STEEPEST = 1e6  # no entry of B or of its inverse grows beyond this: far from singular
+
+
+class XNESState(NamedTuple):
+    """What xNES knows between generations."""
+
+    words: np.ndarray  # (2,) the random stream
+    mean: np.ndarray  # (D,) z in the middle of the sample, perhaps beyond a bound
+    sigma: np.ndarray  # () size of the sample, in units of `scale`
+    B: np.ndarray  # (D, D) its shape, of determinant 1: the covariance of z / scale is sigma^2 B B^T
+    sample: np.ndarray  # (P, D) what the last ask drew, before it was clipped
+    utilities: np.ndarray  # (P,) of the ranks, best first
+    scale: np.ndarray  # (D,) standard deviation of the space's initial sample
+    low: np.ndarray  # (D,) bounds of the space, infinite where free
+    high: np.ndarray  # (D,)
+
+
+def utilities(individuals: int) -> np.ndarray:
+    """Return the (P,) utilities of the ranks, best first; their sum is 0.
+
+    Section 3.1: u_k = max(0, ln(P/2 + 1) - ln k) / sum_j max(0, ln(P/2 + 1) - ln j) - 1/P.
+
+    >>> utilities(4).round(4).tolist()
+    [0.4804, 0.0196, -0.25, -0.25]
+    """
+    raw = np.maximum(0.0, np.log(individuals / 2 + 1) - np.log(np.arange(1, individuals + 1)))
+    return raw / raw.sum() - 1.0 / individuals
+
+
+def shaped(fitness: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """Return the (P,) utilities of (P,) fitness; equal fitness shares the mean utility of its ranks.
+
+    >>> shaped(np.array([1.0, 9.0, 1.0]), np.array([3.0, 2.0, 1.0])).tolist()
+    [1.5, 3.0, 1.5]
+    """
+    _, group, count = np.unique(-fitness, return_inverse=True, return_counts=True)
+    total = np.add.reduceat(ranked, np.cumsum(count) - count)
+    return (total / count)[group]
+
+
+def exponential(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the matrix exponential of a symmetric (D, D) matrix, and its inverse.
+
+    Eigenvalues beyond 10 are none that a useful learning rate gives; they would only overflow.
+
+    >>> exponential(np.diag([0.0, np.log(2.0)]))[0].round(12).tolist()
+    [[1.0, 0.0], [0.0, 2.0]]
+    """
+    values, vectors = np.linalg.eigh(symmetric)
+    values = np.clip(values, -10.0, 10.0)
+    return (vectors * np.exp(values)) @ vectors.T, (vectors * np.exp(-values)) @ vectors.T
+
+
+@dataclass(frozen=True)
+class XNES(Optimizer[XNESState]):
+    """Exponential natural evolution strategy for one objective, with the published defaults."""
+
+    population: int | None = None  # P; None: 4 + floor(3 ln D)
+    sigma: float = 1.0  # initial standard deviation, in units of the space's spread
+    mean_rate: float = 1.0  # learning rate of the mean
+    sigma_rate: float | None = None  # learning rate of the size; None: (9 + 3 ln D) / (5 D sqrt(D))
+    shape_rate: float | None = None  # learning rate of the shape B; None: as sigma_rate's default
+
+    def __post_init__(self) -> None:
+        if self.population is not None:
+            check_count("XNES.population", self.population, 2, "utilities need a better and a worse")
+        for name in ("sigma", "mean_rate", "sigma_rate", "shape_rate"):
+            optional = name in ("sigma_rate", "shape_rate")
+            if not optional or getattr(self, name) is not None:
+                check_range(f"XNES.{name}", getattr(self, name), 0.0, open_low=not optional)
+                check_finite(f"XNES.{name}", getattr(self, name))
+
+    def init(self, space: Space, seed: int) -> XNESState:
+        """Return the state before the first generation.
+
+        Raises:
+            ValueError: the space has more than `LARGEST` coordinates.
+        """
+        if space.size > LARGEST:
+            todo = "take SNES, which is linear in D"
+            raise ValueError(message("XNES: space", f"at most {LARGEST} coordinates", space.size, todo))
+        mean, scale = space.spread()
+        population = self.population or 4 + int(3 * np.log(space.size))
+        sigma = np.clip(np.array(self.sigma, np.float64), 1 / WIDEST, WIDEST)
+        sample = np.zeros((population, space.size))
+        u = utilities(population)
+        return XNESState(stream(seed), mean, np.array(sigma), np.eye(space.size), sample, u, scale, *space.bounds())
+
+    def ask(self, state: XNESState) -> tuple[np.ndarray, XNESState]:
+        generator, words = draw(state.words)
+        s = generator.standard_normal((len(state.utilities), len(state.mean)))
+        sample = state.mean + (state.sigma * state.scale) * (s @ state.B.T)  # Algorithm 5, line 4
+        return np.clip(sample, state.low, state.high), state._replace(words=words, sample=sample)
+
+    def tell(self, state: XNESState, z: np.ndarray, evaluation: Evaluation) -> XNESState:
+        """Return the state after a generation; see `Optimizer.tell`.
+
+        It learns from the z that it is given, but where this is a clipped coordinate of the last ask, from what was
+        drawn: B would spread the clipping over all coordinates, and the sample collapse.
+
+        Raises:
+            ValueError: several objectives, or another number of individuals than the population's.
+        """
+        size = len(state.mean)
+        z = check_shape("XNES: z", z, (len(state.utilities), size))
+        u = shaped(one_objective(self, evaluation, len(z)), state.utilities)
+        default = (9 + 3 * np.log(size)) / (5 * size * np.sqrt(size))
+        sigma_rate = default if self.sigma_rate is None else self.sigma_rate
+        shape_rate = default if self.shape_rate is None else self.shape_rate
+
+        z = np.where(z == np.clip(state.sample, state.low, state.high), state.sample, z)
+        inverse = np.linalg.inv(state.B)
+        s = (z - state.mean) / (state.sigma * state.scale) @ inverse.T
+        delta = u @ s  # gradient by the mean
+        matrix = (s.T * u) @ s  # gradient by the covariance; - sum(u) I is 0
+        growth = np.trace(matrix) / size  # its part in sigma
+        np.fill_diagonal(matrix, matrix.diagonal() - growth)  # its part in B, traceless
+        mean = state.mean + self.mean_rate * state.scale * state.sigma * (state.B @ delta)
+        sigma = state.sigma * np.exp(np.clip(0.5 * sigma_rate * growth, -10.0, 10.0))
+        step, back = exponential(0.5 * shape_rate * matrix)
+        shape = state.B @ step
+        regular = max(np.abs(shape).max(), np.abs(back @ inverse).max()) < STEEPEST
+        return state._replace(
+            mean=mean,
+            sigma=np.array(np.clip(sigma, 1 / WIDEST, WIDEST)),
+            B=shape if regular else state.B,
+        )
+
+    def recommend(self, state: XNESState) -> np.ndarray:
+        """Return the mean, clipped to the bounds."""
+        return np.clip(state.mean, state.low, state.high)

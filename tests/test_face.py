@@ -1,0 +1,177 @@
+"""FACE: the sample grows as long as its elite isn't better, and is the cross-entropy method where it can't grow."""
+
+import numpy as np
+import pytest
+
+from l2l_snn import Evaluation, Free, Real, Space
+from l2l_snn.checks import check_optimizer, require
+from optimizers.cross_entropy import CrossEntropy
+from optimizers.face import FACE
+
+SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((2,)))
+SMALL = FACE(min_population=6, max_population=15, expand=4, elites=3, smoothing=0.0)
+VARIANTS = [
+    FACE(),
+    FACE(covariance="full"),
+    FACE(components=2, noise=0.2, temp_decay=0.9),
+    FACE(components=3, covariance="full", elites=40, min_population=96),
+    FACE(min_population=2, max_population=2, elites=2),
+    FACE(min_population=7, max_population=30, expand=9, elites=5),
+]
+
+
+def sphere(z):
+    return (z**2).sum(axis=1)
+
+
+@pytest.mark.parametrize("face", VARIANTS, ids=str)
+def test_keeps_the_contract(face):
+    require(check_optimizer(face, beats_random=face.min_population > 2))
+
+
+@pytest.mark.parametrize("fields", [{}, {"components": 2, "temp_decay": 0.9}, {"covariance": "full", "noise": 0.3}])
+def test_a_sample_that_cannot_grow_is_the_cross_entropy_method(fields):
+    face = FACE(min_population=40, max_population=40, elites=10, smoothing=0.1, **fields)
+    ce = CrossEntropy(population=40, rho=0.25, smoothing=0.1, **fields)
+    ours, theirs = face.init(SPACE, 3), ce.init(SPACE, 3)
+    for _ in range(15):
+        z, ours = face.ask(ours)
+        same, theirs = ce.ask(theirs)
+        np.testing.assert_array_equal(z, same)
+        ours = face.tell(ours, z, Evaluation(-sphere(z - 0.3)))
+        theirs = ce.tell(theirs, z, Evaluation(-sphere(z - 0.3)))
+    np.testing.assert_array_equal(face.recommend(ours), ce.recommend(theirs))
+
+
+def tell(state, fitness):
+    """Return (z, state) after asking and telling this fitness, which must be for as many as are asked."""
+    z, state = SMALL.ask(state)
+    assert len(z) == len(fitness)
+    return z, SMALL.tell(state, z, Evaluation(np.asarray(fitness, float)))
+
+
+def test_the_sample_grows_until_an_elite_is_better():
+    first, state = tell(SMALL.init(SPACE, 1), [1, 2, 3, 4, 5, 6])  # anything beats nothing
+    np.testing.assert_allclose(state.means[0], first[3:].mean(axis=0))
+    assert (float(state.best), float(state.gamma)) == (6, 4)
+
+    z, later = tell(state, [0, 6, 1, 4, 2, 5])  # equal is not better
+    np.testing.assert_array_equal(later.means, state.means)
+    more, later = tell(later, [0, 0, 0, 3])
+    np.testing.assert_array_equal(later.means, state.means)
+    assert later.count == 10
+    most, later = tell(later, [0, 4.5, 0, 0])  # the worst of three elites is 4.5 now, more than 4
+    elite = np.stack([z[1], z[5], most[1]])
+    np.testing.assert_allclose(later.means[0], elite.mean(axis=0))
+    np.testing.assert_allclose(later.covariances[0], elite.var(axis=0))
+    assert (float(later.best), float(later.gamma)) == (6, 4.5)
+
+    _, last = tell(later, [7, 0, 0, 0, 0, 0])  # the best is better, the sample is small again
+    assert (float(last.best), float(last.gamma), int(last.count)) == (7, 0, 0)
+    assert more.shape == (4, 4)
+    assert not last.z.any()  # an old sample is forgotten
+
+
+def test_at_its_largest_a_sample_is_taken_as_it_is_and_becomes_what_to_beat():
+    _, state = tell(SMALL.init(SPACE, 1), [1, 2, 3, 4, 5, 6])
+    means = state.means
+    for fitness in ([0, 1, 2, 3, 2, 1], [0, 0, 0, 0], [0, 1, 0, 1]):
+        _, state = tell(state, fitness)
+        np.testing.assert_array_equal(state.means, means)
+    _, state = tell(state, [2.5])  # 6 + 4 + 4 + 1 = 15
+    assert (state.means != means).all()
+    assert (float(state.best), float(state.gamma), int(state.count)) == (3, 2, 0)
+    assert len(SMALL.ask(state)[0]) == 6
+
+
+def test_a_sample_with_too_few_successes_for_its_elite_grows():
+    nan = np.nan
+    first, state = tell(SMALL.init(SPACE, 1), [nan, 1, nan, 2, nan, nan])
+    assert (int(state.count), float(state.best)) == (6, -np.inf)
+    second, state = tell(state, [nan, nan, 0, nan])
+    np.testing.assert_allclose(state.means[0], np.stack([first[1], first[3], second[2]]).mean(axis=0))
+    assert (int(state.count), float(state.best)) == (0, 2)
+
+
+def test_a_growing_sample_is_one_sample_of_one_distribution():
+    face = FACE(min_population=500, max_population=4000, expand=500)
+    state = face.init(Space(w=Free((2,))), 1)
+    z, state = face.ask(state)
+    state = face.tell(state, z, Evaluation(-sphere(z)))
+    parts = []
+    for _ in range(7):
+        z, state = face.ask(state)
+        state = face.tell(state, z, Evaluation(np.full(500, -99.0)))
+        parts.append(z)
+    assert len(np.unique(np.concatenate(parts), axis=0)) == 3500
+    np.testing.assert_array_equal(state.z[:3500], np.concatenate(parts))
+    np.testing.assert_allclose(state.z[:3500].std(axis=0), np.sqrt(state.covariances[0]), rtol=0.05)
+
+
+def test_grows_only_when_progress_is_slow():
+    face = FACE(min_population=30, max_population=300, expand=30, elites=10, smoothing=0.2)
+
+    def evaluations_a_fit(noise):
+        generator, used = np.random.default_rng(1), 0
+        state = face.init(SPACE, 1)
+        while state.fitted < 25:
+            z, state = face.ask(state)
+            used += len(z)
+            state = face.tell(state, z, Evaluation(-sphere(z - 0.3) + noise * generator.normal(size=len(z))))
+        return used / 25
+
+    assert 30 <= evaluations_a_fit(0.0) < 45
+    assert evaluations_a_fit(5.0) > 1.3 * evaluations_a_fit(0.0)
+
+
+def test_converges_with_bounds_and_keeps_the_size_of_its_state():
+    face = FACE()
+    target = np.array([0.0, 1.0, 1.5, -1.0])
+    first = state = face.init(SPACE, 1)
+    for _ in range(150):
+        z, state = face.ask(state)
+        assert z[:, :2].min() >= 0
+        assert z[:, :2].max() <= 1
+        state = face.tell(state, z, Evaluation(-sphere(z - target)))
+    np.testing.assert_allclose(face.recommend(state), target, atol=1e-4)
+    assert [(a.shape, a.dtype) for a in first] == [(a.shape, a.dtype) for a in state]
+
+
+@pytest.mark.parametrize("fitness", [np.nan, 1.0], ids=["failed", "equal"])
+def test_samples_that_tell_nothing_change_no_distribution(fitness):
+    state = first = SMALL.init(SPACE, 1)
+    for _ in range(20):
+        z, state = SMALL.ask(state)
+        state = SMALL.tell(state, z, Evaluation(np.full(len(z), fitness)))
+    np.testing.assert_array_equal(state.means, first.means)
+    np.testing.assert_array_equal(state.covariances, first.covariances)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "text"),
+    [
+        ({"elites": 1}, ValueError, r"FACE.elites: expected an integer >= 2, got 1; take at least two a component"),
+        ({"components": 7}, ValueError, "FACE.elites: expected an integer >= 14, got 13"),
+        ({"min_population": 8}, ValueError, "FACE.min_population: expected an integer >= 13, got 8; it has to hold"),
+        ({"max_population": 63}, ValueError, "FACE.max_population: expected an integer >= 64, got 63; not less"),
+        ({"expand": 0}, ValueError, "FACE.expand: expected an integer >= 1, got 0"),
+        ({"expand": 1.5}, TypeError, "FACE.expand: expected an integer"),
+        ({"smoothing": 1}, ValueError, "FACE.smoothing: expected less than 1, got 1; with 1 nothing"),
+        ({"covariance": "diag"}, ValueError, "FACE.covariance: .* did you mean 'diagonal'"),
+        ({"noise": -1}, ValueError, "FACE.noise: expected a number >= 0"),
+        ({"noise": float("inf")}, ValueError, "FACE.noise: expected finite"),
+        ({"noise_decay": -0.1}, ValueError, "FACE.noise_decay"),
+        ({"temp_decay": 2}, ValueError, "FACE.temp_decay"),
+    ],
+)
+def test_wrong_fields_are_refused(fields, error, text):
+    with pytest.raises(error, match=text):
+        FACE(**fields)
+
+
+def test_wrong_evaluations_are_refused():
+    z, state = SMALL.ask(SMALL.init(SPACE, 1))
+    with pytest.raises(ValueError, match=r"FACE: fitness: expected one objective, got \(6, 2\)"):
+        SMALL.tell(state, z, Evaluation(np.zeros((6, 2))))
+    with pytest.raises(ValueError, match=r"FACE: z: expected an array of shape \(6, 4\), got shape \(5, 4\)"):
+        SMALL.tell(state, z[:5], Evaluation(np.zeros(5)))
