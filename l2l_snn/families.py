@@ -75,18 +75,18 @@ def fit(old: Mixture, z: np.ndarray, weights: np.ndarray | None = None) -> Mixtu
         ValueError: no points, a wrong shape, or a negative weight.
     """
     z = check_finite("z", check_shape("z", z, (None, old.means.shape[1])))
-    weights = np.ones(len(z)) if weights is None else weights
-    weights = check_finite("weights", check_shape("weights", weights, (len(z),)))
-    if weights.min(initial=0.0) < 0 or weights.sum() <= 0:
-        raise ValueError(message("weights", "numbers >= 0, not all 0", weights))
-    points = weights.sum() ** 2 / (weights**2).sum()  # how many equal weights are worth as much
-    weights = weights / weights.sum()
+    given = np.ones(len(z)) if weights is None else weights
+    given = check_finite("weights", check_shape("weights", given, (len(z),)))
+    if given.min(initial=0.0) < 0 or given.sum() <= 0:
+        raise ValueError(message("weights", "numbers >= 0, not all 0", given))
+    points = given.sum() ** 2 / (given**2).sum()  # how many equal given are worth as much
+    given = given / given.sum()
     full = old.covariances.ndim == 3
-    mean = weights @ z
+    mean = given @ z
     if len(old.means) == 1:
-        return Mixture(old.shares, mean[None], _covariance(z - mean, weights, full)[None])
+        return Mixture(old.shares, mean[None], _covariance(z - mean, given, full)[None])
 
-    scale = np.sqrt(weights @ (z - mean) ** 2)  # EM runs in coordinates of order one
+    scale = np.sqrt(given @ (z - mean) ** 2)  # EM runs in coordinates of order one
     scale = np.where(scale > 1e-100, scale, 0.0)
     unit = np.where(scale > 0, scale, 1.0)
     x = (z - mean) / unit
@@ -96,7 +96,7 @@ def fit(old: Mixture, z: np.ndarray, weights: np.ndarray | None = None) -> Mixtu
     covariances = _ridged(old.covariances / square_unit)
     kept = np.ones(len(shares), bool)
     for _ in range(ROUNDS):
-        belongs = responsibilities(Mixture(shares, means, covariances), x) * weights[:, None]  # E step
+        belongs = responsibilities(Mixture(shares, means, covariances), x) * given[:, None]  # E step
         count = belongs.sum(axis=0)
         moved = count * points >= FEW
         kept &= ~moved

@@ -61,6 +61,19 @@ def z_score(fitness: np.ndarray) -> np.ndarray:
     return centered / centered.std()
 
 
+def first_moment(z: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return sum_i w_i (z_i - mean), (D,), of (P, D) z and (P,) weights.
+
+    In parts of about 16,000 numbers: larger temporary arrays cost more than the arithmetic.
+
+    >>> first_moment(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([0.5, 1.0]))
+    array([0.5])
+    """
+    rows = 1 + 2**14 // len(mean)
+    parts = [slice(start, start + rows) for start in range(0, len(z), rows)]
+    return np.sum([weights[i] @ (z[i] - mean) for i in parts], axis=0)
+
+
 SHAPING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "centered_ranks": centered_ranks,
     "z_score": z_score,
@@ -168,7 +181,7 @@ class OpenES(Optimizer[OpenESState]):
         z = check_shape("OpenES: z", z, (self.population, len(state.mean)))
         shaped = SHAPING[self.shaping](one_objective(self, evaluation, len(z)))
         # Algorithm 1, line 11: 1 / (P sigma) sum_i F_i noise_i, the noise read from the z that were evaluated
-        gradient = shaped @ (z - state.mean) / (state.scale * (self.population * state.sigma**2))
+        gradient = first_moment(z, state.mean, shaped) / (state.scale * (self.population * state.sigma**2))
         gradient -= self.weight_decay * (state.mean - state.center) / state.scale
         _, step = self._step_rule(len(state.mean))
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):

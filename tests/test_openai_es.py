@@ -10,7 +10,7 @@ from scipy import stats
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.seeding import draw
-from optimizers.openai_es import OpenES, centered_ranks, z_score
+from optimizers.openai_es import OpenES, centered_ranks, first_moment, z_score
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
 FREE = Space(w=Free((5,)))
@@ -74,6 +74,13 @@ def test_z_scores_are_scipys_and_survive_huge_and_equal_fitness():
 
 
 # The step
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (300, 200), (3, 40_000)])
+def test_the_sum_by_parts_is_that_of_the_whole(shape):
+    generator = np.random.default_rng(1)
+    z, mean, weights = generator.normal(size=shape), generator.normal(size=shape[1]), generator.normal(size=shape[0])
+    np.testing.assert_allclose(first_moment(z, mean, weights), weights @ (z - mean), atol=1e-11)
 
 
 @pytest.mark.parametrize(
