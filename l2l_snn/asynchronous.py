@@ -10,9 +10,7 @@ Legend: P individuals of a stored generation, D search coordinates, U individual
 """
 
 import time
-from collections import namedtuple
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +19,7 @@ from l2l_snn.evaluate import Evaluator
 from l2l_snn.job import Job
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.optimizer import Optimizer
+from l2l_snn.population import joined
 from l2l_snn.records import Generation
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.store import Store
@@ -36,14 +35,9 @@ class UnderWay(NamedTuple):
     under_way_z: np.ndarray  # (U, D)
 
 
-@lru_cache
-def _joined(inner: type) -> Any:
-    return namedtuple("AsynchronousState", [*(f"inner_{name}" for name in inner._fields), *UnderWay._fields])  # pyright: ignore
-
-
-def stored_state(inner: Any) -> type:
+def stored_state(inner: Any) -> Any:
     """Return the class of what an asynchronous run stores, from a state of its optimizer."""
-    return _joined(type(inner))
+    return joined(type(inner), UnderWay)
 
 
 def size(optimizer: Optimizer) -> int:
@@ -71,8 +65,7 @@ class Loop:
         self.waiting: list[int] = []  # numbers to be handed to a worker
         if hasattr(state, "under_way"):
             mine = UnderWay(*state[-len(UnderWay._fields) :])
-            inner = type(optimizer.init(evaluator.optimizee.space, job.seed))
-            state = inner(*state[: -len(UnderWay._fields)])
+            state = type(state).inner(*state[: -len(UnderWay._fields)])
             self.asked = int(mine.asked)
             self.pending = dict(zip(mine.under_way.tolist(), mine.under_way_z, strict=True))
             self.waiting = list(self.pending)
@@ -84,7 +77,7 @@ class Loop:
         D = self.evaluator.optimizee.space.size
         numbers = np.array(list(self.pending), np.int64)
         z = np.array(list(self.pending.values())).reshape(len(numbers), D)
-        return _joined(type(self.inner))(*self.inner, *UnderWay(np.array(self.asked), numbers, z))
+        return stored_state(self.inner)(*self.inner, *UnderWay(np.array(self.asked), numbers, z))
 
     def generation(self, number: int) -> Generation:
         """Return the next P individuals in the order in which they were told, and when it took how long."""

@@ -34,9 +34,12 @@ class Course(NamedTuple):
 
 
 @lru_cache
-def _joined(inner: type) -> Any:
-    """Return the NamedTuple class with the fields of an optimizer's state, marked as its own, and those of Course."""
-    return namedtuple("RepopulatedState", [*(f"inner_{name}" for name in inner._fields), *Course._fields])  # pyright: ignore
+def joined(inner: type, beside: type) -> Any:
+    """Return the NamedTuple class with the fields of an optimizer's state, marked as its own, and others beside."""
+    fields = [*(f"inner_{name}" for name in inner._fields), *beside._fields]  # pyright: ignore
+    found = namedtuple(f"{inner.__name__}And{beside.__name__}", fields)  # pyright: ignore
+    found.inner = inner  # pyright: ignore
+    return found
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,12 @@ class Repopulated(Optimizer[Any]):
             best_z=self.optimizer.recommend(inner),
             best_fitness=np.array(-np.inf),
         )
-        return _joined(type(inner))(*inner, *course)
+        return joined(type(inner), Course)(*inner, *course)
 
     def _parts(self, state: Any) -> tuple[Optimizer, Any, Course]:
         """Return the optimizer with the population that it has now, its state, and the rest."""
         course = Course(*state[-len(Course._fields) :])
-        optimizer = self._sized(course)
-        space = Space.from_json(str(course.course_space))
-        inner = type(self.optimizer.init(space, 0))
-        return optimizer, inner(*state[: -len(Course._fields)]), course
+        return self._sized(course), type(state).inner(*state[: -len(Course._fields)]), course
 
     def _sized(self, course: Course) -> Optimizer:
         if self.growth == 1 and self.factor == 1:

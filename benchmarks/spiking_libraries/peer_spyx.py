@@ -56,15 +56,15 @@ def layers_of(weights: list[jax.Array], spikes: jax.Array) -> tuple[list[jax.Arr
     return outputs, spikes
 
 
-def losses(net: Net) -> Callable[[list[jax.Array]], tuple[jax.Array, list[jax.Array]]]:
-    """Return the function of the weights that gives the loss and each spiking layer's spikes."""
-    x, target = jnp.asarray(net.spikes), jnp.asarray(net.target)
+def losses(net: Net) -> Callable[[list[jax.Array], jax.Array], tuple[jax.Array, list[jax.Array]]]:
+    """Return the function of weights and input that gives the loss and each spiking layer's spikes."""
+    target = jnp.asarray(net.target)
 
-    def loss_a(weights: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+    def loss_a(weights: list[jax.Array], x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         outputs, last = layers_of(weights, x)
         return jnp.mean((last.sum(0) - target) ** 2), outputs
 
-    def loss_b(weights: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+    def loss_b(weights: list[jax.Array], x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         w_in, w_rec, w_out = weights
         hidden = RecurrentALIF(220, nnx.Rngs(0))
         hidden.recurrent_w = nnx.Param(w_rec)
@@ -72,7 +72,7 @@ def losses(net: Net) -> Callable[[list[jax.Array]], tuple[jax.Array, list[jax.Ar
         readout, _ = snn.run(snn.LI((10,), beta=BETA, rngs=nnx.Rngs(0)), spikes @ w_out)
         return optax.softmax_cross_entropy_with_integer_labels(readout.mean(0), target).mean(), [spikes]
 
-    def loss_c(weights: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+    def loss_c(weights: list[jax.Array], x: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
         outputs, last = jax.vmap(layers_of, in_axes=(0, 1))(weights, x[:, :, None])  # (B, T, 1, N)
         return jnp.mean((last.sum((1, 2)) - target) ** 2), outputs
 
@@ -82,13 +82,14 @@ def losses(net: Net) -> Callable[[list[jax.Array]], tuple[jax.Array, list[jax.Ar
 def build(net: Net) -> Twin:
     """Return the net; forward and gradient are compiled apart."""
     weights = [jnp.asarray(w) for w in net.weights]
+    x = jnp.asarray(net.spikes)  # an argument, not a constant, whose transposes would be done by the compiler
     loss = losses(net)
-    forward = jax.jit(lambda w: loss(w)[0])
-    gradient = jax.jit(jax.value_and_grad(lambda w: loss(w)[0]))
-    rates = jax.jit(lambda w: [s.mean() for s in loss(w)[1]])
+    forward = jax.jit(lambda w, x: loss(w, x)[0])
+    gradient = jax.jit(jax.value_and_grad(lambda w, x: loss(w, x)[0]))
+    rates = jax.jit(lambda w, x: [s.mean() for s in loss(w, x)[1]])
 
     def gradients() -> tuple[float, list[jax.Array]]:
-        value, grads = jax.block_until_ready(gradient(weights))
+        value, grads = jax.block_until_ready(gradient(weights, x))
         return float(value), grads
 
     note = {"a": "LIF, reset by subtraction", "b": "ALIF, feedback added", "c": "LIF, vmap over networks"}[net.name]
@@ -97,9 +98,9 @@ def build(net: Net) -> Twin:
         VERSION,
         True,
         f"{note}; spikes one step later",
-        lambda: float(forward(weights)),
+        lambda: float(forward(weights, x)),
         gradients,
-        lambda: [float(r) for r in rates(weights)],
+        lambda: [float(r) for r in rates(weights, x)],
     )
 
 

@@ -29,7 +29,7 @@ def sides(options: argparse.Namespace) -> list[list[str]]:
     more = ["--repeats", str(options.repeats)]
     commands = [[sys.executable, str(HERE / "limit.py"), *more]]
     if (HERE / "ours.py").exists():
-        commands.append([sys.executable, str(HERE / "ours.py")])
+        commands.append([sys.executable, str(HERE / "ours.py"), *more])
     without = ["--without", options.without] if options.without else []
     if options.peers:
         commands.append([options.peers, str(HERE / "limit.py"), *more])
@@ -131,7 +131,7 @@ def main() -> int:
     parser.add_argument("--nets", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="each is tried, the better is shown")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=5, help="timed calls in a round; our side has its own number")
+    parser.add_argument("--repeats", type=int, default=5, help="timed calls in a round")
     parser.add_argument("--without", metavar="TEXT", help="leave out variants so named: `compiled` starts much sooner")
     parser.add_argument("--limit", type=float, default=900.0, help="end a side's process after this, s")
     parser.add_argument("--out", type=Path, help="append the rows to this file, JSON lines")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from l2l_snn.snn.cells import Arriving, Exact
 from l2l_snn.snn.parameters import Array
@@ -22,10 +23,13 @@ from l2l_snn.snn.synapses import by_delay, deliver
 if TYPE_CHECKING:
     from l2l_snn.snn.network import Network
 
-Wiring: TypeAlias = tuple[Array, tuple[int, ...]]  # (n_pre, K * R * n_post) weights, and the K delays in steps
+Wiring: TypeAlias = tuple[Any, tuple[int, ...]]  # (n_pre, K * R * n_post) weights, or Traces; and the K delays in steps
 Lines: TypeAlias = dict[str, Array]
 
-BLOCK = 64  # steps taken at once where no loop asks for fewer; longer blocks leave the cache
+BLOCK = 64  # steps taken at once; more leave the cache ...
+# ... but all steps at once where there are so few spikes: a backward pass has much to keep for each block
+LARGE = 10_000  # synapses of a trace from which on traces are worked on one after the other
+SMALL = 4_000_000
 
 
 class State(NamedTuple):
@@ -54,6 +58,13 @@ class Live(NamedTuple):
     weights: dict[str, Array]  # of plastic projections
     rules: dict[str, Any]
     seen: dict[str, Array]
+
+
+class Traces(NamedTuple):
+    """Weights beside which each of a batch has a trace, to be made for one after the other, and never all at once."""
+
+    weights: Array  # (n_pre, n_post)
+    rules: Any  # (B, ...) states of the rule
 
 
 class Component(NamedTuple):
@@ -90,6 +101,12 @@ class Rollout:
         self.wiring = {name: self.wire(name, weights[name]) for name, p in net.projections.items() if p.rule is None}
         learning = {end for name in net._plastic for end in net.projections[name][:2]} if self.intervals else set()
         self.emitted = set(wanted["spikes"]) | learning
+        looped = {name for component in net._components for name in component.projections}
+        self.by_trace = {
+            name
+            for name in net._plastic
+            if self.intervals and name not in looped and np.prod(net._shape(name)) >= LARGE
+        }
 
     def wire(self, name: str, weights: Array) -> tuple[Array, tuple[int, ...]]:
         """Return the weights as one matrix (n_pre, K * R * n_post), or one for each of a batch, and the K delays."""
@@ -105,7 +122,22 @@ class Rollout:
         return jnp.moveaxis(stack, 2, 0).reshape(weights.shape[0], -1), delays
 
     def plastic_wiring(self, live: Live, names: list[str]) -> dict[str, tuple[Array, tuple[int, ...]]]:
-        return {name: self.wire(name, self.in_use(live, name)) for name in names}
+        return {
+            name: (Traces(live.weights[name], live.rules[name]), (int(self.net._delays[name]),))
+            if name in self.by_trace
+            else self.wire(name, self.in_use(live, name))
+            for name in names
+        }
+
+    def each_trace(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function gives for each of a batch: side by side, or one after the other if traces are large.
+
+        One after the other, a trace stays in the cache for all that is done with it, forward and backward.
+        """
+        if name not in self.by_trace:
+            return jax.vmap(function)(*arguments)
+        again = jax.checkpoint(function, prevent_cse=False)
+        return jax.lax.map(lambda one: again(*one), arguments)
 
     def in_use(self, live: Live, name: str) -> Array:
         weights = live.weights[name]
@@ -116,8 +148,17 @@ class Rollout:
         """Return what a projection sends in C steps, by delay (K, C, B, R, n_post), of spikes (C, B, n_pre)."""
         matrix, delays = wiring
         exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-        each = matrix.ndim == 3  # not by einsum: it would turn neurons and steps about, at more than the product's cost
-        arriving = exact(sent.swapaxes(0, 1), matrix).swapaxes(0, 1) if each else exact(sent, matrix)
+        if isinstance(matrix, Traces):
+            rule = self.net.projections[name].rule
+
+            def product(state: Any, sent: Array) -> Array:
+                return exact(sent, self.wire(name, rule.effective(matrix.weights, state))[0])
+
+            arriving = self.each_trace(name, product, matrix.rules, sent.swapaxes(0, 1)).swapaxes(0, 1)
+        elif matrix.ndim == 3:  # not by einsum: it would turn neurons and steps about, at more than the product's cost
+            arriving = exact(sent.swapaxes(0, 1), matrix).swapaxes(0, 1)
+        else:
+            arriving = exact(sent, matrix)
         arriving = arriving if probe is None else arriving + probe
         post = self.net.projections[name].post
         arriving = arriving.reshape(*sent.shape[:2], len(delays), self.net._receptors(post), -1)
@@ -134,7 +175,12 @@ class Rollout:
 
     def blocks(self, wiring: dict[str, Wiring], live: Live, xs: Inputs, n: int) -> tuple[Live, Record]:
         """Advance by n steps, a block at a time."""
-        return in_pieces(partial(self.block, wiring), live, xs, n, _even(n, self.block_steps))
+        steps = self.block_steps
+        if steps == BLOCK:
+            batch = next(iter(live.arriving.values())).shape[1]
+            size = n * batch * sum(population.n for population in self.net.populations.values())
+            steps = n if size <= SMALL else steps
+        return in_pieces(partial(self.block, wiring), live, xs, n, _even(n, steps))
 
     def block(self, wiring: dict[str, Wiring], live: Live, xs: Inputs, C: int) -> tuple[Live, Record]:
         """Advance every population by C steps, in an order in which no spike comes too late."""
@@ -326,7 +372,7 @@ class Rollout:
                 return jax.vmap(rule.observe)(state, *x), None
 
             observed, _ = jax.lax.scan(observe, rules[name], (kept.spikes[pre], back[:n], signal))
-            rules[name], seen[name] = jax.vmap(rule.update)(observed), back[n:]
+            rules[name], seen[name] = self.each_trace(name, rule.update, observed), back[n:]
         live = live._replace(rules=rules, seen=seen)
         spikes = {name: kept.spikes[name] for name in self.wanted["spikes"]}
         return live, Record(spikes, kept.potentials, self.weights_to_keep(live))
