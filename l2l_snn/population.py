@@ -100,10 +100,9 @@ class Repopulated(Optimizer[Any]):
         if self.growth == 1 and self.factor == 1:
             return self.optimizer
         began = int(course.course_population)
-        size = began * self.growth ** int(course.course_restarts)
-        size *= self.factor ** (int(course.course_told) // self.every)
-        even = 2 * round(size / 2)  # optimizers that sample in pairs take no other
-        size = began if course.course_restarts == course.course_told == 0 else min(max(even, min(began, 4)), self.limit)
+        scale = self.growth ** int(course.course_restarts) * self.factor ** (int(course.course_told) // self.every)
+        even = 2 * round(began * scale / 2)  # optimizers that sample in pairs take no other
+        size = began if scale == 1 else min(max(even, min(began, 4)), self.limit)
         return replace(self.optimizer, population=size)  # pyright: ignore[reportArgumentType]
 
     def ask(self, state: Any) -> tuple[np.ndarray, Any]:

@@ -1,5 +1,6 @@
 """Networks: equal to NEST's spike for spike, equal to loops written out, and what they refuse."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import nest
 import numpy as np
 import pytest
 
+from l2l_snn.snn import rollout as blocks
 from l2l_snn.snn.cells import LIF, CurrentLIF, IafPscAlpha, IafPscDelta, IafPscExp, LeakyReadout
 from l2l_snn.snn.differentiable import DPOja
 from l2l_snn.snn.network import Network, Population, Projection
@@ -354,6 +356,76 @@ def test_a_batch_of_episodes_equals_a_python_loop(double):
     batch = jax.jit(jax.vmap(one))(episodes)
     for i in range(5):
         np.testing.assert_array_equal(batch[i], jax.jit(one)(episodes[i]))
+
+
+@pytest.mark.parametrize("own_weights", [False, True])
+def test_a_batch_in_the_state_equals_one_by_vmap(double, own_weights):
+    net, weights, _, _ = small()
+    generator = np.random.default_rng(2)
+    episodes = (generator.random((60, 5, 4)) < 0.3).astype(float)
+    if own_weights:
+        weights = jax.tree.map(lambda w: w * generator.uniform(0.8, 1.2, (5, *w.shape)), weights)
+    record = ("spikes", "potentials", "counts")
+    state, kept = net.rollout(net.init(weights, batch=5), spikes={"source": episodes}, record=record)
+
+    def one(w, x):
+        return net.rollout(net.init(w), spikes={"source": x}, record=record)
+
+    expected_state, expected = jax.vmap(one, (0 if own_weights else None, 1))(weights, episodes)
+    np.testing.assert_array_equal(kept.spikes["cells"], expected.spikes["cells"].swapaxes(0, 1))
+    np.testing.assert_allclose(kept.potentials["cells"], expected.potentials["cells"].swapaxes(0, 1), rtol=1e-12)
+    np.testing.assert_array_equal(kept.counts["cells"], expected.spikes["cells"].sum(axis=1))
+    np.testing.assert_array_equal(expected.counts["cells"], kept.counts["cells"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), state.cells, expected_state.cells)
+    alone = one(jax.tree.map(lambda w: w[1] if own_weights else w, weights), episodes[:, 1])[1]
+    np.testing.assert_array_equal(alone.counts["cells"], kept.counts["cells"][1])
+
+
+def test_the_faster_backward_pass_gives_the_same_gradient_and_refuses_forward_mode(double):
+    """Two populations in a loop, delays of one and more steps, a trained time constant, more steps than a block."""
+    generator = np.random.default_rng(5)
+    weights = {"in": generator.normal(0.5, 0.5, (4, 3)), "ab": generator.normal(0, 0.5, (3, 2))}
+    weights |= {"ba": generator.normal(0, 0.5, (2, 3)), "aa": generator.normal(0, 0.5, (3, 3))}
+    x = (generator.random((150, 2, 4)) < 0.3).astype(float)
+    target = generator.random((2, 2))
+
+    def loss(trained, reverse_only):
+        cell = CurrentLIF(trained["tau"], 5.0, 1.0, spike=smooth(4.0))
+        populations = {"source": Population(4), "a": Population(3, cell), "b": Population(2, cell)}
+        delays = np.array([[1.0, 3.0, 1.0], [2.0, 2.0, 1.0], [1.0, 1.0, 4.0]])
+        ends = {"in": ("source", "a", 0.0), "ab": ("a", "b", 2.0), "ba": ("b", "a", 1.0), "aa": ("a", "a", delays)}
+        net = Network(populations, {name: Projection(*end) for name, end in ends.items()}, dt=1.0)
+        state = net.init(trained["weights"], batch=2)
+        _, kept = net.rollout(state, spikes={"source": x}, record=("counts.b",), reverse_only=reverse_only)
+        return jnp.sum((kept.counts["b"] - target) ** 2)
+
+    trained = {"weights": weights, "tau": jnp.array(8.0)}
+    plain, fast = (jax.jit(jax.value_and_grad(partial(loss, reverse_only=faster)))(trained) for faster in (False, True))
+    assert float(fast[0]) == pytest.approx(float(plain[0]), rel=1e-12)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13), fast[1], plain[1])
+    assert all(np.abs(g).max() > 1e-5 for g in jax.tree.leaves(plain[1]))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(partial(loss, reverse_only=True), (trained,), (trained,))
+
+
+def test_large_traces_one_after_the_other_give_what_all_at_once_give(double, monkeypatch):
+    generator = np.random.default_rng(6)
+    x = (generator.random((40, 3, 4)) < 0.4).astype(float)
+    weights = generator.normal(1.0, 0.5, (4, 2))
+
+    def loss(trained):
+        rule = DPOja(eta=trained["eta"], alpha=trained["alpha"], delta_tau=5.0)
+        populations = {"in": Population(4), "out": Population(2, CurrentLIF(8.0, 5.0, 1.0, spike=smooth(4.0)))}
+        net = Network(populations, {"w": Projection("in", "out", delay=1.0, rule=rule)}, dt=1.0)
+        state, kept = net.rollout(net.init({"w": trained["w"]}, batch=3), spikes={"in": x})
+        return jnp.sum(kept.spikes["out"] ** 2) + jnp.sum(state.rules["w"].e)
+
+    trained = {"w": weights, "alpha": generator.normal(0, 1, (4, 2)), "eta": jnp.array(0.3)}
+    together = jax.jit(jax.value_and_grad(loss))(trained)
+    monkeypatch.setattr(blocks, "LARGE", 1)
+    apart = jax.jit(jax.value_and_grad(lambda t: loss(t)))(trained)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), apart, together)
+    assert all(np.abs(g).max() > 1e-3 for g in jax.tree.leaves(together[1]))
 
 
 def test_networks_with_evolved_parameters_are_built_inside_the_mapped_function(double):

@@ -1,5 +1,6 @@
 """Restarts and changing populations: when they happen, with what size, and that a resumed run does the same."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,7 +115,7 @@ def job(**entries) -> Job:
         "optimizee": {"class": "optimizees.functions:Function"},
         "optimizer": {"class": "optimizers.random_search:RandomSearch"},
     }
-    return change(Job.model_validate({**classes, **entries}), [])
+    return change(Job.model_validate(classes), [f"{key}={json.dumps(value)}" for key, value in entries.items()])
 
 
 @dataclass(frozen=True)

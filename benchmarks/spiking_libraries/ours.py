@@ -79,14 +79,14 @@ def losses(net: Net) -> Callable[..., Any]:
 
     def loss(weights: list[jax.Array], spikes: jax.Array, target: jax.Array, rates: bool = False) -> Any:
         state = snn.init({f"w{i}": w for i, w in enumerate(weights)}, batch=spikes.shape[1])
-        record = tuple(f"spikes.{name}" for name in (spiking if rates else [last]))
+        record = tuple(f"counts.{name}" for name in (spiking if rates else [last]))
         _, kept = snn.rollout(state, spikes={"0": spikes}, record=record, reverse_only=True)
         if rates:
-            return jnp.stack([kept.spikes[name].mean() for name in spiking])
+            return jnp.stack([kept.counts[name].mean() for name in spiking]) / len(spikes)
         if net.name == "b":
-            log_p = jax.nn.log_softmax(kept.spikes[last].mean(0))
+            log_p = jax.nn.log_softmax(kept.counts[last] / len(spikes))
             return -jnp.take_along_axis(log_p, target[:, None], axis=1).mean()
-        return jnp.mean((kept.spikes[last].sum(0) - target) ** 2)
+        return jnp.mean((kept.counts[last] - target) ** 2)
 
     return loss
 

@@ -52,7 +52,7 @@ from l2l_snn.snn.rollout import Component, Inputs, Live, Record, Rollout, State,
 from l2l_snn.snn.synapses import delay_steps
 from l2l_snn.validate import check_count, check_finite, check_shape, did_you_mean, message
 
-KINDS = ("spikes", "potentials", "weights")
+KINDS = ("spikes", "potentials", "weights", "counts")
 
 
 class Population(NamedTuple):
@@ -255,7 +255,8 @@ class Network:
                 With a batch (T, B, N), or as without for all.
             signals: (T, ...) third factor of plastic projections, (T, B, ...) with a batch; 0 where none is given.
             steps: T, needed where no input has a time axis.
-            record: kinds to keep, "spikes", "potentials", "weights", or one of them: "spikes.out".
+            record: kinds to keep, "spikes", "potentials", "weights", "counts" (the sum of spikes, which costs no
+                memory over time), or one of them: "spikes.out".
             checkpoint_every: keep only the state at every so many steps and compute again what a gradient needs
                 in between: with about sqrt(T) the memory grows with sqrt(T), for one more forward pass.
             reverse_only: use a backward pass that is faster where populations close a loop; forward-mode derivatives
@@ -283,13 +284,15 @@ class Network:
         live = Live(state.cells, state.arriving, plastic, state.rules, state.seen)
         live, kept = in_pieces(advance, live, inputs, T, checkpoint_every or T)
         state = State(live.cells, live.arriving, state.weights | live.weights, live.rules, live.seen)
-        if batch is None:
-            return self._without_batch(state), jax.tree.map(lambda x: x[:, 0], kept)
-        return state, kept
+        kept = kept._replace(counts={name: parts.sum(axis=0) for name, parts in kept.counts.items()})
+        if batch is not None:
+            return state, kept
+        alone = jax.tree.map(lambda x: x[:, 0], kept._replace(counts={}))
+        return self._without_batch(state), alone._replace(counts={name: n[0] for name, n in kept.counts.items()})
 
     def _wanted(self, record: Iterable[str]) -> dict[str, list[str]]:
         """Return the names of what to keep, by kind."""
-        everything = {"spikes": list(self.populations), "weights": self._plastic}
+        everything = {kind: list(self.populations) for kind in ("spikes", "counts")} | {"weights": self._plastic}
         everything["potentials"] = [name for name, p in self.populations.items() if p.cell is not None]
         wanted: dict[str, list[str]] = {kind: [] for kind in KINDS}
         for entry in [record] if isinstance(record, str) else record:

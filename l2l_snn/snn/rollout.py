@@ -48,6 +48,7 @@ class Record(NamedTuple):
     spikes: dict[str, Array]  # (T, B, N) of a population
     potentials: dict[str, Array]  # (T, B, N) of a population, mV
     weights: dict[str, Array]  # (T / every, B, n_pre, n_post) of a plastic projection, after each update
+    counts: dict[str, Array]  # (B, N) spikes of a population in all T steps
 
 
 class Live(NamedTuple):
@@ -102,11 +103,8 @@ class Rollout:
         learning = {end for name in net._plastic for end in net.projections[name][:2]} if self.intervals else set()
         self.emitted = set(wanted["spikes"]) | learning
         looped = {name for component in net._components for name in component.projections}
-        self.by_trace = {
-            name
-            for name in net._plastic
-            if self.intervals and name not in looped and np.prod(net._shape(name)) >= LARGE
-        }
+        large = {name for name in net._plastic if np.prod(net._shape(name)) >= LARGE}
+        self.by_trace = large - looped if self.intervals else set()
 
     def wire(self, name: str, weights: Array) -> tuple[Array, tuple[int, ...]]:
         """Return the weights as one matrix (n_pre, K * R * n_post), or one for each of a batch, and the K delays."""
@@ -203,7 +201,8 @@ class Rollout:
             for name in component.names:
                 names = [p for p in wiring if self.net.projections[p].pre == name and p not in inside]
                 lines = self.send(names, wiring, emitted[name], lines, {})
-        kept = Record({name: emitted[name] for name in self.emitted}, potentials, {})
+        counts = {name: emitted[name].sum(axis=0)[None] for name in self.wanted["counts"]}
+        kept = Record({name: emitted[name] for name in self.emitted}, potentials, {}, counts)
         live = live._replace(cells=cells)
         if self.at_once:
             live, changed = self.learn_step(live, emitted, xs)
@@ -375,7 +374,7 @@ class Rollout:
             rules[name], seen[name] = self.each_trace(name, rule.update, observed), back[n:]
         live = live._replace(rules=rules, seen=seen)
         spikes = {name: kept.spikes[name] for name in self.wanted["spikes"]}
-        return live, Record(spikes, kept.potentials, self.weights_to_keep(live))
+        return live, kept._replace(spikes=spikes, weights=self.weights_to_keep(live))
 
 
 def _extended(line: Array, C: int) -> Array:
