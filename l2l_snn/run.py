@@ -149,8 +149,9 @@ def repeat(
         The individual as stored, and its evaluation repeated, P = 1.
     """
     row = store.individual(name, generation, index)
-    start = row.index - row.index % job.chunk
-    size = min(job.chunk, row.population - start)  # of the chunk that it was evaluated in
+    chunk = 1 if job.asynchronous else job.chunk
+    start = row.index - row.index % chunk
+    size = min(chunk, row.population - start)  # of the chunk that it was evaluated in
     z, seeds = np.repeat(row.z[None], size, axis=0), np.repeat(row.seed, size)
     return row, evaluate_alone(optimizee, z, seeds, row.index - start, with_artifacts=True)
 

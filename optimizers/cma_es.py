@@ -24,13 +24,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from l2l_snn.bounds import asked, smooth
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
 
-EDGE = 0.05  # of a bounded coordinate: where it begins to bend
 SIGMA = (1e-100, 1e100)  # limits of sigma: far outside any use, but their squares are still numbers
 SCALE = (1e-10, 1e10)  # limits of C's largest eigenvalue, beyond which sigma takes the scale over
 CONDITION = 1e14  # limit of C's condition number (pycma stops there)
@@ -119,46 +119,6 @@ def decomposed(state: CMAESState) -> CMAESState:
     return state._replace(C=C, B=B, d=np.sqrt(values), p_c=p_c, sigma=np.array(sigma), decomposed=state.told)
 
 
-def smooth(x: np.ndarray, bounded: np.ndarray) -> np.ndarray:
-    """Return z of the coordinates x that the distribution lives in, (..., D); `bounded` (D,) says which z end at 0, 1.
-
-    Free coordinates stay. Bounded ones are themselves from EDGE to 1 - EDGE, then parabolas that touch 0 at -EDGE and
-    1 at 1 + EDGE, and mirrored there: smooth and even at its ends, so that an optimum on a bound is an ordinary one.
-    """
-    if not bounded.any():
-        return x
-    everywhere = bool(bounded.all())  # then nothing needs to be picked out and put back
-    half = 1.0 + 2.0 * EDGE  # from one end to the other
-    inside = (x if everywhere else x[..., bounded]) + EDGE  # 0 is the lower end
-    inside -= 2.0 * half * np.floor(inside / (2.0 * half))
-    inside = half - np.abs(inside - half)
-    near = np.minimum(inside, half - inside)  # distance from the nearer end
-    bend = np.where(near < 2.0 * EDGE, near**2 / (4.0 * EDGE), near - EDGE)
-    bend = np.clip(np.where(inside < 0.5 * half, bend, 1.0 - bend), 0.0, 1.0)
-    if everywhere:
-        return bend
-    z = x.copy()
-    z[..., bounded] = bend
-    return z
-
-
-def unsmooth(z: np.ndarray, bounded: np.ndarray) -> np.ndarray:
-    """Return the x in [-EDGE, 1 + EDGE] of z, (..., D): the inverse of `smooth` there."""
-    near = np.clip(np.minimum(z, 1.0 - z), 0.0, 0.5)
-    bend = np.where(near < EDGE, 2.0 * np.sqrt(EDGE * near) - EDGE, near)
-    return np.where(bounded, np.where(z < 0.5, bend, 1.0 - bend), z)
-
-
-def asked(state: CMAESState, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the x of some rows of z: the x that was asked, or that of the given z where somebody changed it."""
-    z = z[rows]
-    if not state.bounded.any():
-        return z
-    x = state.x[rows]
-    same = z == smooth(x, state.bounded)
-    return x if same.all() else np.where(same, x, unsmooth(z, state.bounded))
-
-
 @dataclass(frozen=True)
 class CMAES(Optimizer[CMAESState]):
     """CMA-ES with weighted recombination, active covariance update and cumulative step-size adaptation.
@@ -222,7 +182,7 @@ class CMAES(Optimizer[CMAESState]):
 
         ranks = np.argsort(-fitness, kind="stable")
         weights, step = c.weights, state.sigma * state.std
-        y = (asked(state, z, ranks) - state.mean) / step
+        y = (asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], state.bounded) - state.mean) / step
         white = (y @ state.B) / state.d  # (P, D) B' C^(-1/2) y
         length = np.sqrt((white**2).sum(axis=1))
 

@@ -13,7 +13,6 @@ an estimate, Q numbers of Optax's state of one start.
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -41,26 +40,15 @@ class GradientAscentState(NamedTuple):
     high: np.ndarray  # (D,)
 
 
-@lru_cache(maxsize=32)
+def _transformation(ascent: "Ascent") -> Any:
+    return ascent.transformation()
+
+
 def optax_step(ascent: "Ascent", size: int) -> tuple[np.ndarray, Callable[..., Any]]:
-    """Return Optax's first state for D = `size`, (Q,), and the compiled step of all starts.
+    """Return `step_rules.step_rule` of an ascent in D = `size` dimensions."""
+    from l2l_snn.step_rules import step_rule
 
-    The step takes x (S, D), gradient (S, D) and state (S, Q) to the next x and state. Use both within
-    `jax.enable_x64(True)`: all is in float64, also the packed step count, which is exact up to 2^53.
-    """
-    import jax
-    import jax.numpy as jnp
-    from jax.flatten_util import ravel_pytree
-
-    rule = ascent.transformation()
-    with jax.enable_x64(True):
-        first, unpacked = ravel_pytree(rule.init(jnp.zeros(size)))
-
-    def step(x: Any, gradient: Any, packed: Any) -> Any:
-        update, state = rule.update(-gradient, unpacked(packed), x)  # Optax descends
-        return x + update, ravel_pytree(state)[0]
-
-    return np.asarray(first, np.float64), jax.jit(jax.vmap(step))
+    return step_rule(size, _transformation, ascent)
 
 
 @dataclass(frozen=True)
@@ -214,7 +202,8 @@ class Ascent(Optimizer[GradientAscentState]):
         state = with_best(state, here, Evaluation(score))
 
         with jax.enable_x64(True):
-            x, rule = map(np.asarray, optax_step(self, size)[1](here - state.mean, slope, state.rule))
+            step, rule = map(np.asarray, optax_step(self, size)[1](slope, state.rule, here - state.mean))
+        x = here - state.mean + step
         generator, words = draw(state.words)
         shape = here.shape
         fresh = np.where(np.isfinite(state.low), generator.random(shape), generator.standard_normal(shape))

@@ -8,19 +8,18 @@ Legend: P individuals, D search coordinates, K numbers in the memory of the step
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
 from l2l_snn.seeding import draw, stream
+from l2l_snn.shaping import SHAPING, first_moment
 from l2l_snn.space import Space
+from l2l_snn.step_rules import step_rule
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
 
 
@@ -37,50 +36,6 @@ class OpenESState(NamedTuple):
     high: np.ndarray  # (D,)
 
 
-def centered_ranks(fitness: np.ndarray) -> np.ndarray:
-    """Return (P,) ranks of (P,) fitness, from -0.5 for the worst to 0.5; equal fitness shares its mean rank.
-
-    >>> centered_ranks(np.array([3.0, 1.0, 7.0, 7.0, 0.0])).tolist()
-    [0.0, -0.25, 0.375, 0.375, -0.5]
-    """
-    _, group, count = np.unique(fitness, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(count) - 0.5 * (count + 1)
-    return mean_rank[group] / (len(fitness) - 1) - 0.5
-
-
-def z_score(fitness: np.ndarray) -> np.ndarray:
-    """Return (P,) fitness with mean 0 and standard deviation 1; zeros where all is equal.
-
-    >>> z_score(np.array([0.0, 2.0, 0.0, 2.0])).tolist()
-    [-1.0, 1.0, -1.0, 1.0]
-    """
-    if fitness.min() == fitness.max():
-        return np.zeros_like(fitness)
-    scaled = fitness / np.abs(fitness).max()  # so that no square overflows
-    centered = scaled - scaled.mean()
-    return centered / centered.std()
-
-
-def first_moment(z: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return sum_i w_i (z_i - mean), (D,), of (P, D) z and (P,) weights.
-
-    In parts of about 16,000 numbers: larger temporary arrays cost more than the arithmetic.
-
-    >>> first_moment(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([0.5, 1.0]))
-    array([0.5])
-    """
-    rows = 1 + 2**14 // len(mean)
-    parts = [slice(start, start + rows) for start in range(0, len(z), rows)]
-    return np.sum([weights[i] @ (z[i] - mean) for i in parts], axis=0)
-
-
-SHAPING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "centered_ranks": centered_ranks,
-    "z_score": z_score,
-    "raw": lambda fitness: fitness,
-}
-
-
 def transformation(rule: str, rate: float, momentum: float, nesterov: bool, decay: float) -> Any:
     """Return Optax's transformation of gradients for the step rule."""
     if rule == "adam":
@@ -88,24 +43,6 @@ def transformation(rule: str, rate: float, momentum: float, nesterov: bool, deca
     if rule == "rmsprop":
         return optax.rmsprop(rate, decay=decay, momentum=momentum or None, nesterov=nesterov)
     return optax.sgd(rate, momentum=momentum or None, nesterov=nesterov)
-
-
-@lru_cache(maxsize=16)
-def step_rule(size: int, *fields: Any) -> tuple[np.ndarray, Callable[[Any, Any], Any]]:
-    """Return the empty memory (K,) and the compiled step: (D,) ascent direction, memory -> (D,) step, memory.
-
-    Float64 on the CPU, so that a run gives the same bytes on a machine with an accelerator.
-    """
-    rule = transformation(*fields)
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        empty, unflatten = ravel_pytree(rule.init(jnp.zeros(size)))
-
-    @jax.jit
-    def step(direction: Any, memory: Any) -> Any:
-        updates, state = rule.update(-direction, unflatten(memory.astype(empty.dtype)))  # Optax descends
-        return updates, ravel_pytree(state)[0].astype(jnp.float64)
-
-    return np.asarray(empty, np.float64), step
 
 
 @dataclass(frozen=True)
@@ -116,6 +53,7 @@ class OpenES(Optimizer[OpenESState]):
     for networks with a million weights are sigma 0.02, learning_rate 0.01 and weight_decay 0.005.
     """
 
+    resizable: ClassVar[bool] = True
     population: int = 32  # P, even with mirrored sampling
     sigma: float = 0.1  # standard deviation of the sample, in units of the space's spread
     sigma_decay: float = 1.0  # factor of sigma in each generation
@@ -185,7 +123,7 @@ class OpenES(Optimizer[OpenESState]):
         gradient -= self.weight_decay * (state.mean - state.center) / state.scale
         _, step = self._step_rule(len(state.mean))
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-            update, memory = step(gradient, state.memory)
+            update, memory = step(gradient, state.memory, state.mean)
         # outside the bounds all samples would be clipped to one point and teach nothing
         mean = np.clip(state.mean + state.scale * np.asarray(update), state.low, state.high)
         sigma = np.maximum(state.sigma * self.sigma_decay, self.sigma_limit)
@@ -195,5 +133,6 @@ class OpenES(Optimizer[OpenESState]):
         """Return the mean."""
         return state.mean
 
-    def _step_rule(self, size: int) -> tuple[np.ndarray, Callable[[Any, Any], Any]]:
-        return step_rule(size, self.rule, self.learning_rate, self.momentum, self.nesterov, self.second_decay)
+    def _step_rule(self, size: int) -> tuple[np.ndarray, Callable[..., Any]]:
+        fields = (self.rule, self.learning_rate, self.momentum, self.nesterov, self.second_decay)
+        return step_rule(size, transformation, *fields)

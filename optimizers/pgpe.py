@@ -9,19 +9,19 @@ Legend: P individuals, D search coordinates, K numbers in the memory of the step
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
 from l2l_snn.seeding import draw, stream
+from l2l_snn.shaping import SHAPING, moments
 from l2l_snn.space import Space
+from l2l_snn.step_rules import step_rule
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
 
 WIDEST = 1e20  # sigma of a free coordinate stays below this: far from overflow
@@ -38,54 +38,6 @@ class PGPEState(NamedTuple):
     scale: np.ndarray  # (D,) standard deviation of the space's initial sample
     low: np.ndarray  # (D,) bounds of the space, infinite where free
     high: np.ndarray  # (D,)
-
-
-def centered_ranks(fitness: np.ndarray) -> np.ndarray:
-    """Return (P,) ranks of (P,) fitness, from -0.5 for the worst to 0.5; equal fitness shares its mean rank.
-
-    >>> centered_ranks(np.array([3.0, 1.0, 7.0, 7.0, 0.0])).tolist()
-    [0.0, -0.25, 0.375, 0.375, -0.5]
-    """
-    _, group, count = np.unique(fitness, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(count) - 0.5 * (count + 1)
-    return mean_rank[group] / (len(fitness) - 1) - 0.5
-
-
-def z_score(fitness: np.ndarray) -> np.ndarray:
-    """Return (P,) fitness with mean 0 and standard deviation 1; zeros where all is equal.
-
-    >>> z_score(np.array([0.0, 2.0, 0.0, 2.0])).tolist()
-    [-1.0, 1.0, -1.0, 1.0]
-    """
-    if fitness.min() == fitness.max():
-        return np.zeros_like(fitness)
-    scaled = fitness / np.abs(fitness).max()  # so that no square overflows
-    centered = scaled - scaled.mean()
-    return centered / centered.std()
-
-
-SHAPING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "centered_ranks": centered_ranks,
-    "z_score": z_score,
-    "raw": lambda fitness: fitness,
-}
-
-
-def moments(z: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sum_i w_i (z_i - mean) and sum_i w_i (z_i - mean)^2, (D,) each, of (P, D) z and (P,) weights.
-
-    In parts of about 16,000 numbers: larger temporary arrays cost more than the arithmetic.
-
-    >>> moments(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([0.5, 1.0]))
-    (array([0.5]), array([1.5]))
-    """
-    first, second = np.zeros((2, len(mean)))
-    rows = 1 + 2**14 // len(mean)
-    for start in range(0, len(z), rows):
-        offset = z[start : start + rows] - mean
-        first += weights[start : start + rows] @ offset
-        second += weights[start : start + rows] @ np.square(offset, out=offset)
-    return first, second
 
 
 def clipup(rate: float, momentum: float, max_speed: float) -> optax.GradientTransformation:
@@ -114,24 +66,6 @@ def transformation(rule: str, rate: float, momentum: float, max_speed: float) ->
     return optax.adam(rate, b1=momentum) if rule == "adam" else optax.sgd(rate, momentum=momentum or None)
 
 
-@lru_cache(maxsize=16)
-def step_rule(size: int, *fields: Any) -> tuple[np.ndarray, Callable[[Any, Any], Any]]:
-    """Return the empty memory (K,) and the compiled step: (D,) ascent direction, memory -> (D,) step, memory.
-
-    Float64 on the CPU, so that a run gives the same bytes on a machine with an accelerator.
-    """
-    rule = transformation(*fields)
-    with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        empty, unflatten = ravel_pytree(rule.init(jnp.zeros(size)))
-
-    @jax.jit
-    def step(direction: Any, memory: Any) -> Any:
-        updates, state = rule.update(-direction, unflatten(memory.astype(empty.dtype)))  # Optax descends
-        return updates, ravel_pytree(state)[0].astype(jnp.float64)
-
-    return np.asarray(empty, np.float64), step
-
-
 @dataclass(frozen=True)
 class PGPE(Optimizer[PGPEState]):
     """Parameter-exploring policy gradients for one objective.
@@ -140,6 +74,7 @@ class PGPE(Optimizer[PGPEState]):
     learning_rate, so it sets how near the mean settles; sgd's shrink with sigma and the gradient.
     """
 
+    resizable: ClassVar[bool] = True
     population: int = 32  # P, even with symmetric sampling
     sigma: float = 0.3  # initial standard deviation of each coordinate, in units of the space's spread
     sigma_rate: float = 0.1  # learning rate of sigma
@@ -224,7 +159,7 @@ class PGPE(Optimizer[PGPEState]):
 
         _, step = self._step_rule(len(state.mean))
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
-            update, memory = step(gradient, state.memory)
+            update, memory = step(gradient, state.memory, state.mean)
         most = self.sigma_max_change * state.sigma
         sigma = state.sigma + np.clip(self.sigma_rate * gradient_sigma, -most, most)
         return state._replace(
@@ -237,8 +172,8 @@ class PGPE(Optimizer[PGPEState]):
         """Return the mean."""
         return state.mean
 
-    def _step_rule(self, size: int) -> tuple[np.ndarray, Callable[[Any, Any], Any]]:
-        return step_rule(size, self.rule, self.learning_rate, self.momentum, self.max_speed)
+    def _step_rule(self, size: int) -> tuple[np.ndarray, Callable[..., Any]]:
+        return step_rule(size, transformation, self.rule, self.learning_rate, self.momentum, self.max_speed)
 
 
 def _widest(low: np.ndarray, high: np.ndarray, scale: np.ndarray) -> np.ndarray:

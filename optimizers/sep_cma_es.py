@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from l2l_snn.bounds import asked, smooth
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_count, check_finite, check_range, check_shape
 
-EDGE = 0.05  # of a bounded coordinate: where it begins to bend
 SIGMA = (1e-100, 1e100)  # limits of sigma: far outside any use, but their squares are still numbers
 SCALE = (1e-10, 1e10)  # limits of the largest variance, beyond which sigma takes the scale over
 CONDITION = 1e14  # limit of the largest variance over the smallest
@@ -84,46 +84,6 @@ def limited(state: SepCMAESState) -> SepCMAESState:
     return state._replace(variance=variance / top, p_c=state.p_c / sqrt(top), sigma=sigma)
 
 
-def smooth(x: np.ndarray, bounded: np.ndarray) -> np.ndarray:
-    """Return z of the coordinates x that the distribution lives in, (..., D); `bounded` (D,) says which z end at 0, 1.
-
-    Free coordinates stay. Bounded ones are themselves from EDGE to 1 - EDGE, then parabolas that touch 0 at -EDGE and
-    1 at 1 + EDGE, and mirrored there: smooth and even at its ends, so that an optimum on a bound is an ordinary one.
-    """
-    if not bounded.any():
-        return x
-    everywhere = bool(bounded.all())  # then nothing needs to be picked out and put back
-    half = 1.0 + 2.0 * EDGE  # from one end to the other
-    inside = (x if everywhere else x[..., bounded]) + EDGE  # 0 is the lower end
-    inside -= 2.0 * half * np.floor(inside / (2.0 * half))
-    inside = half - np.abs(inside - half)
-    near = np.minimum(inside, half - inside)  # distance from the nearer end
-    bend = np.where(near < 2.0 * EDGE, near**2 / (4.0 * EDGE), near - EDGE)
-    bend = np.clip(np.where(inside < 0.5 * half, bend, 1.0 - bend), 0.0, 1.0)
-    if everywhere:
-        return bend
-    z = x.copy()
-    z[..., bounded] = bend
-    return z
-
-
-def unsmooth(z: np.ndarray, bounded: np.ndarray) -> np.ndarray:
-    """Return the x in [-EDGE, 1 + EDGE] of z, (..., D): the inverse of `smooth` there."""
-    near = np.clip(np.minimum(z, 1.0 - z), 0.0, 0.5)
-    bend = np.where(near < EDGE, 2.0 * np.sqrt(EDGE * near) - EDGE, near)
-    return np.where(bounded, np.where(z < 0.5, bend, 1.0 - bend), z)
-
-
-def asked(state: SepCMAESState, z: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the x of some rows of z: the x that was asked, or that of the given z where somebody changed it."""
-    z = z[rows]
-    if not state.bounded.any():
-        return z
-    x = state.x[rows]
-    same = z == smooth(x, state.bounded)
-    return x if same.all() else np.where(same, x, unsmooth(z, state.bounded))
-
-
 @dataclass(frozen=True)
 class SepCMAES(Optimizer[SepCMAESState]):
     """CMA-ES with a diagonal covariance: for thousands of coordinates, or where coordinates don't interact.
@@ -176,7 +136,8 @@ class SepCMAES(Optimizer[SepCMAESState]):
             wide = state.sigma**2 * state.variance.max() >= 1.0  # never beyond the spread of the space
             return state if wide else state._replace(sigma=np.array(state.sigma * exp(0.2 + c.c_sigma / c.d_sigma)))
 
-        x = asked(state, z, np.argsort(-fitness, kind="stable")[: len(c.weights)])  # of the parents alone
+        ranks = np.argsort(-fitness, kind="stable")[: len(c.weights)]  # of the parents alone
+        x = asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], state.bounded)
         step, scale = state.sigma * state.std, np.sqrt(state.variance)
         y = (x - state.mean) / step
 

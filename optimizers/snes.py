@@ -15,6 +15,7 @@ import numpy as np
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
 from l2l_snn.seeding import draw, stream
+from l2l_snn.shaping import moments, shaped, utilities
 from l2l_snn.space import Space
 from l2l_snn.validate import check_count, check_finite, check_range, check_shape
 
@@ -32,46 +33,6 @@ class SNESState(NamedTuple):
     widest: np.ndarray  # (D,)
     low: np.ndarray  # (D,) bounds of the space, infinite where free
     high: np.ndarray  # (D,)
-
-
-def utilities(individuals: int) -> np.ndarray:
-    """Return the (P,) utilities of the ranks, best first; their sum is 0.
-
-    Section 3.1: u_k = max(0, ln(P/2 + 1) - ln k) / sum_j max(0, ln(P/2 + 1) - ln j) - 1/P.
-
-    >>> utilities(4).round(4).tolist()
-    [0.4804, 0.0196, -0.25, -0.25]
-    """
-    raw = np.maximum(0.0, np.log(individuals / 2 + 1) - np.log(np.arange(1, individuals + 1)))
-    return raw / raw.sum() - 1.0 / individuals
-
-
-def shaped(fitness: np.ndarray, ranked: np.ndarray) -> np.ndarray:
-    """Return the (P,) utilities of (P,) fitness; equal fitness shares the mean utility of its ranks.
-
-    >>> shaped(np.array([1.0, 9.0, 1.0]), np.array([3.0, 2.0, 1.0])).tolist()
-    [1.5, 3.0, 1.5]
-    """
-    _, group, count = np.unique(-fitness, return_inverse=True, return_counts=True)
-    total = np.add.reduceat(ranked, np.cumsum(count) - count)
-    return (total / count)[group]
-
-
-def moments(z: np.ndarray, mean: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sum_i w_i (z_i - mean) and sum_i w_i (z_i - mean)^2, (D,) each, of (P, D) z and (P,) weights.
-
-    In parts of about 16,000 numbers: larger temporary arrays cost more than the arithmetic.
-
-    >>> moments(np.array([[1.0], [3.0]]), np.array([2.0]), np.array([0.5, 1.0]))
-    (array([0.5]), array([1.5]))
-    """
-    first, second = np.zeros((2, len(mean)))
-    rows = 1 + 2**14 // len(mean)
-    for start in range(0, len(z), rows):
-        offset = z[start : start + rows] - mean
-        first += weights[start : start + rows] @ offset
-        second += weights[start : start + rows] @ np.square(offset, out=offset)
-    return first, second
 
 
 @dataclass(frozen=True)

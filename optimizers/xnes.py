@@ -15,6 +15,7 @@ import numpy as np
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
 from l2l_snn.seeding import draw, stream
+from l2l_snn.shaping import shaped, utilities
 from l2l_snn.space import Space
 from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
 
@@ -35,29 +36,6 @@ class XNESState(NamedTuple):
     scale: np.ndarray  # (D,) standard deviation of the space's initial sample
     low: np.ndarray  # (D,) bounds of the space, infinite where free
     high: np.ndarray  # (D,)
-
-
-def utilities(individuals: int) -> np.ndarray:
-    """Return the (P,) utilities of the ranks, best first; their sum is 0.
-
-    Section 3.1: u_k = max(0, ln(P/2 + 1) - ln k) / sum_j max(0, ln(P/2 + 1) - ln j) - 1/P.
-
-    >>> utilities(4).round(4).tolist()
-    [0.4804, 0.0196, -0.25, -0.25]
-    """
-    raw = np.maximum(0.0, np.log(individuals / 2 + 1) - np.log(np.arange(1, individuals + 1)))
-    return raw / raw.sum() - 1.0 / individuals
-
-
-def shaped(fitness: np.ndarray, ranked: np.ndarray) -> np.ndarray:
-    """Return the (P,) utilities of (P,) fitness; equal fitness shares the mean utility of its ranks.
-
-    >>> shaped(np.array([1.0, 9.0, 1.0]), np.array([3.0, 2.0, 1.0])).tolist()
-    [1.5, 3.0, 1.5]
-    """
-    _, group, count = np.unique(-fitness, return_inverse=True, return_counts=True)
-    total = np.add.reduceat(ranked, np.cumsum(count) - count)
-    return (total / count)[group]
 
 
 def exponential(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -109,6 +109,32 @@ def test_a_run_from_start_to_tables_and_pictures(place):
     assert "wrote runs/job-1/fitness.png" in l2l("plot", "job-1")
 
 
+def test_runs_are_compared_in_a_table_and_a_picture(place):
+    for seed in (1, 2):
+        l2l("run", "job.yaml", "--inline", "--set", "generations=3", "--set", f"seed={seed}")
+    l2l("run", "job.yaml", "--inline", "--set", "generations=3", "--set", "optimizer.population=4")
+    header, *rows, wrote = l2l("compare", "--target", "-1.0").splitlines()
+    assert header.split()[:5] == ["job", "runs", "best", "q1", "best"]
+    assert sorted(re.split(r"  +", row)[:2] for row in rows) == [
+        ["job (population=4)", "1"],
+        ["job (population=8)", "2"],
+    ]
+    assert wrote == "wrote runs/comparison.png"
+    assert (place / "runs/comparison.png").stat().st_size > 10_000
+    assert "wrote x.png" in l2l("compare", "job-1", "job-3", "--out", "x.png")
+    assert l2l("compare", "--out", "x.pdf", status=2) == "l2l: --out: expected a file ending in .png, got x.pdf\n"
+    assert "did you mean 'job-1'" in l2l("compare", "job-l", status=2)
+
+
+def test_a_run_without_generations_starts_stops_and_goes_on(place):
+    steady = ["--set", "optimizer={class: 'optimizers.steady_state_ga:SteadyStateGA', population: 8, children: 1}"]
+    printed = l2l("run", "job.yaml", "--inline", "--set", "asynchronous=true", "--set", "generations=2", *steady)
+    assert re.search(r"state +finished: 2 generations done", printed)
+    assert re.search(r"generations +5\b", l2l("resume", "job-1", "--inline", "--set", "generations=5"))
+    assert "40 rows" in l2l("table", "job-1", "--out", "x.csv")
+    assert sorted(pd.read_csv("x.csv")["metric.ask"]) == list(range(40))
+
+
 def test_replay_repeats_any_stored_evaluation_bit_for_bit(place):
     l2l("run", "job.yaml", "--inline", "--set", "generations=3")
     frame = tables.individuals("sqlite:///l2l.db", "job-1")

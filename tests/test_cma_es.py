@@ -5,18 +5,9 @@ import numpy as np
 import pytest
 
 from l2l_snn import Evaluation, Free, Real, Space
+from l2l_snn.bounds import EDGE, smooth, unsmooth
 from l2l_snn.checks import check_optimizer, require
-from optimizers.cma_es import (
-    CMAES,
-    CONDITION,
-    EDGE,
-    SIGMA,
-    constants,
-    decomposed,
-    learned_covariance,
-    smooth,
-    unsmooth,
-)
+from optimizers.cma_es import CMAES, CONDITION, SIGMA, constants, decomposed, learned_covariance
 
 BOX = Space(x=Real(0, 1, shape=(4,)))
 VARIANTS = [

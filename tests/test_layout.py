@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-GROUND = {"space", "seeding", "validate", "variation", "families", "snn"}  # know nobody above them
+GROUND = {"space", "seeding", "validate", "snn"}  # know nobody above them
+GROUND |= {"variation", "families", "shaping", "step_rules", "bounds"}  # what several optimizers share
 CONTRACTS = {"optimizee", "optimizer"}
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.seeding import draw
-from optimizers.openai_es import OpenES, centered_ranks, first_moment, z_score
+from l2l_snn.shaping import centered_ranks, first_moment, z_score
+from optimizers.openai_es import OpenES
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
 FREE = Space(w=Free((5,)))

@@ -8,7 +8,9 @@ from scipy import stats
 
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
-from optimizers.pgpe import PGPE, centered_ranks, moments, step_rule, z_score
+from l2l_snn.shaping import centered_ranks, moments, z_score
+from l2l_snn.step_rules import step_rule
+from optimizers.pgpe import PGPE, transformation
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
 FREE = Space(w=Free((5,)))
@@ -58,7 +60,7 @@ def test_moments_by_parts_are_those_of_the_whole(shape):
 def test_clipup_is_the_published_rule():
     # Toklu et al. 2020, Algorithm 1, with a step of 0.1 and a speed of at most 0.25
     generator = np.random.default_rng(1)
-    empty, step = step_rule(4, "clipup", 0.1, 0.9, 0.25)
+    empty, step = step_rule(4, transformation, "clipup", 0.1, 0.9, 0.25)
     memory, velocity, clipped = empty, np.zeros(4), 0
     for _ in range(30):
         g = generator.normal(0.5, 1, 4) * 10 ** generator.uniform(-3, 3)
@@ -67,11 +69,11 @@ def test_clipup_is_the_published_rule():
             velocity *= 0.25 / np.linalg.norm(velocity)
             clipped += 1
         with jax.enable_x64(True):
-            update, memory = step(g, memory)
+            update, memory = step(g, memory, np.zeros(4))
         np.testing.assert_allclose(np.asarray(update), velocity, rtol=1e-9)
     assert 5 < clipped < 30
     with jax.enable_x64(True):
-        update, _ = step(np.zeros(4), memory)
+        update, _ = step(np.zeros(4), memory, np.zeros(4))
     np.testing.assert_allclose(np.asarray(update), 0.9 * velocity, rtol=1e-9)  # no gradient: no division by 0
 
 

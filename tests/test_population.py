@@ -12,8 +12,11 @@ from l2l_snn.job import Job, JobError, change
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.population import Repopulated
 from optimizers.cma_es import CMAES
+from optimizers.cross_entropy import CrossEntropy
 from optimizers.enkf import EnsembleKalmanFilter
 from optimizers.ga import GeneticAlgorithm
+from optimizers.openai_es import OpenES
+from optimizers.pgpe import PGPE
 from optimizers.random_search import RandomSearch
 
 SPACE = Space(x=Free((3,)))
@@ -74,7 +77,9 @@ def test_without_stagnation_nothing_changes():
         ({"factor": 0.5}, [8, 4, 4, 4, 4]),
     ],
 )
-@pytest.mark.parametrize("optimizer", [GeneticAlgorithm(population=8), RandomSearch(population=8)], ids=str)
+@pytest.mark.parametrize(
+    "optimizer", [kind(population=8) for kind in (GeneticAlgorithm, RandomSearch, CrossEntropy, OpenES, PGPE)], ids=str
+)
 def test_a_population_grows_or_shrinks_by_its_factor(optimizer, fields, expected):
     assert sizes(Repopulated(optimizer, **fields), 5) == expected
 

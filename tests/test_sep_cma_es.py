@@ -8,9 +8,7 @@ from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from optimizers.cma_es import CMAES
 from optimizers.cma_es import constants as dense_constants
-from optimizers.cma_es import smooth as dense_smooth
-from optimizers.cma_es import unsmooth as dense_unsmooth
-from optimizers.sep_cma_es import CONDITION, SIGMA, SepCMAES, constants, limited, smooth, unsmooth
+from optimizers.sep_cma_es import CONDITION, SIGMA, SepCMAES, constants, limited
 
 BOX = Space(x=Real(0, 1, shape=(4,)))
 VARIANTS = [SepCMAES(), SepCMAES(population=2), SepCMAES(population=9, sigma=0.3), SepCMAES(population=40)]
@@ -157,14 +155,6 @@ def test_the_state_keeps_its_size():
     first = es.init(BOX, 1)
     later = run(es, first, sphere, 200)
     assert [(a.shape, a.dtype) for a in first] == [(a.shape, a.dtype) for a in later]
-
-
-def test_bounds_are_those_of_cma_es():
-    x = np.random.default_rng(1).normal(0.5, 2.0, size=(50, 3))
-    bounded = np.array([True, False, True])
-    np.testing.assert_array_equal(smooth(x, bounded), dense_smooth(x, bounded))
-    z = smooth(x, bounded)
-    np.testing.assert_array_equal(unsmooth(z, bounded), dense_unsmooth(z, bounded))
 
 
 @pytest.mark.parametrize("optimum", [(0.0, 1.0, 0.5, 0.3), (-1.0, 2.0, 0.01, 0.99), (0.0, 0.0, 0.0, 0.0)])

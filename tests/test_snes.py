@@ -8,7 +8,8 @@ import pytest
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.seeding import draw
-from optimizers.snes import SNES, shaped, utilities
+from l2l_snn.shaping import shaped, utilities
+from optimizers.snes import SNES
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
 FREE = Space(w=Free((10,)))

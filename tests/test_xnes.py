@@ -10,7 +10,8 @@ from scipy.stats import special_ortho_group
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.seeding import draw
-from optimizers.xnes import LARGEST, XNES, exponential, shaped, utilities
+from l2l_snn.shaping import shaped, utilities
+from optimizers.xnes import LARGEST, XNES, exponential
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
 FREE = Space(w=Free((5,)))

@@ -1,0 +1,109 @@
+"""Asynchronous evolution strategy: SNES whose sample needn't come from one generation, nor be told at once.
+
+The update is that of SNES (Schaul, Glasmachers & Schmidhuber 2011, High dimensions and heavy tails for natural
+evolution strategies; Wierstra et al. 2014, Natural evolution strategies, Algorithm 6). Individuals are asked for from
+the distribution of the moment, and every P that were told, in whatever order, make an update. Some of them come from
+the distribution before: as many as were under way at the last update, so P should be several times the workers.
+
+Legend: P individuals of an update, D search coordinates, C individuals of an ask, K of a tell.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from l2l_snn.optimizee import Evaluation
+from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.seeding import draw, stream
+from l2l_snn.shaping import moments, shaped, utilities
+from l2l_snn.space import Space
+from l2l_snn.validate import check_count, check_finite, check_range, check_shape
+
+NARROWEST = 1e-20  # sigma stays above this times the space's spread, and below its inverse
+
+
+class AsynchronousESState(NamedTuple):
+    """What an asynchronous evolution strategy knows."""
+
+    words: np.ndarray  # (2,) the random stream
+    mean: np.ndarray  # (D,) z in the middle of the sample
+    sigma: np.ndarray  # (D,) standard deviation of the sample
+    told: np.ndarray  # () int64, individuals told since the last update
+    z: np.ndarray  # (P, D) these
+    fitness: np.ndarray  # (P,) their fitness, nan where failed
+    spread: np.ndarray  # (D,) standard deviation of the space's initial sample
+    low: np.ndarray  # (D,) bounds of the space, infinite where free
+    high: np.ndarray  # (D,)
+
+
+@dataclass(frozen=True)
+class AsynchronousES(Optimizer[AsynchronousESState]):
+    """A separable natural evolution strategy that learns from whatever comes back first."""
+
+    asynchronous: ClassVar[bool] = True
+    population: int = 32  # P
+    children: int = 1  # C
+    sigma: float = 1.0  # initial standard deviation, in units of the space's spread
+    mean_rate: float = 1.0  # learning rate of the mean
+    sigma_rate: float | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))
+
+    def __post_init__(self) -> None:
+        check_count("AsynchronousES.population", self.population, 2, "utilities need a better and a worse")
+        check_count("AsynchronousES.children", self.children)
+        for name in ("sigma", "mean_rate", "sigma_rate"):
+            if getattr(self, name) is not None:
+                check_range(f"AsynchronousES.{name}", getattr(self, name), 0.0, open_low=name != "sigma_rate")
+                check_finite(f"AsynchronousES.{name}", getattr(self, name))
+
+    def init(self, space: Space, seed: int) -> AsynchronousESState:
+        mean, spread = space.spread()
+        low, high = space.bounds()
+        z, fitness = np.zeros((self.population, space.size)), np.full(self.population, np.nan)
+        sigma = np.minimum(self.sigma * spread, high - low)
+        return AsynchronousESState(stream(seed), mean, sigma, np.array(0), z, fitness, spread, low, high)
+
+    def ask(self, state: AsynchronousESState) -> tuple[np.ndarray, AsynchronousESState]:
+        generator, words = draw(state.words)
+        z = state.mean + state.sigma * generator.standard_normal((self.children, len(state.mean)))
+        return np.clip(z, state.low, state.high), state._replace(words=words)
+
+    def tell(self, state: AsynchronousESState, z: np.ndarray, evaluation: Evaluation) -> AsynchronousESState:
+        """Return the state after some individuals: every P of them are an update.
+
+        Args:
+            state: after any number of asks.
+            z: (K, D) any of the z asked for, K >= 1.
+            evaluation: of these K.
+
+        Raises:
+            ValueError: several objectives, or shapes that don't fit.
+        """
+        z = check_shape("AsynchronousES: z", z, (None, len(state.low)))
+        one_objective(self, evaluation, len(z))
+        state = state._replace(z=state.z.copy(), fitness=state.fitness.copy())
+        for row, value in zip(z, evaluation.fitness, strict=True):
+            told = int(state.told)
+            state.z[told], state.fitness[told] = row, value
+            state = state._replace(told=np.array(told + 1))
+            if told + 1 == self.population:
+                state = self._updated(state)
+        return state
+
+    def _updated(self, state: AsynchronousESState) -> AsynchronousESState:
+        D = len(state.mean)
+        rate = (3 + np.log(D)) / (5 * np.sqrt(D)) if self.sigma_rate is None else self.sigma_rate
+        u = shaped(Evaluation(state.fitness).filled().fitness, utilities(self.population))
+        first, second = moments(state.z, state.mean, u)
+        exponent = 0.5 * rate * second / state.sigma**2  # sum_k u_k (s_k^2 - 1), and sum u is 0
+        sigma = state.sigma * np.exp(np.clip(exponent, -10.0, 10.0))
+        widest = np.minimum(state.spread / NARROWEST, state.high - state.low)
+        return state._replace(
+            mean=np.clip(state.mean + self.mean_rate * first, state.low, state.high),
+            sigma=np.clip(sigma, state.spread * NARROWEST, widest),
+            told=np.array(0),
+        )
+
+    def recommend(self, state: AsynchronousESState) -> np.ndarray:
+        """Return the mean."""
+        return state.mean
