@@ -19,7 +19,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from jax.sharding import Mesh, PartitionSpec  # noqa: E402
+from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
 from measure import Twin, main  # noqa: E402
 from nets import BETA, RHO, Net  # noqa: E402
 
@@ -91,11 +91,15 @@ def losses(net: Net) -> Callable[..., Any]:
     return loss
 
 
+def layout(net: Net) -> tuple[Mesh, tuple[PartitionSpec, ...]]:
+    """Return the devices, and where weights, spikes and target lie: the batch shared among them."""
+    own = PartitionSpec("batch") if net.name == "c" else PartitionSpec()  # each network of c has its own weights
+    return Mesh(np.array(jax.devices()), ("batch",)), (own, PartitionSpec(None, "batch"), PartitionSpec("batch"))
+
+
 def shared(net: Net, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `function` of (weights, spikes, target) with the batch shared among devices, and its mean over them."""
-    mesh = Mesh(np.array(jax.devices()), ("batch",))
-    own = PartitionSpec("batch") if net.name == "c" else PartitionSpec()  # each network of c has its own weights
-    batch = (own, PartitionSpec(None, "batch"), PartitionSpec("batch"))
+    mesh, batch = layout(net)
 
     def mean(*arguments: Any) -> Any:
         value, *grads = function(*arguments)
@@ -106,12 +110,16 @@ def shared(net: Net, function: Callable[..., Any]) -> Callable[..., Any]:
         )
         return (jax.lax.pmean(value, "batch"), *grads)
 
-    return jax.jit(jax.shard_map(mean, mesh=mesh, in_specs=batch, out_specs=(PartitionSpec(), own), check_vma=False))
+    return jax.jit(
+        jax.shard_map(mean, mesh=mesh, in_specs=batch, out_specs=(PartitionSpec(), batch[0]), check_vma=False)
+    )
 
 
 def build(net: Net) -> Twin:
     loss = losses(net)
-    arguments = [jnp.asarray(w) for w in net.weights], jnp.asarray(net.spikes), jnp.asarray(net.target)
+    mesh, batch = layout(net)
+    given = (net.weights, net.spikes, net.target)
+    arguments = [jax.device_put(x, NamedSharding(mesh, spec)) for x, spec in zip(given, batch, strict=True)]
     forward = shared(net, lambda *arguments: (loss(*arguments), []))
     gradient = shared(net, jax.value_and_grad(loss))
     rates = shared(net, lambda *arguments: (loss(*arguments, rates=True), []))
