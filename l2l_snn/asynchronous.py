@@ -1,8 +1,8 @@
-"""The outer loop without generations: as soon as one individual is told, one more is asked for, and no worker waits.
+"""The outer loop without generations: as soon as one chunk is told, the next is asked for, and no worker waits.
 
-A stored "generation" is then a number of individuals in the order in which they were told. Two metrics record that
-order: `ask`, the number of an individual's ask, and `asks`, how many asks had been made when it was told. With them the
-run can be retraced from the store: the same order of asks and tells gives the same z.
+A stored "generation" is then a number of individuals, P or a few more, in the order in which they were told. Two
+metrics record that order: `ask`, the number of an individual's ask, and `asks`, how many asks had been made when it was
+told. With them the run can be retraced from the store: the same order of asks and tells gives the same z.
 
 When a run goes on after a kill, what was under way is evaluated again, and asked for no second time.
 
@@ -63,6 +63,7 @@ class Loop:
         self.asked = 0
         self.pending: dict[int, np.ndarray] = {}  # number -> z, not yet told
         self.waiting: list[int] = []  # numbers to be handed to a worker
+        self.chunks: dict[int, list[int]] = {}  # first number -> the numbers of a chunk that a worker has
         if hasattr(state, "under_way"):
             mine = UnderWay(*state[-len(UnderWay._fields) :])
             state = type(state).inner(*state[: -len(UnderWay._fields)])
@@ -86,14 +87,15 @@ class Loop:
         while len(z) < self.population:
             self._keep_busy()
             first, evaluation, spent, worker = self.evaluator.collect()
-            row = self.pending.pop(first)
-            self.inner = self.optimizer.tell(self.inner, row[None], evaluation)
-            order = {"ask": np.array([float(first)]), "asks": np.array([float(self.asked)])}
+            numbers = self.chunks.pop(first)
+            rows = np.stack([self.pending.pop(number) for number in numbers])
+            self.inner = self.optimizer.tell(self.inner, rows, evaluation)
+            order = {"ask": np.array(numbers, float), "asks": np.full(len(numbers), float(self.asked))}
             evaluations.append(Evaluation(evaluation.fitness, evaluation.metrics | order, errors=evaluation.errors))
-            z.append(row)
-            seeds.append(seed_of(self.job, first, self.population))
-            seconds.append(spent)
-            workers.append(worker)
+            z += list(rows)
+            seeds += [seed_of(self.job, number, self.population) for number in numbers]
+            seconds += [spent / len(numbers)] * len(numbers)
+            workers += [worker] * len(numbers)
         return Generation(
             number,
             np.stack(z),
@@ -107,19 +109,20 @@ class Loop:
     def _keep_busy(self) -> None:
         """Give every worker something: first what was under way before, then what is asked for now."""
         while self.evaluator.under_way < self.evaluator.slots:
-            if not self.waiting:
+            while len(self.waiting) < self.job.chunk:
                 z, self.inner = self.optimizer.ask(self.inner)
                 for row in z:
                     self.pending[self.asked] = row
                     self.waiting.append(self.asked)
                     self.asked += 1
-            number = self.waiting.pop(0)
-            seeds = np.array([seed_of(self.job, number, self.population)])
-            self.evaluator.submit(number, self.pending[number][None], seeds)
+            numbers, self.waiting = self.waiting[: self.job.chunk], self.waiting[self.job.chunk :]
+            seeds = np.array([seed_of(self.job, number, self.population) for number in numbers])
+            self.chunks[numbers[0]] = numbers
+            self.evaluator.submit(numbers[0], np.stack([self.pending[number] for number in numbers]), seeds)
 
 
 def retrace(store: Store, name: str, job: Job, optimizer: Optimizer) -> Iterator[Any]:
-    """Yield the optimizer's state after each individual of a stored run, told again in the recorded order.
+    """Yield the optimizer's state after each chunk of a stored run, told again in the recorded order.
 
     Raises:
         ValueError: an ask gives another z than the stored one.
@@ -129,19 +132,22 @@ def retrace(store: Store, name: str, job: Job, optimizer: Optimizer) -> Iterator
     asked: dict[int, np.ndarray] = {}
     count = 0
     for generation in range(stored.generation):
-        for index in range(size(optimizer)):
-            row = store.individual(name, generation, index)
-            while count < row.metrics["asks"]:
+        population = store.individual(name, generation, 0).population
+        for start in range(0, population, job.chunk):
+            rows = [store.individual(name, generation, index) for index in range(start, start + job.chunk)]
+            while count < rows[0].metrics["asks"]:
                 z, state = optimizer.ask(state)
                 for one in z:
                     asked[count] = one
                     count += 1
-            number = int(row.metrics["ask"])
-            if asked.pop(number).tobytes() != row.z.tobytes():
-                raise ValueError(
-                    f"run {name!r}: ask {number} gives another z than the stored one; was the code changed?"
-                )
-            metrics = {key: np.array([value]) for key, value in row.metrics.items() if key not in ("ask", "asks")}
-            fitness = np.asarray(row.fitness)[None]
-            state = optimizer.tell(state, row.z[None], Evaluation(fitness, metrics, errors=(row.error,)))
+            for row in rows:
+                number = int(row.metrics["ask"])
+                if asked.pop(number).tobytes() != row.z.tobytes():
+                    todo = "was the code changed?"
+                    raise ValueError(f"run {name!r}: ask {number} gives another z than the stored one; {todo}")
+            names = [key for key in rows[0].metrics if key not in ("ask", "asks")]
+            metrics = {key: np.array([row.metrics[key] for row in rows]) for key in names}
+            fitness = np.array([row.fitness for row in rows])
+            evaluation = Evaluation(fitness, metrics, errors=tuple(row.error for row in rows))
+            state = optimizer.tell(state, np.stack([row.z for row in rows]), evaluation)
             yield state

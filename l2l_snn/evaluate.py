@@ -120,7 +120,7 @@ class Evaluator(ABC):
     optimizee: Optimizee
     chunk: int  # individuals a worker takes at once
     max_tries: int  # how often a chunk may lose its worker
-    _singles: dict[int, tuple[np.ndarray, np.ndarray]]  # z and seed of what `submit` was given
+    _submitted: dict[int, tuple[np.ndarray, np.ndarray]]  # z and seeds that `submit` was given
 
     @property
     @abstractmethod
@@ -197,7 +197,7 @@ class Evaluator(ABC):
             tuple(worker for _, _, workers in ordered for worker in workers),
         )
 
-    # one by one, for loops without generations
+    # chunk by chunk, for loops without generations
 
     @property
     @abstractmethod
@@ -205,35 +205,44 @@ class Evaluator(ABC):
         """How many chunks are under way."""
 
     def submit(self, number: int, z: np.ndarray, seeds: np.ndarray) -> None:
-        """Hand one individual to a worker; fewer than `slots` must be under way.
+        """Hand a chunk to a worker; fewer than `slots` must be under way.
 
         Args:
-            number: tells it from others under way.
-            z: (1, D) search coordinates.
-            seeds: (1,) its seed.
+            number: tells the chunk from others under way.
+            z: (K, D) search coordinates.
+            seeds: (K,) their seeds.
         """
         self._open()
-        self._singles[number] = z, seeds
-        self._start(Chunk(number, number + 1), z, seeds, False)
+        self._submitted[number] = z, seeds
+        self._start(Chunk(number, number + len(z)), z, seeds, False)
 
     def collect(self) -> tuple[int, Evaluation, float, str]:
-        """Wait for any individual under way; return its number, evaluation, seconds, and worker."""
+        """Wait for any chunk that was submitted; return its number, evaluation, seconds, and worker.
+
+        A chunk that loses its worker `max_tries` times has failed as a whole.
+        """
         while True:
             try:
                 chunk, outcome = self._finish()
             except BaseException:
-                self._abandon()
-                self._singles.clear()
+                self.forget()
                 raise
             if not isinstance(outcome, Lost):
-                del self._singles[chunk.start]
+                del self._submitted[chunk.start]
                 return chunk.start, *outcome
-            rows: dict[int, tuple[Evaluation, np.ndarray, list[str]]] = {}
-            again = self._again(chunk, outcome, rows)
-            if not again:
-                del self._singles[chunk.start]
-                return chunk.start, rows[chunk.start][0], 0.0, ""
-            self._start(again[0], *self._singles[chunk.start], False)
+            tried = replace(chunk, tries=chunk.tries + 1)
+            if tried.tries < self.max_tries:
+                self._start(tried, *self._submitted[chunk.start], False)
+                continue
+            del self._submitted[chunk.start]
+            text = f"WorkerLost: given up after {tried.tries} tries: {outcome.text}"
+            return chunk.start, failure(chunk.stop - chunk.start, self.optimizee.objectives, text), 0.0, ""
+
+    def forget(self) -> None:
+        """Give up what was submitted and not collected."""
+        if self._submitted:
+            self._submitted.clear()
+            self._abandon()
 
     def _again(
         self, chunk: Chunk, lost: Lost, rows: dict[int, tuple[Evaluation, np.ndarray, list[str]]]
@@ -270,7 +279,7 @@ class Inline(Evaluator):
         self.chunk = check_count("chunk", chunk)
         self.max_tries = check_count("max_tries", max_tries)
         self._pending: tuple[Chunk, np.ndarray, np.ndarray, bool] | None = None
-        self._singles = {}
+        self._submitted = {}
 
     @property
     def slots(self) -> int:
@@ -317,7 +326,7 @@ class RayPool(Evaluator):
         self._actors: list[Any] = []
         self._idle: list[Any] = []
         self._under_way: dict[Any, tuple[Any, Chunk]] = {}  # by object reference
-        self._singles = {}
+        self._submitted = {}
 
     def _open(self) -> None:
         if self._actors:

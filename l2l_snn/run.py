@@ -115,6 +115,8 @@ def run(
         except EvaluatorError as error:
             store.finish(lease, "failed", str(error))
             raise
+        finally:
+            evaluator.forget()
         store.finish(lease, ended, message)
     return store.load(name)
 
@@ -149,9 +151,8 @@ def repeat(
         The individual as stored, and its evaluation repeated, P = 1.
     """
     row = store.individual(name, generation, index)
-    chunk = 1 if job.asynchronous else job.chunk
-    start = row.index - row.index % chunk
-    size = min(chunk, row.population - start)  # of the chunk that it was evaluated in
+    start = row.index - row.index % job.chunk
+    size = min(job.chunk, row.population - start)  # of the chunk that it was evaluated in
     z, seeds = np.repeat(row.z[None], size, axis=0), np.repeat(row.seed, size)
     return row, evaluate_alone(optimizee, z, seeds, row.index - start, with_artifacts=True)
 
