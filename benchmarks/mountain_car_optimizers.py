@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/mountain_car_optimizers.py [NAME...] [--seeds 5] [--store FILE.db] [--picture FILE.png]
 
 Runs jobs/mountain_car_NAME.yaml, all of them by default, in JAX (float64, the spikes of NEST) on one pool of workers,
-and prints the table of `l2l compare`. What the store already has is not run again.
+and prints the table of `l2l compare`. What the store already has is not run again; what was interrupted goes on.
 """
 
 import argparse
@@ -41,16 +41,17 @@ def main() -> None:
         file = options.store or Path(folder) / "l2l.db"
         with Store(f"sqlite:///{file}") as store:
             optimizee = found("ga", 1)[1].build()[0]
-            there = {stored.name for stored in store.runs() if stored.state == "finished"}
+            there = {stored.name: stored.state for stored in store.runs()}
             with RayPool(optimizee, chunk=16) as pool:
                 for seed in range(1, options.seeds + 1):
                     for name in options.names:
                         path, job = found(name, seed)
-                        if f"{name}-{seed}" in there:
+                        if there.get(f"{name}-{seed}") == "finished":
                             continue
                         pool.chunk = job.chunk
                         began = time.perf_counter()
-                        store.create(f"{name}-{seed}", path.stem, manifest(job, path), optimizee.space)
+                        if f"{name}-{seed}" not in there:
+                            store.create(f"{name}-{seed}", path.stem, manifest(job, path), optimizee.space)
                         stored = run(store, f"{name}-{seed}", job, job.build()[1], pool)
                         seconds = time.perf_counter() - began
                         print(f"{name}-{seed}: {stored.best:.3f}, {stored.evaluations}, {seconds:.0f} s", flush=True)

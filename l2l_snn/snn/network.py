@@ -48,7 +48,8 @@ from scipy.sparse.csgraph import connected_components
 
 from l2l_snn.snn.cells import Cell, SignsApart
 from l2l_snn.snn.parameters import Array, check_step, known
-from l2l_snn.snn.rollout import Component, Inputs, Live, Record, Rollout, State, in_pieces
+from l2l_snn.snn.rollout import Rollout, in_pieces
+from l2l_snn.snn.state import Component, Inputs, Live, Record, State
 from l2l_snn.snn.synapses import delay_steps
 from l2l_snn.validate import check_count, check_finite, check_shape, did_you_mean, message
 

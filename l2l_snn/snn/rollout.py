@@ -10,7 +10,7 @@ apart, else 1).
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,70 +18,16 @@ import numpy as np
 
 from l2l_snn.snn.cells import Arriving, Exact
 from l2l_snn.snn.parameters import Array
+from l2l_snn.snn.state import Component, Inputs, Lines, Live, Record, Traces, Wiring
 from l2l_snn.snn.synapses import by_delay, deliver
 
 if TYPE_CHECKING:
     from l2l_snn.snn.network import Network
 
-Wiring: TypeAlias = tuple[Any, tuple[int, ...]]  # (n_pre, K * R * n_post) weights, or Traces; and the K delays in steps
-Lines: TypeAlias = dict[str, Array]
-
 BLOCK = 64  # steps taken at once; more leave the cache ...
 # ... but all steps at once where there are so few spikes: a backward pass has much to keep for each block
 LARGE = 10_000  # synapses of a trace from which on traces are worked on one after the other
 SMALL = 4_000_000
-
-
-class State(NamedTuple):
-    """All that a network carries from step to step; with a batch, B stands where it is named, else it isn't there."""
-
-    cells: dict[str, Any]  # (B, ...) of each population with a cell
-    arriving: dict[str, Array]  # (longest delay in steps, B, R, N) what is under way to it
-    weights: dict[str, Array]  # (n_pre, n_post) or (B, n_pre, n_post) of each projection
-    rules: dict[str, Any]  # (B, ...) of each plastic projection
-    seen: dict[str, Array]  # (delay in steps, B, n_post) spikes on their way back to a plastic synapse
-
-
-class Record(NamedTuple):
-    """What a rollout was asked to keep."""
-
-    spikes: dict[str, Array]  # (T, B, N) of a population
-    potentials: dict[str, Array]  # (T, B, N) of a population, mV
-    weights: dict[str, Array]  # (T / every, B, n_pre, n_post) of a plastic projection, after each update
-    counts: dict[str, Array]  # (B, N) spikes of a population in all T steps
-
-
-class Live(NamedTuple):
-    """The part of the state that changes in a rollout."""
-
-    cells: dict[str, Any]
-    arriving: dict[str, Array]
-    weights: dict[str, Array]  # of plastic projections
-    rules: dict[str, Any]
-    seen: dict[str, Array]
-
-
-class Traces(NamedTuple):
-    """Weights beside which each of a batch has a trace, to be made for one after the other, and never all at once."""
-
-    weights: Array  # (n_pre, n_post)
-    rules: Any  # (B, ...) states of the rule
-
-
-class Component(NamedTuple):
-    """Populations that reach each other, or a single one."""
-
-    names: tuple[str, ...]  # of populations, in the order in which to take them
-    projections: tuple[str, ...]  # among them
-    loop: int | None  # steps that a spike takes at least round a loop; None: there is no loop
-
-
-class Inputs(NamedTuple):
-    """Inputs with leading time and batch axes."""
-
-    spikes: dict[str, Array]  # (T, B, N)
-    currents: dict[str, Array]  # (T, B, N)
-    signals: dict[str, Array]  # (T, B, ...)
 
 
 class Rollout:
@@ -259,8 +205,7 @@ class Rollout:
         carry = cells, queues
         carry, (spikes, v) = in_pieces(piece, carry, (arriving, currents, probes or {}), C, component.loop or C)
         cells, queues = carry
-        for name, queue in queues.items():
-            lines = lines | {name: lines[name].at[C : C + len(queue)].add(queue) if len(queue) else lines[name]}
+        lines = {name: deliver(line, queues[name][None], (C,)) for name, line in lines.items()}
         return cells, lines, spikes, v
 
     def reverse(
