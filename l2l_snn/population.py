@@ -7,6 +7,7 @@ Legend: P individuals, D search coordinates.
 """
 
 from collections import namedtuple
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -103,7 +104,10 @@ class Repopulated(Optimizer[Any]):
         scale = self.growth ** int(course.course_restarts) * self.factor ** (int(course.course_told) // self.every)
         even = 2 * round(began * scale / 2)  # optimizers that sample in pairs take no other
         size = began if scale == 1 else min(max(even, min(began, 4)), self.limit)
-        return replace(self.optimizer, population=size)  # pyright: ignore[reportArgumentType]
+        for enough in range(size, max(began, size) + 1):
+            with suppress(ValueError):  # too few for this optimizer: take the next number that isn't
+                return replace(self.optimizer, population=enough)  # pyright: ignore
+        raise ValueError(message("resize", f"a population that {type(self.optimizer).__name__} takes", size))
 
     def ask(self, state: Any) -> tuple[np.ndarray, Any]:
         optimizer, inner, course = self._parts(state)

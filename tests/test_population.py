@@ -78,10 +78,19 @@ def test_without_stagnation_nothing_changes():
     ],
 )
 @pytest.mark.parametrize(
-    "optimizer", [kind(population=8) for kind in (GeneticAlgorithm, RandomSearch, CrossEntropy, OpenES, PGPE)], ids=str
+    "optimizer", [kind(population=8) for kind in (GeneticAlgorithm, RandomSearch, OpenES, PGPE)], ids=str
 )
 def test_a_population_grows_or_shrinks_by_its_factor(optimizer, fields, expected):
     assert sizes(Repopulated(optimizer, **fields), 5) == expected
+
+
+def test_a_population_never_shrinks_below_what_the_optimizer_takes():
+    narrow = CrossEntropy(population=32, rho=0.2)  # it wants two elites
+    shrunk = sizes(Repopulated(narrow, factor=0.5), 4)
+    assert shrunk[:2] == [32, 16]
+    CrossEntropy(population=shrunk[-1], rho=0.2)
+    with pytest.raises(ValueError, match="elites"):
+        CrossEntropy(population=shrunk[-1] - 1, rho=0.2)
 
 
 def test_a_population_of_the_optimizers_own_choice_grows_too():
