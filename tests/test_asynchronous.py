@@ -197,3 +197,12 @@ def test_workers_stay_busy_whatever_evaluations_take(store):
 def test_what_can_not_run_without_generations_is_refused(entries, text):
     with pytest.raises(JobError, match=text):
         change(job(**entries), [])
+
+
+def test_an_individual_that_ends_its_worker_again_and_again_is_given_up(store):
+    the_job = job(optimizee={"class": "troublemakers:Troublemaker", "trouble": "exit"})
+    stored = drive(store, "a", the_job)
+    assert stored.state == "finished"
+    errors = individuals(store, "a")["error"]
+    assert 0 < stored.failed < stored.evaluations
+    assert errors[errors != ""].str.startswith("WorkerLost: given up after 3 tries").all()
