@@ -57,7 +57,7 @@ def main() -> None:
                         print(f"{name}-{seed}: {stored.best:.3f}, {stored.evaluations}, {seconds:.0f} s", flush=True)
             runs = [f"{name}-{seed}" for name in options.names for seed in range(1, options.seeds + 1)]
             table, curves = compare(store, runs, target=FLAG)
-            draw_comparison(curves, options.picture, "Mountain Car: best fitness so far", target=FLAG)
+            draw_comparison(curves, options.picture, "Mountain Car", target=FLAG)
     table = table.sort_values(["reached", "to_target", "best"], ascending=[False, True, False], na_position="last")
     print("\n| optimizer | flag reached | evaluations to it, median (quartiles) | best fitness, median (quartiles) |")
     print("| --- | --- | --- | --- |")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 QUARTILES = (0.25, 0.5, 0.75)
 DECADES = 2.0  # an axis whose positive values span more is logarithmic
 POINTS = 2_000  # a curve of more is thinned when it's drawn
+ROW = 0.4  # inches that a picture grows by for each row of the legend beyond the third
 SHOWN = 3  # settings that a label names
 COLORS = (
     figures.BLUE,
@@ -246,7 +247,11 @@ def draw_comparison(
         axes.text(0.5, 0.5, "no run succeeded", ha="center", va="center", fontsize=22, transform=axes.transAxes)
     axes.set(xlabel="evaluations (number since the run began)", ylabel=label)
     axes.set_title(f"{title}: median and quartiles over runs" if bands else title)
-    figure.legend(loc="outside lower center", ncols=2 if len(axes.get_legend_handles_labels()[0]) > 3 else 1)
+    entries = len(axes.get_legend_handles_labels()[0])
+    columns = 2 if entries > 3 else 1
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + ROW * max(0, -(-entries // columns) - 3))
+    figure.legend(loc="outside lower center", ncols=columns)
     return figures.save(figure, path)
 
 

@@ -184,7 +184,8 @@ def drawn(monkeypatch, tmp_path):
     def draw(curves, **options):
         path = draw_comparison(curves, tmp_path / "new" / "comparison.png", **options)
         with Image.open(path) as image:
-            assert image.size == (1800, 1012)
+            assert image.width == 1800
+            assert image.height >= 1012  # more where the legend has many rows
         return kept[-1].axes[0]
 
     return draw
