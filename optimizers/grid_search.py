@@ -113,7 +113,8 @@ class GridSearch(Optimizer[GridSearchState]):
         size = prod(counts.tolist())  # of Python integers: it may be huge
         if size > self.limit:
             todo = "take fewer points or parameters, raise limit, or take an algorithm that doesn't try everything"
-            got = f"{size if size < 10**15 else f'10^{len(str(size)) - 1}'} points"
+            digits = int(np.log10(counts.astype(float)).sum())  # Python doesn't print numbers of 5,000 digits
+            got = f"{size if digits < 15 else f'10^{digits}'} points"
             raise ValueError(message("GridSearch.points", f"a grid of at most limit ({self.limit}) points", got, todo))
         table = np.zeros((space.size, counts.max()))
         for row, values in zip(table, levels, strict=True):

@@ -175,3 +175,8 @@ def test_another_number_of_individuals_is_refused():
     z, state = grid.ask(grid.init(SPACE, 1))
     with pytest.raises(ValueError, match=r"GridSearch: fitness: expected an array of shape \(4\)"):
         grid.tell(state, z, Evaluation(np.zeros(3)))
+
+
+def test_a_grid_beyond_all_printing_is_refused_too():
+    with pytest.raises(ValueError, match=r"GridSearch.points: expected a grid of at most limit .* got 10\^6989 points"):
+        GridSearch(points=5).init(Space(w=Free((10_000,))), 1)
