@@ -391,7 +391,7 @@ def _indented(text: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
+    return "-" if value is None or value != value else f"{value:.6g}"
 
 
 def _duration(seconds: float) -> str:
