@@ -11,7 +11,7 @@ run: install
 	$(BIN)/l2l run jobs/mountain_car_ga.yaml
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: install
 	$(BIN)/ruff check .

@@ -93,7 +93,7 @@ def test_momentum_is_sutskevers_loop(nesterov):
             lambda: optax.chain(optax.clip(2.0), optax.sgd(0.05)),
         ),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 def test_each_start_follows_optax_in_float64(fields, rule):
     places, _ = path(GradientAscent(starts=2, **fields), 12)
@@ -117,7 +117,7 @@ def test_each_start_follows_optax_in_float64(fields, rule):
         ({"warmup": 5}, lambda t: 0.5 * min(t, 5) / 5),
         ({"warmup": 5, "schedule": "exponential"}, lambda t: 0.1 * t if t < 5 else 0.5 * 0.2 ** ((t - 5) / 10)),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 def test_steps_have_the_lengths_of_the_schedules_closed_forms(fields, expected):
     ascent = GradientAscent(rule="sgd", learning_rate=0.5, schedule_steps=10, schedule_factor=0.2, **fields)

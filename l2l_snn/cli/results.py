@@ -1,0 +1,113 @@
+"""l2l runs | show | table | plot | compare: what looks at the results."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from l2l_snn.cli.common import (
+    DEFAULT_STORE,
+    RESULTS,
+    RunArgument,
+    StoreOption,
+    complaints,
+    draw,
+    duration,
+    indented,
+    list_files,
+    number,
+    open_store,
+    print_summary,
+    print_table,
+    short,
+)
+
+
+def runs(store: StoreOption = DEFAULT_STORE) -> None:
+    """List the stored runs."""
+    with complaints(), open_store(store) as opened:
+        rows = [
+            (
+                r.name,
+                r.job,
+                r.state,
+                str(r.generation),
+                str(r.evaluations),
+                str(r.failed),
+                number(r.best),
+                duration(r.seconds),
+            )
+            for r in opened.runs()
+        ]
+        print_table(("run", "job", "state", "generation", "evaluations", "failed", "best", "time"), rows)
+
+
+def show(name: RunArgument, store: StoreOption = DEFAULT_STORE) -> None:
+    """Show one run: what it is, how far it got, its best individual."""
+    with complaints(), open_store(store) as opened:
+        import yaml
+
+        stored = opened.load(name)
+        print_summary(opened, stored)
+        typer.echo("\njob:\n" + indented(yaml.safe_dump(stored.manifest["job"], sort_keys=False)))
+        typer.echo("versions:\n" + indented(yaml.safe_dump(stored.manifest["versions"])))
+        if stored.best is not None:
+            row = opened.individual(name)
+            params = {key: short(value) for key, value in stored.space.decode(row.z).items()}
+            typer.echo("best individual's parameters:\n" + indented("\n".join(f"{k}: {v}" for k, v in params.items())))
+
+
+def table(
+    name: RunArgument,
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[Path | None, typer.Option(help="Write x.csv or x.parquet instead of printing.")] = None,
+) -> None:
+    """Print or write the table of a run's individuals."""
+    with complaints(), open_store(store) as opened:
+        from l2l_snn import tables
+
+        if out is not None and out.suffix not in (".csv", ".parquet"):
+            raise ValueError(f"--out: expected a file ending in .csv or .parquet, got {out}")
+        frame = tables.individuals(opened, name, params=out is not None)
+        if out is None:
+            columns = [column for column in frame.columns if not column.startswith("param.")]
+            typer.echo(frame[columns].to_string(index=False, max_rows=40))
+        elif out.suffix == ".csv":
+            frame.to_csv(out, index=False)
+        else:
+            frame.to_parquet(out, index=False)
+        if out is not None:
+            typer.echo(f"{len(frame)} rows, {len(frame.columns)} columns: {out}")
+
+
+def plot(name: RunArgument, store: StoreOption = DEFAULT_STORE) -> None:
+    """Draw a run's pictures into runs/RUN/."""
+    with complaints(), open_store(store) as opened:
+        draw(opened, name)
+
+
+def compare(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Names of stored runs; all of them by default.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    target: Annotated[float | None, typer.Option(help="Fitness to reach: also count the evaluations to it.")] = None,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = RESULTS / "comparison.png",
+) -> None:
+    """Compare runs: best fitness against evaluations, medians and quartiles over runs that differ in their seed."""
+    with complaints(), open_store(store) as opened:
+        from l2l_snn.compare import compare as compare_runs
+        from l2l_snn.compare import draw_comparison
+
+        if out.suffix != ".png":
+            raise ValueError(f"--out: expected a file ending in .png, got {out}")
+        groups, curves = compare_runs(opened, names or [], target=target)
+        columns = ["best_q1", "best", "best_q3", "evaluations", "failed", "seconds"]
+        if target is not None:
+            columns += ["reached", "to_target_q1", "to_target", "to_target_q3"]
+        rows = [
+            (str(row["group"]), str(row["runs"]), *(number(float(row[column])) for column in columns))
+            for row in groups.to_dict("records")
+        ]
+        print_table(("job", "runs", *(column.replace("_", " ") for column in columns)), rows)
+        list_files([draw_comparison(curves, out, target=target)])

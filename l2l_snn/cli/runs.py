@@ -1,0 +1,190 @@
+"""l2l run | resume | replay | check: what evaluates."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l2l_snn.cli.common import (
+    DEFAULT_STORE,
+    RunArgument,
+    SetOption,
+    StoreOption,
+    complaints,
+    draw,
+    folder_of,
+    list_files,
+    open_store,
+    print_summary,
+    stored_job,
+)
+
+if TYPE_CHECKING:
+    from l2l_snn.evaluate import Evaluator
+    from l2l_snn.job import Job
+    from l2l_snn.optimizee import Optimizee
+    from l2l_snn.optimizer import Optimizer
+    from l2l_snn.store import Store
+
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes; all CPUs by default.")]
+InlineOption = Annotated[bool, typer.Option("--inline", help="Evaluate in this process, without Ray.")]
+TakeOverOption = Annotated[
+    bool, typer.Option("--take-over", help="Take the run from a driver on another machine that is certainly dead.")
+]
+
+
+def run(
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="Job file, e.g. jobs/smoke.yaml.")],
+    store: StoreOption = DEFAULT_STORE,
+    name: Annotated[str | None, typer.Option(help="Name of the run; the job file's and a number by default.")] = None,
+    settings: SetOption = None,
+    workers: WorkersOption = None,
+    inline: InlineOption = False,
+) -> None:
+    """Start a new run of a job file."""
+    with complaints():
+        from l2l_snn import job as jobs
+
+        loaded = jobs.load(job, settings or [])
+        optimizee, optimizer = loaded.build()
+        with open_store(store, create=True) as opened:
+            chosen = name if name is not None else opened.next_name(job.stem)
+            opened.create(chosen, job.stem, jobs.manifest(loaded, job), optimizee.space)
+            _drive(opened, chosen, loaded, optimizee, optimizer, workers, inline)
+
+
+def resume(
+    name: RunArgument,
+    store: StoreOption = DEFAULT_STORE,
+    new_name: Annotated[
+        str | None, typer.Option("--name", help="Go on with a copy of the run under this name.")
+    ] = None,
+    settings: SetOption = None,
+    workers: WorkersOption = None,
+    inline: InlineOption = False,
+    take_over: TakeOverOption = False,
+) -> None:
+    """Go on with a run after its last committed generation; --set may move its stopping rules."""
+    with complaints():
+        from l2l_snn import job as jobs
+
+        with open_store(store) as opened:
+            for key in (setting.partition("=")[0] for setting in settings or []):
+                if key.partition(".")[0] not in jobs.STOPPING:
+                    kept = ", ".join(jobs.STOPPING)
+                    raise jobs.JobError(
+                        f"--set: {key}: can't change in a stored run, only {kept} can; start a new run for it"
+                    )
+            loaded, _ = stored_job(opened, name, settings or [])
+            optimizee, optimizer = loaded.build()
+            if new_name is not None:
+                opened.copy(name, new_name)
+            _drive(opened, new_name or name, loaded, optimizee, optimizer, workers, inline, take_over)
+
+
+def replay(
+    name: RunArgument,
+    store: StoreOption = DEFAULT_STORE,
+    generation: Annotated[
+        int | None, typer.Option("-g", "--generation", min=0, help="Generation; of the best by default.")
+    ] = None,
+    individual: Annotated[
+        int | None, typer.Option("-i", "--individual", min=0, help="Individual of that generation.")
+    ] = None,
+    settings: SetOption = None,
+    video: Annotated[bool, typer.Option("--video", help="Also write an animation.")] = False,
+) -> None:
+    """Repeat one stored evaluation exactly, print its fitness beside the stored one, and draw it."""
+    with complaints(), open_store(store) as opened:
+        import numpy as np
+
+        from l2l_snn.run import repeat
+
+        if individual is not None and generation is None:
+            raise ValueError("-i: expected together with -g, got -i alone; e.g. -g 12 -i 3")
+        loaded, stored = stored_job(opened, name, settings or [])
+        optimizee, _ = loaded.build()
+        row, evaluation = repeat(opened, name, loaded, optimizee, generation, individual)
+        stored_fitness, fitness = (np.asarray(value).tolist() for value in (row.fitness, evaluation.fitness[0]))
+        same = np.array_equal(fitness, stored_fitness, equal_nan=True)
+        verdict = "the same" if same else "NOT the same"
+        typer.echo(f"{name}, generation {row.generation}, individual {row.index}, seed {row.seed}")
+        typer.echo(f"fitness stored   {stored_fitness}\nfitness repeated {fitness}: {verdict}")
+        for key, value in evaluation.metrics.items():
+            typer.echo(f"{key}: {value[0]:.6g}")
+        if evaluation.errors[0] or row.error:
+            typer.echo(f"error stored   {row.error or 'none'}\nerror repeated {evaluation.errors[0] or 'none'}")
+        if not evaluation.failed[0]:
+            folder = folder_of(name) / f"g{row.generation}_i{row.index}"
+            folder.mkdir(parents=True, exist_ok=True)
+            list_files(optimizee.draw(stored.space.decode(row.z), evaluation, folder, video=video))
+        if not same and not settings:
+            raise typer.Exit(1)
+
+
+def check(
+    address: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Your optimizee or optimizer.")],
+    settings: SetOption = None,
+) -> None:
+    """Run the conformance suite on a class of your own; --set gives its fields."""
+    with complaints():
+        import yaml
+
+        from l2l_snn import checks
+        from l2l_snn import job as jobs
+        from l2l_snn.optimizee import Optimizee
+        from l2l_snn.optimizer import Optimizer
+
+        jobs.find_modules(Path.cwd())
+        fields = {key: yaml.safe_load(text) for key, _, text in (setting.partition("=") for setting in settings or [])}
+        is_optimizer = issubclass(jobs.load_class(address), Optimizer)
+        instance = jobs.build(address, fields, Optimizer if is_optimizer else Optimizee, "class")
+        results = checks.check_optimizer(instance) if is_optimizer else checks.check_optimizee(instance)
+        for result in results:
+            typer.echo(
+                f"{'ok  ' if result.ok else 'FAIL'} {result.claim}" + (f"\n     {result.text}" if not result.ok else "")
+            )
+        if not all(result.ok for result in results):
+            raise typer.Exit(1)
+
+
+def _drive(
+    store: "Store",
+    name: str,
+    job: "Job",
+    optimizee: "Optimizee",
+    optimizer: "Optimizer",
+    workers: int | None,
+    inline: bool,
+    take_over: bool = False,
+) -> None:
+    """Run a stored run with progress, then say how it ended, draw it, and say how to go on."""
+    import signal
+
+    from l2l_snn.evaluate import Inline, RayPool
+    from l2l_snn.progress import shown
+    from l2l_snn.run import run as run_loop
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill stops as cleanly as Ctrl-C
+    again = f"l2l resume {name}" + (f" --store {store.url_shown}" if store.url_shown != DEFAULT_STORE else "")
+    typer.echo(f"run {name} in {store.url_shown}")
+    evaluator: Evaluator
+    try:
+        if inline:
+            evaluator = Inline(optimizee, job.chunk, job.max_tries)
+        else:
+            evaluator = RayPool(optimizee, job.chunk, job.max_tries, workers)
+        with evaluator, shown(name, sys.stdout.isatty()) as tell:
+            stored = run_loop(store, name, job, optimizer, evaluator, tell=tell, take_over=take_over)
+    except KeyboardInterrupt:  # outside the loop: while workers end
+        stored = store.load(name)
+    print_summary(store, stored)
+    if stored.state == "finished":
+        draw(store, name)
+        return
+    if stored.state == "stopped":
+        typer.echo(f"to go on: {again}")
+        raise typer.Exit(130)
+    typer.echo(f"l2l: run {name} failed: {stored.message}\nl2l: to go on after mending it: {again}", err=True)
+    raise typer.Exit(1)
