@@ -10,7 +10,8 @@ Legend: P individuals, D search coordinates.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Optimizer(ABC, Generic[S]):
     """
 
     needs_grad: ClassVar[bool] = False  # whether tell reads Evaluation.grad
-    resizable: ClassVar[bool] = False  # whether a state goes on under another `population`
+    learns: ClassVar[bool] = True  # whether what is asked follows from what was told; if not, it needn't beat chance
     asynchronous: ClassVar[bool] = False  # whether ask may come again before tell, and tell take any of what was asked
 
     @abstractmethod
@@ -51,6 +52,38 @@ class Optimizer(ABC, Generic[S]):
     @abstractmethod
     def recommend(self, state: S) -> np.ndarray:
         """Return the z (D,) to use if we stopped now."""
+
+    # How a population grows and shrinks. An optimizer whose state has one size for every P, and that reads P from its
+    # field `population` alone, needn't write these.
+
+    def individuals(self, size: int) -> int:
+        """Return P in a space of D = `size` coordinates, the number that a job's `restart` and `resize` multiply.
+
+        Raises:
+            TypeError: there is no such number.
+        """
+        population = getattr(self, "population", None)
+        if population is None:
+            todo = "give it one, or write its methods individuals, sized and resized"
+            raise TypeError(message("resize", "an optimizer with a population", type(self).__name__, todo))
+        return population
+
+    def sized(self, individuals: int, size: int) -> Self:
+        """Return this optimizer with `individuals` as P, or the nearest number below that it can have.
+
+        Args:
+            individuals: P.
+            size: D.
+
+        Raises:
+            ValueError: it can have neither.
+        """
+        changed: dict[str, Any] = {"population": individuals}
+        return replace(self, **changed)  # pyright: ignore[reportArgumentType, reportReturnType]
+
+    def resized(self, state: S) -> S:
+        """Return a state that another size of this optimizer has told, as this size goes on with it; pure."""
+        return state
 
 
 def one_objective(optimizer: Optimizer, evaluation: Evaluation, individuals: int) -> np.ndarray:

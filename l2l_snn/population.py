@@ -8,8 +8,9 @@ Legend: P individuals, D search coordinates.
 
 from collections import namedtuple
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class Course(NamedTuple):
 
     course_space: np.ndarray  # () the space as JSON text
     course_seed: np.ndarray  # () int64, the run's
-    course_population: np.ndarray  # () int64, P that the optimizer began with
+    course_population: np.ndarray  # () int64, P now; 0 while it's the optimizer's own
     course_restarts: np.ndarray  # () int64, restarts so far
     course_told: np.ndarray  # () int64, generations since the last
     course_waited: np.ndarray  # () int64, generations without a better individual since then
@@ -43,6 +44,18 @@ def joined(inner: type, beside: type) -> Any:
     return found
 
 
+def nearest(optimizer: Optimizer, individuals: int, size: int, limit: int) -> Optimizer:
+    """Return the optimizer with so many individuals in a space of D = `size`, or with the nearest number it takes.
+
+    That is a larger one, if there is one up to `limit` and not far away, else a smaller one.
+    """
+    most = min(limit, max(individuals + 64, optimizer.individuals(size)))
+    for number in chain(range(individuals, most + 1), range(individuals - 1, 0, -1)):
+        with suppress(ValueError):  # it refuses this number: too few, or odd
+            return optimizer.sized(number, size)
+    return optimizer
+
+
 @dataclass(frozen=True)
 class Repopulated(Optimizer[Any]):
     """An optimizer that starts again when it stagnates, and whose population changes on the way."""
@@ -53,7 +66,7 @@ class Repopulated(Optimizer[Any]):
     times: int = 9  # restarts at most
     factor: float = 1.0  # by which the population changes, always from the optimizer's own number on ...
     every: int = 1  # ... once in so many generations since the last restart
-    limit: int = 100_000  # individuals that it never passes; it never falls below 4 either, unless it began there
+    limit: int = 100_000  # P that it never passes; it never falls below 4 either, unless it began there
 
     def __post_init__(self) -> None:
         if self.stagnation is not None:
@@ -63,14 +76,13 @@ class Repopulated(Optimizer[Any]):
         check_range("resize.factor", self.factor, 0.1, 10.0)
         check_count("resize.every", self.every)
         check_count("resize.limit", self.limit)
-        name = type(self.optimizer).__name__
-        if not hasattr(self.optimizer, "population") and (self.growth != 1 or self.factor != 1):
-            raise ValueError(
-                message("restart.population", "1.0", f"{self.growth:g} with {name}, which has no population")
-            )
-        if self.factor != 1 and not self.optimizer.resizable:
-            got = f"{name}, whose state is made for one size"
-            raise ValueError(message("resize", "an optimizer whose population can change", got, "leave resize out"))
+        for key, change in (("restart.population", self.growth), ("resize.factor", self.factor)):
+            if change != 1:
+                try:
+                    self.optimizer.individuals(2)  # of whatever space
+                except TypeError as error:
+                    got = f"{change:g} with {type(self.optimizer).__name__}, which has no population"
+                    raise ValueError(message(key, "1", got)) from error
 
     @property
     def needs_grad(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -78,11 +90,10 @@ class Repopulated(Optimizer[Any]):
 
     def init(self, space: Space, seed: int) -> Any:
         inner = self.optimizer.init(space, seed)
-        asked, _ = self.optimizer.ask(inner)
         course = Course(
             course_space=np.array(space.to_json()),
             course_seed=np.array(seed),
-            course_population=np.array(len(asked)),
+            course_population=np.array(0),
             course_restarts=np.array(0),
             course_told=np.array(0),
             course_waited=np.array(0),
@@ -95,19 +106,25 @@ class Repopulated(Optimizer[Any]):
     def _parts(self, state: Any) -> tuple[Optimizer, Any, Course]:
         """Return the optimizer with the population that it has now, its state, and the rest."""
         course = Course(*state[-len(Course._fields) :])
-        return self._sized(course), type(state).inner(*state[: -len(Course._fields)]), course
+        population = int(course.course_population)
+        optimizer = self.optimizer.sized(population, len(course.best_z)) if population else self.optimizer
+        return optimizer, type(state).inner(*state[: -len(Course._fields)]), course
 
-    def _sized(self, course: Course) -> Optimizer:
-        if self.growth == 1 and self.factor == 1:
-            return self.optimizer
-        began = int(course.course_population)
-        scale = self.growth ** int(course.course_restarts) * self.factor ** (int(course.course_told) // self.every)
-        even = 2 * round(began * scale / 2)  # optimizers that sample in pairs take no other
-        size = began if scale == 1 else min(max(even, min(began, 4)), self.limit)
-        for enough in range(size, max(began, size) + 1):
-            with suppress(ValueError):  # too few for this optimizer: take the next number that isn't
-                return replace(self.optimizer, population=enough)  # pyright: ignore
-        raise ValueError(message("resize", f"a population that {type(self.optimizer).__name__} takes", size))
+    def _scale(self, course: Course) -> float:
+        """Return by what the population has been multiplied, infinity where that is more than a number can say."""
+        with np.errstate(over="ignore"):
+            resized = np.float64(self.factor) ** (int(course.course_told) // self.every)
+            return float(resized * self.growth ** min(int(course.course_restarts), 300))  # a finite number, not 0
+
+    def _sized(self, course: Course) -> tuple[Optimizer, np.ndarray]:
+        """Return the optimizer with the population that it shall have now, and that as `course_population`."""
+        scale, size = self._scale(course), len(course.best_z)
+        if scale == 1:
+            return self.optimizer, np.array(0)
+        began = self.optimizer.individuals(size)
+        wanted = round(float(np.clip(began * scale, min(began, 4), self.limit)))
+        optimizer = nearest(self.optimizer, wanted, size, self.limit)
+        return optimizer, np.array(optimizer.individuals(size))
 
     def ask(self, state: Any) -> tuple[np.ndarray, Any]:
         optimizer, inner, course = self._parts(state)
@@ -115,25 +132,32 @@ class Repopulated(Optimizer[Any]):
         return z, type(state)(*inner, *course)
 
     def tell(self, state: Any, z: np.ndarray, evaluation: Evaluation) -> Any:
-        optimizer, inner, course = self._parts(state)
+        optimizer, inner, before = self._parts(state)
         inner = optimizer.tell(inner, z, evaluation)
         scores = evaluation.score[~evaluation.failed]
-        best = max(scores.max(initial=-np.inf), float(course.course_best))
-        waited = 0 if best > course.course_best else int(course.course_waited) + 1
-        course = with_best(course, z, evaluation)._replace(
-            course_told=np.array(course.course_told + 1), course_waited=np.array(waited), course_best=np.array(best)
+        best = max(scores.max(initial=-np.inf), float(before.course_best))
+        waited = 0 if best > before.course_best else int(before.course_waited) + 1
+        course = with_best(before, z, evaluation)._replace(
+            course_told=np.array(before.course_told + 1), course_waited=np.array(waited), course_best=np.array(best)
         )
-        if self.stagnation is not None and waited >= self.stagnation and course.course_restarts < self.times:
-            restarts = int(course.course_restarts) + 1
+        again = self.stagnation is not None and waited >= self.stagnation and before.course_restarts < self.times
+        if again:
             course = course._replace(
-                course_restarts=np.array(restarts),
+                course_restarts=np.array(before.course_restarts + 1),
                 course_told=np.array(0),
                 course_waited=np.array(0),
                 course_best=np.array(-np.inf),
             )
+        if self._scale(course) != self._scale(before):
+            optimizer, population = self._sized(course)
+            course = course._replace(course_population=population)
+            if population != before.course_population and not again:
+                inner = optimizer.resized(inner)
+        if again:
             # 4: the streams of optimizers and evaluations have 0 to 3
-            words = np.random.SeedSequence(int(course.course_seed), spawn_key=(4, restarts)).generate_state(1)
-            inner = self._sized(course).init(Space.from_json(str(course.course_space)), int(words[0]))
+            key = (4, int(course.course_restarts))
+            words = np.random.SeedSequence(int(course.course_seed), spawn_key=key).generate_state(1)
+            inner = optimizer.init(Space.from_json(str(course.course_space)), int(words[0]))
         return type(state)(*inner, *course)
 
     def recommend(self, state: Any) -> np.ndarray:

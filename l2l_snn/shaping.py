@@ -4,6 +4,7 @@ Legend: P individuals, D search coordinates.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,6 +40,7 @@ SHAPING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@lru_cache(maxsize=64)
 def utilities(individuals: int) -> np.ndarray:
     """Return the (P,) utilities of the ranks, best first; their sum is 0.
 
@@ -49,7 +51,9 @@ def utilities(individuals: int) -> np.ndarray:
     [0.4804, 0.0196, -0.25, -0.25]
     """
     raw = np.maximum(0.0, np.log(individuals / 2 + 1) - np.log(np.arange(1, individuals + 1)))
-    return raw / raw.sum() - 1.0 / individuals
+    ranked = raw / raw.sum() - 1.0 / individuals
+    ranked.flags.writeable = False  # it's the same array for whoever asks
+    return ranked
 
 
 def shaped(fitness: np.ndarray, ranked: np.ndarray) -> np.ndarray:

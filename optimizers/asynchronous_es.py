@@ -8,8 +8,8 @@ the distribution before: as many as were under way at the last update, so P shou
 Legend: P individuals of an update, D search coordinates, C individuals of an ask, K of a tell.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -39,7 +39,10 @@ class AsynchronousESState(NamedTuple):
 
 @dataclass(frozen=True)
 class AsynchronousES(Optimizer[AsynchronousESState]):
-    """A separable natural evolution strategy that learns from whatever comes back first."""
+    """A separable natural evolution strategy that learns from whatever comes back first.
+
+    When P changes, so does C in proportion. If as many as the new P were told already, they make an update.
+    """
 
     asynchronous: ClassVar[bool] = True
     population: int = 32  # P
@@ -90,11 +93,24 @@ class AsynchronousES(Optimizer[AsynchronousESState]):
                 state = self._updated(state)
         return state
 
+    def sized(self, individuals: int, size: int) -> Self:
+        children = max(1, round(self.children * individuals / self.population))
+        return replace(self, population=individuals, children=children)
+
+    def resized(self, state: AsynchronousESState) -> AsynchronousESState:
+        if state.told >= self.population:
+            state = self._updated(state)
+        told = int(state.told)
+        z, fitness = np.zeros((self.population, len(state.mean))), np.full(self.population, np.nan)
+        z[:told], fitness[:told] = state.z[:told], state.fitness[:told]
+        return state._replace(z=z, fitness=fitness)
+
     def _updated(self, state: AsynchronousESState) -> AsynchronousESState:
-        D = len(state.mean)
+        """Return the state after an update with the individuals told, P or, after P has shrunk, more."""
+        D, told = len(state.mean), int(state.told)
         rate = (3 + np.log(D)) / (5 * np.sqrt(D)) if self.sigma_rate is None else self.sigma_rate
-        u = shaped(Evaluation(state.fitness).filled().fitness, utilities(self.population))
-        first, second = moments(state.z, state.mean, u)
+        u = shaped(Evaluation(state.fitness[:told]).filled().fitness, utilities(told))
+        first, second = moments(state.z[:told], state.mean, u)
         exponent = 0.5 * rate * second / state.sigma**2  # sum_k u_k (s_k^2 - 1), and sum u is 0
         sigma = state.sigma * np.exp(np.clip(exponent, -10.0, 10.0))
         widest = np.minimum(state.spread / NARROWEST, state.high - state.low)

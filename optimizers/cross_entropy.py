@@ -9,7 +9,7 @@ Legend: P individuals, D search coordinates, K components.
 
 from dataclasses import dataclass
 from math import ceil
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,6 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
     A mixture can follow several optima for a while; in the end the shares drift to one.
     """
 
-    resizable: ClassVar[bool] = True
     population: int = 64  # P
     rho: float = 0.2  # share of a generation that is elite
     smoothing: float = 0.6  # weight of the old distribution in the new one, [0, 1); less is faster and ends early

@@ -72,6 +72,9 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
     Members that failed, or whose observation is not below 1e100, are left out of the covariances and drawn anew from
     a normal distribution with the mean and the covariance of the others, within their span. When fewer than two
     succeed nothing is learnt, and the failed are drawn as in the first ensemble.
+
+    An ensemble that grows gets members drawn from a normal distribution with its mean and covariance, one that shrinks
+    keeps members chosen at random; either way it is moved as a whole to keep its mean.
     """
 
     population: int = 32  # P
@@ -148,6 +151,19 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
         if self.jitter:
             moved += self.jitter * state.std * generator.standard_normal(z.shape)
         return state._replace(words=words, z=moved)
+
+    def resized(self, state: EnsembleKalmanState) -> EnsembleKalmanState:
+        people, more = len(state.z), self.population - len(state.z)
+        if not more:
+            return state
+        generator, words = draw(state.words)
+        mean = state.z.mean(axis=0)
+        if more > 0:
+            weights = generator.standard_normal((more, people))
+            z = np.concatenate([state.z, mean + weights @ (state.z - mean) / np.sqrt(people - 1)])
+        else:
+            z = state.z[np.sort(generator.permutation(people)[: self.population])]
+        return state._replace(words=words, z=z + (mean - z.mean(axis=0)))
 
     def recommend(self, state: EnsembleKalmanState) -> np.ndarray:
         """Return the mean of the ensemble, clipped to the bounds."""

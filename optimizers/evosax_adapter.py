@@ -12,9 +12,9 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,7 @@ class EvosaxState(NamedTuple):
     words: np.ndarray  # (2,) the random stream, of which each call's jax key is drawn
     told: np.ndarray  # () int64, generations told so far
     packed: np.ndarray  # (K,) float64, the arrays of evosax's state one after another
+    people: np.ndarray  # () int64, the P that it is made for
     recommended: np.ndarray  # (D,) the mean of the distribution, or the z of the best single evaluation so far
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
@@ -67,6 +68,8 @@ class Opened(NamedTuple):
     start: Callable[..., Any]  # key, ((D,) or (means, D) means,) or (y, cost), params -> packed
     ask: Callable[..., Any]  # key, packed, params -> y, packed
     tell: Callable[..., Any]  # key, packed, y, (P,) cost, params -> packed, (D,) mean
+    pack: Callable[[Any], Any]  # evosax's state -> packed
+    unpack: Callable[[Any], Any]  # and back
 
 
 @contextmanager
@@ -136,7 +139,11 @@ def constructed(algorithm: str, population: int, size: int, options: dict[str, A
 
 @lru_cache(maxsize=64)
 def opened(algorithm: str, population: int, size: int, options: str) -> Opened:
-    """Return one algorithm, compiled for P and D; options as JSON text."""
+    """Return one algorithm, compiled for P and D; options as JSON text.
+
+    Raises:
+        ValueError: evosax refuses them, or asks for another number of individuals.
+    """
     strategy = constructed(algorithm, population, size, json.loads(options))
     params = strategy.default_params
     means = getattr(strategy, "num_populations", 1)
@@ -145,7 +152,13 @@ def opened(algorithm: str, population: int, size: int, options: str) -> Opened:
         means, given = 0, (y, y[:, 0])
     else:
         given = (y[0] if means == 1 else y[:means],)
-    leaves, tree = jax.tree.flatten(jax.eval_shape(strategy.init, jax.random.key(0), *given, params))
+    key = jax.random.key(0)
+    started = jax.eval_shape(strategy.init, key, *given, params)
+    people = jax.eval_shape(strategy.ask, key, started, params)[0].shape[0]
+    if people != population:  # some drop one of an odd number
+        got = f"{population}, of which it asks for {people}"
+        raise ValueError(message(f"Evosax: {algorithm}", "a population that it takes whole", got))
+    leaves, tree = jax.tree.flatten(started)
     ends = np.cumsum([leaf.size for leaf in leaves])
 
     def pack(state: Any) -> Any:
@@ -169,7 +182,7 @@ def opened(algorithm: str, population: int, size: int, options: str) -> Opened:
         state, _ = strategy.tell(wrap(key), y, fitness, unpack(packed), params)
         return pack(state), state.mean if means == 1 else y[0]
 
-    return Opened(params, means, int(ends[-1]), jax.jit(start), jax.jit(ask), jax.jit(tell))
+    return Opened(params, means, int(ends[-1]), jax.jit(start), jax.jit(ask), jax.jit(tell), pack, unpack)
 
 
 @lru_cache(maxsize=64)
@@ -193,6 +206,10 @@ class Evosax(Optimizer[EvosaxState]):
 
     An algorithm of distributions starts at the middle of the space and recommends its mean. One of populations starts
     from a sample of the space and recommends its best single evaluation, as those do that have several means.
+
+    When P changes, the algorithm starts again where it is, at its means or with its population, and all arrays of its
+    state whose shape is the same under both P go on: mean, deviations, covariance, paths, moments. Of a population that
+    shrinks the best stay, and one that grows gets copies of members chosen at random.
     """
 
     algorithm: str = "CMA_ES"  # its name in evosax.algorithms
@@ -249,8 +266,43 @@ class Evosax(Optimizer[EvosaxState]):
         bounded = np.isfinite(space.bounds()[0])
         scale = self.sigma * spread
         return EvosaxState(
-            words, np.array(0), packed, center, center.copy(), np.array(-np.inf), center.copy(), scale, bounded
+            words,
+            np.array(0),
+            packed,
+            np.array(self.population),
+            center,
+            center.copy(),
+            np.array(-np.inf),
+            center.copy(),
+            scale,
+            bounded,
         )
+
+    def sized(self, individuals: int, size: int) -> Self:
+        sized = replace(self, population=individuals)
+        with exactly():
+            sized._opened(size)  # it refuses what evosax does
+        return sized
+
+    def resized(self, state: EvosaxState) -> EvosaxState:
+        people, size = int(state.people), len(state.center)
+        if people == self.population:
+            return state
+        generator, words = draw(state.words)
+        with exactly():
+            (old, _), (new, params) = replace(self, population=people)._opened(size), self._opened(size)
+            before = old.unpack(state.packed)
+            if new.means:
+                given = (before.mean,)
+            elif self.population > people:
+                rows = np.append(np.arange(people), generator.integers(people, size=self.population - people))
+                given = before.population[rows], before.fitness[rows]
+            else:
+                rows = np.sort(np.argsort(np.asarray(before.fitness), kind="stable")[: self.population])
+                given = before.population[rows], before.fitness[rows]
+            fresh = new.unpack(new.start(_key(generator), given, params))
+            packed = new.pack(jax.tree.map(lambda a, b: a if a.shape == b.shape else b, before, fresh))
+        return state._replace(words=words, packed=np.array(packed), people=np.array(self.population))
 
     def ask(self, state: EvosaxState) -> tuple[np.ndarray, EvosaxState]:
         """Return the next generation's z, (P, D), and the state that `tell` takes.

@@ -5,11 +5,12 @@ in the L2L framework (Yegenoglu et al. 2022), whose min_pop_size, max_pop_size, 
 max_population, expand and elites. As in the book, and unlike L2L, a sample that doesn't improve is kept and added to,
 not thrown away: only `expand` more individuals are evaluated.
 
-Legend: P individuals (P differs from generation to generation), D search coordinates, K components, M max_population.
+Legend: P individuals (P differs from generation to generation), D search coordinates, K components, N individuals
+of a sample.
 """
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -31,9 +32,8 @@ class FACEState(NamedTuple):
     covariances: np.ndarray  # (K, D) variances or (K, D, D) matrices, without noise
     best: np.ndarray  # () best fitness of the last complete sample, -inf before
     gamma: np.ndarray  # () its worst elite's fitness, -inf before
-    count: np.ndarray  # () int64, individuals of the present sample, told so far
-    z: np.ndarray  # (M, D) the present sample; rows from `count` on are 0
-    fitness: np.ndarray  # (M,) its fitness, -inf where failed
+    z: np.ndarray  # (N, D) the present sample as far as it was told
+    fitness: np.ndarray  # (N,) its fitness, -inf where failed
     std: np.ndarray  # (D,) spread of the space
     low: np.ndarray  # (D,) bounds of the space, infinite where free
     high: np.ndarray  # (D,)
@@ -56,10 +56,13 @@ class FACE(Optimizer[FACEState]):
     What is asked is clipped to the bounds of the space, and the distribution is fitted to the clipped points. Failures
     are never elite; a complete sample with fewer than two successes, or in which all did the same, changes no
     distribution.
+
+    When the population changes, all four numbers of individuals do, by the same factor. A sample that is then too large
+    gets one last addition.
     """
 
     min_population: int = 64  # individuals that a sample begins with
-    max_population: int = 512  # M, individuals that a sample has at most
+    max_population: int = 512  # individuals that a sample has at most
     expand: int = 32  # individuals added at a time (the book: 1), as many as are evaluated in parallel
     elites: int = 13  # how many individuals are elite
     smoothing: float = 0.6  # weight of the old distribution in the new one, [0, 1); less is faster and ends early
@@ -88,20 +91,38 @@ class FACE(Optimizer[FACEState]):
         (mean, std), (low, high) = space.spread(), space.bounds()
         generator, words = draw(stream(seed))
         first = start(mean, std, self.components, self.covariance == "full", generator)
-        never, none = np.array(-np.inf), np.array(0)
-        z, fitness = np.zeros((self.max_population, space.size)), np.full(self.max_population, -np.inf)
-        return FACEState(words, none, *first, never, never, none, z, fitness, std, low, high)
+        never = np.array(-np.inf)
+        z, fitness = np.zeros((0, space.size)), np.zeros(0)
+        return FACEState(words, np.array(0), *first, never, never, z, fitness, std, low, high)
 
-    def individuals(self, count: int) -> int:
+    def individuals(self, size: int) -> int:
+        """Return min_population."""
+        return self.min_population
+
+    def sized(self, individuals: int, size: int) -> Self:
+        """Return FACE with this min_population, the other numbers of individuals in proportion."""
+        scale = individuals / self.min_population
+        return replace(
+            self,
+            min_population=individuals,
+            max_population=max(individuals, round(scale * self.max_population)),
+            expand=max(1, round(scale * self.expand)),
+            elites=round(scale * self.elites),
+        )
+
+    def asked(self, count: int) -> int:
         """Return how many are asked next, if the present sample has `count`."""
-        return min(self.expand, self.max_population - count) if count else self.min_population
+        if not count:
+            return self.min_population
+        room = self.max_population - count  # none if the population has shrunk since
+        return min(self.expand, room) if room > 0 else self.expand
 
     def ask(self, state: FACEState) -> tuple[np.ndarray, FACEState]:
         generator, words = draw(state.words)
         mixture = mixture_of(state)
         if self.noise and state.fitted:  # the first sample is that of the space
             mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.fitted) - 1) * state.std**2)
-        z = sample(mixture, generator, self.individuals(int(state.count)))
+        z = sample(mixture, generator, self.asked(len(state.z)))
         return np.clip(z, state.low, state.high, out=z), state._replace(words=words)
 
     def tell(self, state: FACEState, z: np.ndarray, evaluation: Evaluation) -> FACEState:
@@ -110,25 +131,22 @@ class FACE(Optimizer[FACEState]):
         Raises:
             ValueError: several objectives, or another number of individuals than were asked.
         """
-        asked = self.individuals(int(state.count))
+        asked = self.asked(len(state.z))
         z = check_shape("FACE: z", z, (asked, len(state.std)))
         new = np.where(evaluation.failed, -np.inf, one_objective(self, evaluation, asked))
 
-        begin, count = int(state.count), int(state.count) + asked
-        all_z, fitness = state.z.copy(), state.fitness.copy()
-        all_z[begin:count], fitness[begin:count] = z, new
-        ranked = np.sort(fitness[:count])[::-1]
-        best, gamma = ranked[0], ranked[self.elites - 1]
+        all_z, fitness = np.concatenate([state.z, z]), np.concatenate([state.fitness, new])
+        ranked = np.sort(fitness)[::-1]
+        best = ranked[0]
+        gamma = ranked[self.elites - 1] if len(ranked) >= self.elites else -np.inf  # the elite may just have grown
         better = np.isfinite(gamma) and (best > state.best or gamma > state.gamma)
-        if not better and count < self.max_population:
-            return state._replace(count=np.array(count), z=all_z, fitness=fitness)
+        if not better and len(all_z) < self.max_population:
+            return state._replace(z=all_z, fitness=fitness)
 
-        all_z, fitness = all_z[:count], fitness[:count]
         generator, words = draw(state.words)
         temperature = self.temp_decay ** int(state.fitted) if self.temp_decay else 0.0
         chosen = elite_weights(fitness, self.elites, temperature, generator) > 0
-        empty, never = np.zeros_like(state.z), np.full_like(state.fitness, -np.inf)
-        state = state._replace(words=words, count=np.array(0), z=empty, fitness=never)
+        state = state._replace(words=words, z=all_z[:0], fitness=fitness[:0])
         if (fitness == fitness[0]).all() or chosen.sum() < 2:
             return state
         old = mixture_of(state)

@@ -8,7 +8,7 @@ Legend: P individuals, D search coordinates.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,6 @@ class GeneticAlgorithm(Optimizer[GAState]):
     clipped to the bounds of the space after variation. A last unpaired individual of an odd population isn't crossed.
     """
 
-    resizable: ClassVar[bool] = True
     population: int = 32  # P
     tournament: int = 4  # aspirants drawn, with replacement, for each place in the next generation
     crossover: Literal["blend", "two_point"] = "blend"

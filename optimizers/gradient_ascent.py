@@ -12,8 +12,8 @@ an estimate, Q numbers of Optax's state of one start.
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -32,12 +32,22 @@ class GradientAscentState(NamedTuple):
     rule: np.ndarray  # (S, Q) Optax's state: moments, step count, packed
     safe: np.ndarray  # (S, D) where each was last evaluated without failure
     succeeded: np.ndarray  # (S,) bool, whether it ever was
+    fitness: np.ndarray  # (S,) of its last success, -inf before
     mean: np.ndarray  # (D,) middle of the space, towards which weights decay
     std: np.ndarray  # (D,) spread of the space
     best_z: np.ndarray  # (D,) z of the best fitness so far, averaged over the evaluations of one z
     best_fitness: np.ndarray  # () that fitness, -inf before any evaluation succeeded
     low: np.ndarray  # (D,) bounds of the space, infinite where free
     high: np.ndarray  # (D,)
+
+
+OF_STARTS = ("z", "rule", "safe", "succeeded", "fitness")  # what each start has of its own
+
+
+def _samples(low: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return (count, D) z, as `Space.sample` draws them; the lower bounds (D,) are infinite where z is free."""
+    shape = (count, len(low))
+    return np.where(np.isfinite(low), generator.random(shape), generator.standard_normal(shape))
 
 
 def _transformation(ascent: "Ascent") -> Any:
@@ -57,6 +67,9 @@ class Ascent(Optimizer[GradientAscentState]):
 
     A start that failed altogether goes back half the way to where it last succeeded, its moments kept; one that never
     succeeded is sampled anew.
+
+    When P changes, S does: new starts are samples of the space, with moments and schedule of their own, and the best
+    stay.
     """
 
     starts: int = 1  # S
@@ -167,8 +180,28 @@ class Ascent(Optimizer[GradientAscentState]):
         rule = np.tile(optax_step(self, space.size)[0], (self.starts, 1))
         low, high = space.bounds()
         mean, std = space.spread()
-        none, best = np.zeros(self.starts, bool), np.array(-np.inf)
-        return GradientAscentState(words, z, rule, z.copy(), none, mean, std, z[0].copy(), best, low, high)
+        none, never, best = np.zeros(self.starts, bool), np.full(self.starts, -np.inf), np.array(-np.inf)
+        return GradientAscentState(words, z, rule, z.copy(), none, never, mean, std, z[0].copy(), best, low, high)
+
+    def individuals(self, size: int) -> int:
+        """Return P = S E."""
+        return self.starts * self._evaluations(size)
+
+    def sized(self, individuals: int, size: int) -> Self:
+        return replace(self, starts=individuals // self._evaluations(size))
+
+    def resized(self, state: GradientAscentState) -> GradientAscentState:
+        size, more = len(state.mean), self.starts - len(state.z)
+        kept = np.sort(np.argsort(-state.fitness, kind="stable")[: self.starts])
+        state = state._replace(**{name: getattr(state, name)[kept] for name in OF_STARTS})
+        if more <= 0:
+            return state
+        generator, words = draw(state.words)
+        z = _samples(state.low, more, generator)
+        rule = np.tile(optax_step(self, size)[0], (more, 1))
+        new = (z, rule, z, np.zeros(more, bool), np.full(more, -np.inf))
+        parts = {name: np.concatenate([getattr(state, name), rows]) for name, rows in zip(OF_STARTS, new, strict=True)}
+        return state._replace(words=words, **parts)
 
     def ask(self, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
         generator, words = draw(state.words)
@@ -205,8 +238,7 @@ class Ascent(Optimizer[GradientAscentState]):
             step, rule = map(np.asarray, optax_step(self, size)[1](slope, state.rule, here - state.mean))
         x = here - state.mean + step
         generator, words = draw(state.words)
-        shape = here.shape
-        fresh = np.where(np.isfinite(state.low), generator.random(shape), generator.standard_normal(shape))
+        fresh = _samples(state.low, len(here), generator)
         back = np.where(state.succeeded[:, None], (here + state.safe) / 2, fresh)
         move = usable & np.isfinite(x).all(axis=1) & np.isfinite(rule).all(axis=1)
         return state._replace(
@@ -215,6 +247,7 @@ class Ascent(Optimizer[GradientAscentState]):
             rule=np.where(move[:, None], rule, state.rule),
             safe=np.where(usable[:, None], here, state.safe),
             succeeded=state.succeeded | usable,
+            fitness=np.where(np.isnan(score), state.fitness, score),
         )
 
     def recommend(self, state: GradientAscentState) -> np.ndarray:

@@ -7,7 +7,7 @@ Legend: P individuals, D search coordinates, L largest number of levels of a coo
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -78,6 +78,7 @@ class GridSearch(Optimizer[GridSearchState]):
     ceil(N / P) generations; N is `GridSearch.size`.
     """
 
+    learns: ClassVar[bool] = False
     population: int = 32  # P
     points: int | dict[str, int] = 5  # levels of each coordinate, or for each parameter by its name
     order: Literal["random", "coarse", "lexicographic"] = "random"  # coarse: coarse grid first, random within a pass;

@@ -31,7 +31,7 @@ class NSGA2State(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     told: np.ndarray  # () int64, generations told so far
-    z: np.ndarray  # (P, D) the parents, best fronts first; before the first tell the first sample
+    z: np.ndarray  # (P of the last tell, D) the parents, best fronts first; before the first tell the first sample
     fitness: np.ndarray  # (P, M) their fitness, nan where failed; (P, 0) before the first tell
     crowding: np.ndarray  # (P,) their crowding distance in the front that they were selected from
     low: np.ndarray  # (D,) bounds of the space, infinite where free
@@ -152,6 +152,8 @@ class NSGA2(Optimizer[NSGA2State]):
 
     Parents are kept with the fitness of their one evaluation, so with noisy fitness a lucky one stays. The
     population is the answer: `pareto_front(state.fitness)` gives the rows of its front.
+
+    When P changes, the parents that there are have as many children as the new P, and of all of them P live on.
     """
 
     population: int = 100  # P
@@ -196,14 +198,17 @@ class NSGA2(Optimizer[NSGA2State]):
 
     def _parents(self, state: NSGA2State, generator: np.random.Generator) -> np.ndarray:
         """Return the rows (P,) of the parents: DEAP's binary tournaments by dominance, then by crowding distance."""
-        entrants = candidates(state.fitness, np.arange(self.population))
+        people = len(state.z)  # another number than P after a change of P
+        entrants = candidates(state.fitness, np.arange(people))
         for entrant in entrants:
             entrant.fitness.crowding_dist = state.crowding[entrant.row]
         # it takes four at a time: a population that isn't a multiple gets up to three more entrants
-        extra = generator.permutation(self.population)[: -self.population % 4]
+        extra = generator.permutation(people)[: -people % 4]
         entrants += [entrants[row] for row in extra]
+        chosen: list[Candidate] = []
         with python_random(generator):
-            chosen = tools.selTournamentDCD(entrants, len(entrants))
+            while len(chosen) < self.population:
+                chosen += tools.selTournamentDCD(entrants, len(entrants))
         return np.array([entrant.row for entrant in chosen[: self.population]])
 
     def tell(self, state: NSGA2State, z: np.ndarray, evaluation: Evaluation) -> NSGA2State:
@@ -212,7 +217,7 @@ class NSGA2(Optimizer[NSGA2State]):
         Raises:
             ValueError: another number of individuals than the population's, or of objectives than before.
         """
-        z = check_shape("NSGA2: z", z, state.z.shape)
+        z = check_shape("NSGA2: z", z, (self.population, len(state.low)))
         fitness = np.asarray(evaluation.fitness, np.float64)
         fitness = fitness[:, None] if fitness.ndim == 1 else fitness
         objectives = None if state.told == 0 else state.fitness.shape[1]

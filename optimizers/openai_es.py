@@ -8,7 +8,7 @@ Legend: P individuals, D search coordinates, K numbers in the memory of the step
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -53,7 +53,6 @@ class OpenES(Optimizer[OpenESState]):
     for networks with a million weights are sigma 0.02, learning_rate 0.01 and weight_decay 0.005.
     """
 
-    resizable: ClassVar[bool] = True
     population: int = 32  # P, even with mirrored sampling
     sigma: float = 0.1  # standard deviation of the sample, in units of the space's spread
     sigma_decay: float = 1.0  # factor of sigma in each generation

@@ -7,8 +7,9 @@ temperature T; exchanges bring what the hot ones find to the cold ones.
 Legend: L ladders, R rungs (temperatures) of a ladder, P = L R individuals, D search coordinates.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -26,8 +27,9 @@ class ParallelTemperingState(NamedTuple):
     told: np.ndarray  # () int64, generations told so far; the first is that of the starts
     z: np.ndarray  # (P, D) where each replica is
     fitness: np.ndarray  # (P,) its fitness there, -inf while it has not succeeded once
-    std: np.ndarray  # (R, D) standard deviation of a step on each rung
-    moved: np.ndarray  # (R,) int64, proposals accepted on each rung, of L each generation after the first
+    spread: np.ndarray  # (D,) standard deviation of the space's initial sample
+    moved: np.ndarray  # (R,) int64, proposals accepted on each rung, of L each generation after the first; these counts
+    # begin again when R changes
     tried: np.ndarray  # (R - 1,) int64, exchanges tried between rungs r and r + 1
     swapped: np.ndarray  # (R - 1,) int64, of them accepted
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
@@ -54,6 +56,14 @@ def log_swap(cold: np.ndarray, hot: np.ndarray, cold_t: np.ndarray, hot_t: np.nd
     return (1.0 / cold_t - 1.0 / hot_t) * (hot - cold)
 
 
+@lru_cache(maxsize=64)
+def geometric_ladder(coldest: float, hottest: float, rungs: int) -> np.ndarray:
+    """Return (R,) temperatures, coldest first, each the same factor above the last."""
+    temperatures = np.geomspace(coldest, hottest, rungs)
+    temperatures.flags.writeable = False  # it's the same array for whoever asks
+    return temperatures
+
+
 @dataclass(frozen=True)
 class ParallelTempering(Optimizer[ParallelTemperingState]):
     """Ladders of replicas at geometric temperatures, started from a sample of the space.
@@ -62,6 +72,10 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
     ... and (1, 2), (3, 4), ... in turns, may exchange. A failed proposal is rejected; a replica that has not succeeded
     once samples the space anew, and exchanges with nobody. The fitness of where a replica is counts as evaluated
     once, so noisy fitness flatters it.
+
+    When P changes, ladders do: new ones begin as copies of ladders chosen at random, and those with the best replicas
+    stay. Only a P below R leaves one ladder of P rungs, spaced anew between the same temperatures and taken by the
+    replicas of the old rungs in order.
     """
 
     rungs: int = 8  # R; neighbours should exchange in 20 to 40 % of the tries
@@ -87,27 +101,52 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
 
     def temperatures(self) -> np.ndarray:
         """Return (R,) the geometric ladder, coldest first; fitness units."""
-        return np.geomspace(self.coldest, self.hottest, self.rungs)
+        return geometric_ladder(self.coldest, self.hottest, self.rungs)
 
     def init(self, space: Space, seed: int) -> ParallelTemperingState:
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.ladders * self.rungs)
         mean, spread = space.spread()
-        scale = self.step * (self.temperatures() / self.hottest) ** self.step_power
         none, pairs = np.zeros(self.rungs, np.int64), np.zeros(self.rungs - 1, np.int64)
         low, high = space.bounds()
         fitness, best = np.full(len(z), -np.inf), np.array(-np.inf)
-        std = scale[:, None] * spread
         return ParallelTemperingState(
-            words, np.array(0), z, fitness, std, none, pairs, pairs.copy(), mean, best, low, high
+            words, np.array(0), z, fitness, spread, none, pairs, pairs.copy(), mean, best, low, high
         )
+
+    def individuals(self, size: int) -> int:
+        """Return P = L R."""
+        return self.ladders * self.rungs
+
+    def sized(self, individuals: int, size: int) -> Self:
+        if individuals < self.rungs:
+            return replace(self, ladders=1, rungs=individuals)
+        return replace(self, ladders=individuals // self.rungs)
+
+    def resized(self, state: ParallelTemperingState) -> ParallelTemperingState:
+        rungs = len(state.moved)
+        rows = np.arange(len(state.z)).reshape(-1, rungs)
+        more = self.ladders - len(rows)
+        if more > 0:
+            generator, words = draw(state.words)
+            rows = np.concatenate([rows, rows[generator.integers(len(rows), size=more)]])
+            state = state._replace(words=words)
+        else:
+            best = state.fitness[rows].max(axis=1)
+            rows = rows[np.sort(np.argsort(-best, kind="stable")[: self.ladders])]
+        if rungs != self.rungs:
+            rows = rows[:, np.round(np.linspace(0, rungs - 1, self.rungs)).astype(np.int64)]
+            none, pairs = np.zeros(self.rungs, np.int64), np.zeros(self.rungs - 1, np.int64)
+            state = state._replace(moved=none, tried=pairs, swapped=pairs.copy())
+        return state._replace(z=state.z[rows.reshape(-1)], fitness=state.fitness[rows.reshape(-1)])
 
     def ask(self, state: ParallelTemperingState) -> tuple[np.ndarray, ParallelTemperingState]:
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
         noise = generator.standard_normal(state.z.shape)
-        z = state.z + np.tile(state.std, (self.ladders, 1)) * noise
+        scale = self.step * (self.temperatures() / self.hottest) ** self.step_power
+        z = state.z + np.tile(scale[:, None] * state.spread, (self.ladders, 1)) * noise
         bounded = np.isfinite(state.low)
         z = np.where(bounded, 1.0 - np.abs(1.0 - np.mod(z, 2.0)), z)  # reflected, so that steps stay symmetric
         lost = np.flatnonzero(state.fitness == -np.inf)

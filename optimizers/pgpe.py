@@ -9,7 +9,7 @@ Legend: P individuals, D search coordinates, K numbers in the memory of the step
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,6 @@ class PGPE(Optimizer[PGPEState]):
     learning_rate, so it sets how near the mean settles; sgd's shrink with sigma and the gradient.
     """
 
-    resizable: ClassVar[bool] = True
     population: int = 32  # P, even with symmetric sampling
     sigma: float = 0.3  # initial standard deviation of each coordinate, in units of the space's spread
     sigma_rate: float = 0.1  # learning rate of sigma

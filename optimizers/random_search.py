@@ -30,8 +30,8 @@ class RandomSearchState(NamedTuple):
 class RandomSearch(Optimizer[RandomSearchState]):
     """Sample each generation as `Space.sample` does: uniform where bounded, standard normal where free."""
 
-    resizable: ClassVar[bool] = True
     asynchronous: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
     population: int = 32  # P
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
 
     The fitness of where a chain is counts as evaluated once: with noisy fitness a lucky evaluation is kept until a
     luckier one, or the temperature, removes it. A failed proposal is rejected; a chain that has not succeeded once
-    samples the space anew.
+    samples the space anew. New chains begin as copies of chains chosen at random; of those that go, the best stay.
     """
 
     population: int = 32  # P
@@ -168,6 +168,16 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
             z=np.where(accepted[:, None], z, state.z),
             fitness=np.where(accepted, fitness, state.fitness),
         )
+
+    def resized(self, state: SimulatedAnnealingState) -> SimulatedAnnealingState:
+        people, more = len(state.z), self.population - len(state.z)
+        if more > 0:
+            generator, words = draw(state.words)
+            rows = np.append(np.arange(people), generator.integers(people, size=more))
+            state = state._replace(words=words)
+        else:
+            rows = np.sort(np.argsort(-state.fitness, kind="stable")[: self.population])
+        return state._replace(z=state.z[rows], fitness=state.fitness[rows])
 
     def recommend(self, state: SimulatedAnnealingState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""

@@ -28,7 +28,6 @@ class SNESState(NamedTuple):
     words: np.ndarray  # (2,) the random stream
     mean: np.ndarray  # (D,) z in the middle of the sample
     sigma: np.ndarray  # (D,) standard deviation of the sample
-    utilities: np.ndarray  # (P,) of the ranks, best first
     narrowest: np.ndarray  # (D,) sigma is kept between these
     widest: np.ndarray  # (D,)
     low: np.ndarray  # (D,) bounds of the space, infinite where free
@@ -52,17 +51,21 @@ class SNES(Optimizer[SNESState]):
                 check_range(f"SNES.{name}", getattr(self, name), 0.0, open_low=name != "sigma_rate")
                 check_finite(f"SNES.{name}", getattr(self, name))
 
+    def individuals(self, size: int) -> int:
+        """Return P for `size` coordinates."""
+        return self.population or 4 + int(3 * np.log(size))
+
     def init(self, space: Space, seed: int) -> SNESState:
         mean, spread = space.spread()
         low, high = space.bounds()
-        population = self.population or 4 + int(3 * np.log(space.size))
         widest = np.minimum(WIDEST * spread, high - low)  # wider than its range, a bounded coordinate learns nothing
         sigma = np.clip(self.sigma * spread, spread / WIDEST, widest)
-        return SNESState(stream(seed), mean, sigma, utilities(population), spread / WIDEST, widest, low, high)
+        return SNESState(stream(seed), mean, sigma, spread / WIDEST, widest, low, high)
 
     def ask(self, state: SNESState) -> tuple[np.ndarray, SNESState]:
         generator, words = draw(state.words)
-        z = generator.standard_normal((len(state.utilities), len(state.mean)))
+        size = len(state.mean)
+        z = generator.standard_normal((self.individuals(size), size))
         z *= state.sigma
         z += state.mean
         np.maximum(z, state.low, out=z)  # faster than np.clip by half
@@ -75,8 +78,9 @@ class SNES(Optimizer[SNESState]):
         Raises:
             ValueError: several objectives, or another number of individuals than the population's.
         """
-        z = check_shape("SNES: z", z, (len(state.utilities), len(state.mean)))
-        u = shaped(one_objective(self, evaluation, len(z)), state.utilities)
+        population = self.individuals(len(state.mean))
+        z = check_shape("SNES: z", z, (population, len(state.mean)))
+        u = shaped(one_objective(self, evaluation, population), utilities(population))
         rate = self.sigma_rate
         if rate is None:
             rate = (3 + np.log(len(state.mean))) / (5 * np.sqrt(len(state.mean)))

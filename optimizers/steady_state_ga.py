@@ -10,8 +10,8 @@ a loop that doesn't wait for a whole generation may ask several times before the
 Legend: P individuals of the population, D search coordinates, C children of an ask, K individuals of a tell.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -45,6 +45,9 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
     Until the population is full, `ask` samples the space and whoever is told takes a free place. A failed individual
     never enters. With `if_better`, an oldest that is better than the child stays and counts as new, so that it
     doesn't block the others.
+
+    When P changes, so does C in proportion. New places of a full population are taken by copies of members chosen at
+    random; of places that go, the best individuals stay.
     """
 
     asynchronous: ClassVar[bool] = True
@@ -130,6 +133,27 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
             z=population,
             fitness=scores,
             born=born,
+        )
+
+    def sized(self, individuals: int, size: int) -> Self:
+        children = max(1, round(self.children * individuals / self.population))
+        return replace(self, population=individuals, children=children)
+
+    def resized(self, state: SteadyStateGAState) -> SteadyStateGAState:
+        people, more = len(state.z), self.population - len(state.z)
+        members = min(int(state.members), self.population)
+        if more > 0 and members == people:  # full
+            generator, words = draw(state.words)
+            rows = np.append(np.arange(people), generator.integers(people, size=more))
+            state, members = state._replace(words=words), self.population
+        else:
+            rows = np.sort(np.argsort(-state.fitness, kind="stable")[: self.population])
+        free = self.population - len(rows)
+        return state._replace(
+            members=np.array(members),
+            z=np.concatenate([state.z[rows], np.zeros((free, len(state.low)))]),
+            fitness=np.concatenate([state.fitness[rows], np.full(free, -np.inf)]),
+            born=np.concatenate([state.born[rows], np.full(free, -1)]),
         )
 
     def recommend(self, state: SteadyStateGAState) -> np.ndarray:

@@ -32,7 +32,6 @@ class XNESState(NamedTuple):
     sigma: np.ndarray  # () size of the sample, in units of `scale`
     B: np.ndarray  # (D, D) its shape, of determinant 1: the covariance of z / scale is sigma^2 B B^T
     sample: np.ndarray  # (P, D) what the last ask drew, before it was clipped
-    utilities: np.ndarray  # (P,) of the ranks, best first
     scale: np.ndarray  # (D,) standard deviation of the space's initial sample
     low: np.ndarray  # (D,) bounds of the space, infinite where free
     high: np.ndarray  # (D,)
@@ -70,6 +69,10 @@ class XNES(Optimizer[XNESState]):
                 check_range(f"XNES.{name}", getattr(self, name), 0.0, open_low=not optional)
                 check_finite(f"XNES.{name}", getattr(self, name))
 
+    def individuals(self, size: int) -> int:
+        """Return P for `size` coordinates."""
+        return self.population or 4 + int(3 * np.log(size))
+
     def init(self, space: Space, seed: int) -> XNESState:
         """Return the state before the first generation.
 
@@ -80,15 +83,13 @@ class XNES(Optimizer[XNESState]):
             todo = "take SNES, which is linear in D"
             raise ValueError(message("XNES: space", f"at most {LARGEST} coordinates", space.size, todo))
         mean, scale = space.spread()
-        population = self.population or 4 + int(3 * np.log(space.size))
         sigma = np.clip(np.array(self.sigma, np.float64), 1 / WIDEST, WIDEST)
-        sample = np.zeros((population, space.size))
-        u = utilities(population)
-        return XNESState(stream(seed), mean, np.array(sigma), np.eye(space.size), sample, u, scale, *space.bounds())
+        sample = np.zeros((self.individuals(space.size), space.size))
+        return XNESState(stream(seed), mean, np.array(sigma), np.eye(space.size), sample, scale, *space.bounds())
 
     def ask(self, state: XNESState) -> tuple[np.ndarray, XNESState]:
         generator, words = draw(state.words)
-        s = generator.standard_normal((len(state.utilities), len(state.mean)))
+        s = generator.standard_normal((self.individuals(len(state.mean)), len(state.mean)))
         sample = state.mean + (state.sigma * state.scale) * (s @ state.B.T)  # Algorithm 5, line 4
         return np.clip(sample, state.low, state.high), state._replace(words=words, sample=sample)
 
@@ -102,8 +103,9 @@ class XNES(Optimizer[XNESState]):
             ValueError: several objectives, or another number of individuals than the population's.
         """
         size = len(state.mean)
-        z = check_shape("XNES: z", z, (len(state.utilities), size))
-        u = shaped(one_objective(self, evaluation, len(z)), state.utilities)
+        population = self.individuals(size)
+        z = check_shape("XNES: z", z, (population, size))
+        u = shaped(one_objective(self, evaluation, population), utilities(population))
         default = (9 + 3 * np.log(size)) / (5 * size * np.sqrt(size))
         sigma_rate = default if self.sigma_rate is None else self.sigma_rate
         shape_rate = default if self.shape_rate is None else self.shape_rate

@@ -78,3 +78,29 @@ def test_several_objectives_and_wrong_shapes_are_refused():
         es.tell(state, z, Evaluation(np.zeros((1, 2))))
     with pytest.raises(ValueError, match="AsynchronousES: z"):
         es.tell(state, z[:, :2], Evaluation(np.zeros(1)))
+
+
+def test_what_was_told_before_a_change_is_learned_from_after_it():
+    es, snes = AsynchronousES(population=10, children=2), SNES(population=7)
+    space = Space(w=Free((3,)))
+    start = es.init(space, 1)
+    z = np.random.default_rng(1).normal(size=(7, 3))
+    evaluation = Evaluation(-np.sum((z - 1) ** 2, axis=1))
+    told = es.tell(start, z, evaluation)
+    small = es.sized(5, 3)
+    assert small == AsynchronousES(population=5, children=1)
+    shrunk = small.resized(told)  # seven are more than the five that make an update: it's due, with all seven
+    expected = snes.tell(snes.init(space, 1), z, evaluation)
+    np.testing.assert_array_equal(shrunk.mean, expected.mean)
+    np.testing.assert_array_equal(shrunk.sigma, expected.sigma)
+    assert (int(shrunk.told), len(shrunk.z)) == (0, 5)
+    large = es.sized(20, 3)
+    grown = large.resized(told)
+    assert (int(grown.told), len(grown.z), large.children) == (7, 20, 4)
+    np.testing.assert_array_equal(grown.z[:7], z)
+    rest = np.random.default_rng(2).normal(size=(13, 3))
+    later = large.tell(grown, rest, Evaluation(-np.sum((rest - 1) ** 2, axis=1)))
+    both = np.concatenate([z, rest])
+    whole = SNES(population=20)
+    expected = whole.tell(whole.init(space, 1), both, Evaluation(-np.sum((both - 1) ** 2, axis=1)))
+    np.testing.assert_array_equal(later.mean, expected.mean)

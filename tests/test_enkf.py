@@ -291,3 +291,34 @@ def test_wrong_use_is_refused():
         enkf.tell(state, z, Evaluation(np.zeros((4, 2))))
     with pytest.raises(ValueError, match=r"EnsembleKalmanFilter: z: expected an array of shape \(4, 3\)"):
         enkf.tell(state, z[:3], Evaluation(np.zeros(3)))
+
+
+def test_an_ensemble_that_grows_has_the_same_mean_and_covariance():
+    small, large = (
+        EnsembleKalmanFilter(population=200, targets=0.0),
+        EnsembleKalmanFilter(population=20_000, targets=0.0),
+    )
+    state = small.init(Space(w=Free((3,))), 1)
+    state = state._replace(z=state.z @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 5.0]]) + [7.0, 0.0, -3.0])
+    grown = large.resized(state)
+    np.testing.assert_allclose(grown.z.mean(axis=0), state.z.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(np.cov(grown.z.T), np.cov(state.z.T), atol=0.6)
+    shift = grown.z[:200] - state.z  # the old members are still there, moved together
+    np.testing.assert_allclose(shift, np.broadcast_to(shift[0], shift.shape), atol=1e-12)
+
+
+def test_an_ensemble_that_shrinks_keeps_its_mean_and_members_chosen_at_random():
+    large, small = EnsembleKalmanFilter(population=40, targets=0.0), EnsembleKalmanFilter(population=10, targets=0.0)
+    chosen = set()
+    for seed in range(20):
+        row = np.arange(40.0)
+        state = large.init(Space(w=Free((2,))), seed)._replace(z=np.stack([row, row**2], axis=1))
+        shrunk = small.resized(state)
+        np.testing.assert_allclose(shrunk.z.mean(axis=0), state.z.mean(axis=0), atol=1e-9)
+        gap = shrunk.z[1:] - shrunk.z[0]  # i - j and i^2 - j^2 of the rows i and j, whatever the common shift
+        rows = (gap[:, 1] / gap[:, 0] + gap[:, 0]) / 2
+        np.testing.assert_allclose(rows, np.round(rows), atol=1e-9)
+        assert (np.diff(rows) > 0).all()
+        chosen |= set(np.round(rows).astype(int).tolist())
+    assert chosen >= set(range(10, 40))  # the first one isn't counted
+    assert large.resized(state) is state

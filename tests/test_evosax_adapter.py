@@ -267,3 +267,49 @@ def test_another_shape_is_refused():
         evosax.tell(state, z, Evaluation(np.zeros((9, 2))))
     with pytest.raises(ValueError, match=r"Evosax: z: expected an array of shape \(9, 6\)"):
         evosax.tell(state, z[:8], Evaluation(np.zeros(8)))
+
+
+# Another population
+
+
+def unpacked(evosax, state):
+    with exactly():
+        return evosax._opened(len(state.center))[0].unpack(state.packed)
+
+
+def test_a_distribution_goes_on_under_another_population():
+    small = Evosax("CMA_ES", 8)
+    large = small.sized(16, FREE.size)
+    state = small.init(FREE, 1)
+    for _ in range(5):
+        z, state = small.ask(state)
+        state = small.tell(state, z, Evaluation(rosenbrock(z)))
+    grown = large.resized(state)
+    for name in ("mean", "std", "p_std", "p_c", "C", "B", "D", "best_fitness", "generation_counter"):
+        ours, theirs = getattr(unpacked(large, grown), name), getattr(unpacked(small, state), name)
+        np.testing.assert_array_equal(ours, theirs, err_msg=name)
+    z, grown = large.ask(grown)
+    assert z.shape == (16, 6)
+    large.tell(grown, z, Evaluation(rosenbrock(z)))
+    assert large.resized(grown) is grown
+
+
+def test_of_a_population_the_best_stay_and_new_ones_are_copies():
+    even = Evosax("DifferentialEvolution", 12)
+    z, state = even.ask(even.init(FREE, 1))
+    state = even.tell(state, z, Evaluation(np.arange(12.0)))
+    fewer = unpacked(even.sized(8, FREE.size), even.sized(8, FREE.size).resized(state))
+    np.testing.assert_array_equal(fewer.fitness, -np.arange(4.0, 12.0))
+    np.testing.assert_allclose(fewer.population, z[4:], rtol=1e-12)
+    more = unpacked(even.sized(24, FREE.size), even.sized(24, FREE.size).resized(state))
+    np.testing.assert_allclose(more.population, z[(-np.asarray(more.fitness)).astype(int)], rtol=1e-12)
+    assert set(np.asarray(more.fitness).tolist()) == set((-np.arange(12.0)).tolist())
+
+
+def test_a_population_that_evosax_cuts_is_refused():
+    with pytest.raises(
+        ValueError, match="ESMC: expected a population that it takes whole, got 9, of which it asks for 8"
+    ):
+        Evosax("ESMC", 9).init(FREE, 1)
+    with pytest.raises(ValueError, match="expected a multiple of num_populations"):
+        Evosax("SV_CMA_ES", 18, options={"num_populations": 3}).sized(10, FREE.size)

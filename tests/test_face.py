@@ -59,7 +59,7 @@ def test_the_sample_grows_until_an_elite_is_better():
     np.testing.assert_array_equal(later.means, state.means)
     more, later = tell(later, [0, 0, 0, 3])
     np.testing.assert_array_equal(later.means, state.means)
-    assert later.count == 10
+    assert len(later.z) == 10
     most, later = tell(later, [0, 4.5, 0, 0])  # the worst of three elites is 4.5 now, more than 4
     elite = np.stack([z[1], z[5], most[1]])
     np.testing.assert_allclose(later.means[0], elite.mean(axis=0))
@@ -67,7 +67,7 @@ def test_the_sample_grows_until_an_elite_is_better():
     assert (float(later.best), float(later.gamma)) == (6, 4.5)
 
     _, last = tell(later, [7, 0, 0, 0, 0, 0])  # the best is better, the sample is small again
-    assert (float(last.best), float(last.gamma), int(last.count)) == (7, 0, 0)
+    assert (float(last.best), float(last.gamma), len(last.z)) == (7, 0, 0)
     assert more.shape == (4, 4)
     assert not last.z.any()  # an old sample is forgotten
 
@@ -80,17 +80,17 @@ def test_at_its_largest_a_sample_is_taken_as_it_is_and_becomes_what_to_beat():
         np.testing.assert_array_equal(state.means, means)
     _, state = tell(state, [2.5])  # 6 + 4 + 4 + 1 = 15
     assert (state.means != means).all()
-    assert (float(state.best), float(state.gamma), int(state.count)) == (3, 2, 0)
+    assert (float(state.best), float(state.gamma), len(state.z)) == (3, 2, 0)
     assert len(SMALL.ask(state)[0]) == 6
 
 
 def test_a_sample_with_too_few_successes_for_its_elite_grows():
     nan = np.nan
     first, state = tell(SMALL.init(SPACE, 1), [nan, 1, nan, 2, nan, nan])
-    assert (int(state.count), float(state.best)) == (6, -np.inf)
+    assert (len(state.z), float(state.best)) == (6, -np.inf)
     second, state = tell(state, [nan, nan, 0, nan])
     np.testing.assert_allclose(state.means[0], np.stack([first[1], first[3], second[2]]).mean(axis=0))
-    assert (int(state.count), float(state.best)) == (0, 2)
+    assert (len(state.z), float(state.best)) == (0, 2)
 
 
 def test_a_growing_sample_is_one_sample_of_one_distribution():
@@ -133,8 +133,46 @@ def test_converges_with_bounds_and_keeps_the_size_of_its_state():
         assert z[:, :2].min() >= 0
         assert z[:, :2].max() <= 1
         state = face.tell(state, z, Evaluation(-sphere(z - target)))
+        assert len(state.z) == len(state.fitness) < face.max_population
     np.testing.assert_allclose(face.recommend(state), target, atol=1e-4)
-    assert [(a.shape, a.dtype) for a in first] == [(a.shape, a.dtype) for a in state]
+    sample = {"z": first.z, "fitness": first.fitness}
+    assert [(a.shape, a.dtype) for a in first] == [(a.shape, a.dtype) for a in state._replace(**sample)]
+
+
+def test_all_numbers_of_individuals_change_in_proportion():
+    face = FACE(min_population=60, max_population=500, expand=30, elites=12, components=2)
+    assert face.sized(90, 3) == FACE(min_population=90, max_population=750, expand=45, elites=18, components=2)
+    assert face.sized(20, 3) == FACE(min_population=20, max_population=167, expand=10, elites=4, components=2)
+    with pytest.raises(ValueError, match=r"FACE\.elites: expected an integer >= 4, got 3"):
+        face.sized(15, 3)
+
+
+def test_a_sample_that_is_too_large_after_a_change_gets_one_last_addition():
+    face = FACE(min_population=20, max_population=60, expand=10, elites=4)
+    z, state = face.ask(face.init(SPACE, 1))
+    state = face.tell(state, z, Evaluation(-sphere(z)))
+    for _ in range(4):  # 20 + 10 + 10 + 10 individuals, all worse than before
+        z, state = face.ask(state)
+        state = face.tell(state, z, Evaluation(-99.0 - sphere(z)))
+    assert len(state.z) == 50
+    small = face.sized(10, 4)
+    assert small.max_population == 30
+    z, state = small.ask(small.resized(state))
+    assert len(z) == small.expand == 5
+    state = small.tell(state, z, Evaluation(-99.0 - sphere(z)))
+    assert (len(state.z), int(state.fitted)) == (0, 2)
+
+
+def test_an_elite_that_has_outgrown_its_sample_waits_for_more():
+    face = FACE(min_population=6, max_population=60, expand=1, elites=6)
+    z, state = face.ask(face.init(SPACE, 1))
+    state = face.tell(state, z, Evaluation(-sphere(z)))
+    z, state = face.ask(state)
+    state = face.tell(state, z, Evaluation(-99.0 - sphere(z)))
+    large = face.sized(60, 4)
+    z, state = large.ask(large.resized(state))
+    state = large.tell(state, z, Evaluation(np.full(10, 5.0)))
+    assert (len(z), len(state.z)) == (10, 16)  # an elite of 60 it is not yet
 
 
 @pytest.mark.parametrize("fitness", [np.nan, 1.0], ids=["failed", "equal"])

@@ -345,3 +345,41 @@ def test_wrong_use_is_refused():
         ascent.tell(state, z[:1], hill(z[:1]))
     with pytest.raises(ValueError, match=r"GradientAscent: grad: expected an array of shape \(2, 3\)"):
         ascent.tell(state, z, Evaluation(np.zeros(2), grad=z[:, :2]))
+
+
+def test_the_best_starts_stay_and_new_ones_begin_with_a_schedule_of_their_own():
+    ascent = GradientAscent(
+        starts=4, evaluations=2, rule="sgd", learning_rate=0.1, schedule="piecewise", boundaries=(3,)
+    )
+    space = Space(x=Real(0, 1, shape=(2,)), w=Free((2,)))
+    state = ascent.init(space, 1)
+    for _ in range(6):
+        z, state = ascent.ask(state)
+        state = ascent.tell(state, z, Evaluation(-np.sum(z**2, axis=1), grad=-0.1 * np.ones_like(z)))
+    order = np.argsort(-np.sum(z[::2] ** 2, axis=1) * -1)  # of what was evaluated last, best first
+    two = ascent.sized(5, 4)
+    assert two == replace(ascent, starts=2)
+    kept = two.resized(state)
+    np.testing.assert_array_equal(kept.z, state.z[np.sort(order[:2])])
+    np.testing.assert_array_equal(kept.rule, state.rule[np.sort(order[:2])])
+
+    many = ascent.sized(2 * 400, 4)
+    grown = many.resized(state)
+    np.testing.assert_array_equal(grown.z[:4], state.z)
+    new = grown.z[4:]
+    np.testing.assert_allclose(new.mean(axis=0), [0.5, 0.5, 0.0, 0.0], atol=0.15)
+    np.testing.assert_allclose(new.std(axis=0), [12**-0.5, 12**-0.5, 1.0, 1.0], atol=0.1)
+    z, grown = many.ask(grown)
+    moved = many.tell(grown, z, Evaluation(-np.sum(z**2, axis=1), grad=-np.ones_like(z)))
+    step = (moved.z - grown.z)[:, 2:]  # of the free coordinates; the old starts are beyond the boundary
+    np.testing.assert_allclose(step[:4], -0.01, atol=1e-12)
+    np.testing.assert_allclose(step[4:], -0.1, atol=1e-12)
+
+
+def test_starts_are_counted_by_their_evaluations():
+    estimated = EstimatedGradientAscent(starts=2)
+    assert estimated.individuals(5) == 2 * 11
+    assert estimated.sized(32, 5).starts == 2
+    assert estimated.sized(33, 5).starts == 3
+    with pytest.raises(ValueError, match=r"EstimatedGradientAscent\.starts: expected an integer >= 1, got 0"):
+        estimated.sized(10, 5)

@@ -180,3 +180,15 @@ def test_another_number_of_individuals_is_refused():
 def test_a_grid_beyond_all_printing_is_refused_too():
     with pytest.raises(ValueError, match=r"GridSearch.points: expected a grid of at most limit .* got 10\^6989 points"):
         GridSearch(points=5).init(Space(w=Free((10_000,))), 1)
+
+
+def test_batches_of_another_size_go_on_with_the_same_grid():
+    small, large = GridSearch(population=4, points=3), GridSearch(population=7, points=3)
+    space = Space(x=Real(0, 1, shape=(3,)))
+    whole = GridSearch(population=27, points=3)
+    expected, _ = whole.ask(whole.init(space, 1))
+    state, asked = small.init(space, 1), []
+    for grid in (small, large, large, small, small, GridSearch(population=1, points=3)):
+        z, state = grid.ask(grid.resized(state))
+        asked.append(z)
+    np.testing.assert_array_equal(np.concatenate(asked), expected)

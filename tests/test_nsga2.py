@@ -338,3 +338,20 @@ def test_another_number_of_individuals_or_objectives_is_refused():
         nsga2.tell(state, z, Evaluation(np.zeros((4, 3))))
     with pytest.raises(ValueError, match="one objective or more"):
         told(nsga2, np.zeros((4, 0)))
+
+
+@pytest.mark.parametrize("people", [3, 5, 24, 41])
+def test_after_a_change_of_p_the_best_of_old_parents_and_new_children_live_on(people):
+    before, after = NSGA2(population=10), NSGA2(population=people)
+    space = Space(x=Real(0, 1, shape=(4,)))
+    z, state = before.ask(before.init(space, 1))
+    state = before.tell(state, z, Evaluation(-np.sum((z - 0.3) ** 2, axis=1)))
+    parents = state.z
+    children, state = after.ask(after.resized(state))
+    assert children.shape == (people, 4)
+    state = after.tell(state, children, Evaluation(-np.sum((children - 0.3) ** 2, axis=1)))
+    everyone = np.concatenate([parents, children])
+    best = np.sort(-np.sum((everyone - 0.3) ** 2, axis=1))[::-1][:people]
+    np.testing.assert_allclose(state.fitness[:, 0], best)
+    z, _ = after.ask(state)
+    assert z.shape == (people, 4)

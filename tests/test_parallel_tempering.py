@@ -162,3 +162,38 @@ def test_wrong_use_is_refused():
         tempering.tell(state, z, Evaluation(np.zeros((3, 2))))
     with pytest.raises(ValueError, match=r"ParallelTempering: z: expected an array of shape \(3, 4\)"):
         tempering.tell(state, z[:2], Evaluation(np.zeros(2)))
+
+
+def changed(tempering, individuals):
+    """Return the fitness (L, R) and the z of rung and ladder numbers after a change of P."""
+    state = tempering.init(Space(w=Free((2,))), 1)
+    ladder, rung = np.divmod(np.arange(tempering.ladders * tempering.rungs), tempering.rungs)
+    fitness = ladder % 3 - rung / 10.0
+    state = state._replace(z=np.stack([ladder, rung], axis=1) + 0.0, fitness=fitness, moved=state.moved + 7)
+    other = tempering.sized(individuals, 2)
+    after = other.resized(state)
+    np.testing.assert_array_equal(after.fitness, after.z[:, 0] % 3 - after.z[:, 1] / 10.0)  # each with its own
+    return other, after, after.z.reshape(other.ladders, other.rungs, 2)
+
+
+def test_ladders_come_as_copies_of_whole_ladders_and_the_best_stay():
+    tempering = ParallelTempering(rungs=5, ladders=4)
+    more, state, z = changed(tempering, 34)
+    assert more == ParallelTempering(rungs=5, ladders=6)
+    np.testing.assert_array_equal(z[:, :, 1], np.tile(np.arange(5), (6, 1)))
+    np.testing.assert_array_equal(z[:4, 0, 0], np.arange(4))
+    np.testing.assert_array_equal(z[:, :, 0], np.repeat(z[:, :1, 0], 5, axis=1))
+    fewer, state, z = changed(tempering, 12)
+    assert fewer == ParallelTempering(rungs=5, ladders=2)
+    np.testing.assert_array_equal(z[:, 0, 0], [1, 2])  # their best are 1 and 2, those of 0 and 3 are 0
+    assert (state.moved == 7).all()
+
+
+def test_fewer_than_one_ladder_are_a_ladder_of_fewer_rungs_in_order():
+    few, state, z = changed(ParallelTempering(rungs=9, ladders=2, coldest=0.01), 5)
+    assert few == ParallelTempering(rungs=5, ladders=1, coldest=0.01)
+    np.testing.assert_array_equal(z[0], np.stack([np.ones(5), [0, 2, 4, 6, 8]], axis=1))
+    np.testing.assert_allclose(few.temperatures()[[0, -1]], [0.01, 1.0])
+    assert (len(state.moved), len(state.tried), len(state.swapped), state.moved.sum()) == (5, 4, 4, 0)
+    with pytest.raises(ValueError, match="rungs: expected an integer >= 2, got 1"):
+        few.sized(1, 2)

@@ -214,3 +214,20 @@ def test_wrong_use_is_refused():
         annealing.tell(state, z, Evaluation(np.zeros((3, 2))))
     with pytest.raises(ValueError, match=r"SimulatedAnnealing: z: expected an array of shape \(3, 4\)"):
         annealing.tell(state, z[:2], Evaluation(np.zeros(2)))
+
+
+def test_the_best_chains_stay_and_new_ones_are_copies():
+    annealing = SimulatedAnnealing(population=6)
+    state = annealing.init(Space(w=Free((2,))), 1)
+    fitness = np.array([3.0, 9.0, -np.inf, 1.0, 9.0, 5.0])
+    state = state._replace(fitness=fitness, told=np.array(4))
+    fewer = annealing.sized(3, 2).resized(state)
+    np.testing.assert_array_equal(fewer.z, state.z[[1, 4, 5]])
+    np.testing.assert_array_equal(fewer.fitness, fitness[[1, 4, 5]])
+    more = annealing.sized(600, 2).resized(state)
+    np.testing.assert_array_equal(more.z[:6], state.z)
+    source = (more.z[:, None] == state.z).all(axis=2).argmax(axis=1)
+    np.testing.assert_array_equal(more.z, state.z[source])
+    np.testing.assert_array_equal(more.fitness, fitness[source])
+    assert np.bincount(source).min() > 70  # of 100 on average: no chain is preferred
+    assert fewer.told == more.told == 4  # the temperature goes on

@@ -203,3 +203,40 @@ def test_wrong_use_is_refused():
         ga.tell(state, np.zeros((2, 4)), Evaluation(np.zeros((2, 2))))
     with pytest.raises(ValueError, match="2 or more coordinates"):
         SteadyStateGA(crossover="two_point").init(Space(x=Real(0, 1)), 1)
+
+
+def filled(ga, members):
+    state = ga.init(SPACE, 1)
+    z = SPACE.sample(np.random.default_rng(1), members)
+    return ga.tell(state, z, Evaluation(np.arange(members, dtype=float) % 4))
+
+
+def test_of_a_population_that_shrinks_the_best_stay():
+    ga = SteadyStateGA(population=8, children=4)
+    small = ga.sized(3, SPACE.size)
+    assert small == SteadyStateGA(population=3, children=2)
+    state = filled(ga, 8)
+    shrunk = small.resized(state)
+    np.testing.assert_array_equal(shrunk.fitness, [2, 3, 3])
+    np.testing.assert_array_equal(shrunk.z, state.z[[2, 3, 7]])
+    np.testing.assert_array_equal(shrunk.born, state.born[[2, 3, 7]])
+    assert shrunk.members == 3
+
+
+def test_a_full_population_that_grows_is_filled_with_its_members_and_a_new_one_with_free_places():
+    ga = SteadyStateGA(population=8, children=4)
+    large = ga.sized(20, SPACE.size)
+    assert large.children == 10
+    state = filled(ga, 8)
+    grown = large.resized(state)
+    np.testing.assert_array_equal(grown.z[:8], state.z)
+    source = (grown.z[:, None] == state.z).all(axis=2).argmax(axis=1)
+    np.testing.assert_array_equal(grown.z, state.z[source])
+    np.testing.assert_array_equal(grown.fitness, state.fitness[source])
+    assert grown.members == 20
+    state = large.resized(filled(ga, 5))
+    assert state.members == 5
+    assert (state.fitness[5:] == -np.inf).all()
+    z, state = large.ask(state)  # still a sample of the space
+    state = large.tell(state, z, Evaluation(np.zeros(10)))
+    assert state.members == 15

@@ -112,7 +112,7 @@ def test_first_mean_and_sigma_are_evosaxs():
 def test_the_sample_has_the_state_s_covariance():
     xnes = XNES(population=100_000)
     state = run(XNES(), FREE, lambda z: -(z**2) @ np.logspace(0, 3, 5), 60)
-    z, _ = xnes.ask(state._replace(utilities=utilities(100_000)))
+    z, _ = xnes.ask(state)
     expected = covariance(state)
     deviations = np.sqrt(np.diag(expected))
     np.testing.assert_allclose(

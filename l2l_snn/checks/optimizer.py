@@ -16,6 +16,7 @@ import numpy as np
 from l2l_snn.checks.common import Check, fingerprint, frozen_json, globals_untouched, rebuilt, run_claims
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.optimizer import Optimizer
+from l2l_snn.population import nearest
 from l2l_snn.space import Free, Real, Space
 from l2l_snn.validate import message
 
@@ -30,11 +31,11 @@ def check_optimizer(
 
     Args:
         optimizer: what to check.
-        beats_random: also compare it with random search of the same budget.
+        beats_random: also compare it with random search of the same budget, unless it says that it doesn't learn.
         generations: that budget, in generations.
         seed: of the runs.
     """
-    claims = CLAIMS | (BEATS if beats_random else {})
+    claims = CLAIMS | (BEATS if beats_random and optimizer.learns else {})
     return run_claims(claims, Probe(optimizer, generations, seed))
 
 
@@ -171,6 +172,32 @@ def _resumes(probe: Probe) -> str:
     return ""
 
 
+def _resizes(probe: Probe) -> str:
+    try:
+        began = probe.optimizer.individuals(SPACE.size)
+    except TypeError:  # it has no population, and a job that changes it is refused
+        return ""
+    todo = "write `resized` if arrays of the state have P rows; else read P from the optimizer, not from the state"
+    optimizer, state = probe.optimizer, probe.run(probe.start(), 3)
+    for wanted in (2 * began, began):  # one other size alone: some compile for each
+        before, rows = optimizer.individuals(SPACE.size), len(optimizer.ask(state)[0])
+        optimizer = nearest(probe.optimizer, wanted, SPACE.size, wanted + 64)
+        arguments = fingerprint(state)
+        resized = [optimizer.resized(state) for _ in range(2)]
+        if fingerprint(state) != arguments or fingerprint(resized[0]) != fingerprint(resized[1]):
+            return message("resized", "the same result from the same state, which stays as it was", "another")
+        state, now = resized[0], optimizer.individuals(SPACE.size)
+        z = optimizer.ask(state)[0]
+        if rows == before and len(z) != now:  # not so where a generation is only a part of P
+            return message("ask: z", f"{now} rows after P has changed from {before}", len(z), todo)
+        for _ in range(3):
+            z, recommended = optimizer.ask(state)[0], optimizer.recommend(state)
+            if z.shape[1:] != (SPACE.size,) or not np.isfinite(z).all() or not np.isfinite(recommended).all():
+                return message("ask, recommend", f"finite z, also after P has changed from {before}", z, todo)
+            state = Probe(optimizer, probe.generations, probe.seed).run(state, 1)
+    return ""
+
+
 def _survives(make: Callable[[Evaluation], Evaluation], probe: Probe) -> str:
     def made(z: np.ndarray) -> Evaluation:
         return make(probe.evaluate(z))
@@ -199,7 +226,7 @@ def _beats_random(probe: Probe) -> str:
         "recommend",
         f"a fitness above random search's {np.median(random_best):.3g} on a sphere",
         f"{np.median(ours):.3g} after {probe.generations} generations",
-        "look for a sign (larger is better), or allow more generations",
+        "look for a sign (larger is better), allow more generations, or set learns = False if it only samples",
     )
 
 
@@ -225,6 +252,7 @@ CLAIMS: dict[str, Callable[[Probe], str]] = {
     "changes no argument and repeats its results": _pure,
     "leaves the global random generators as they were": _global_state,
     "goes on after a restart as if it had not stopped": _resumes,
+    "goes on when its population grows and shrinks": _resizes,
     "survives failures": partial(_survives, _some_failed),
     "survives a generation that failed altogether": partial(_survives, _all_failed),
     "survives a generation of equal fitness": partial(_survives, _all_equal),
