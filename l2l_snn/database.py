@@ -5,20 +5,28 @@ with explained("opening", "sqlite:///l2l.db"):      # whatever goes wrong become
     prepare(engine)
 """
 
-import re
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, column, create_engine, event, inspect, make_url, select, table, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from l2l_snn.credentials import is_secret, scrubbed, typed_password
+from l2l_snn.credentials import shown as shown  # where users of a store look for it
 from l2l_snn.migrations.schema import VERSION, VERSION_TABLE
+from l2l_snn.mounts import mounted, network_file_system
 
 PATIENCE = 30.0  # s that a connection waits for another's lock
+GENOMES = "genomes"  # the URL's option that names the folder of large genomes; not the database's
+# s, and times: a server that vanished without a word is noticed within about a minute
+_TCP = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+_LOG = logging.getLogger(__name__)
 
 _ADVICE = {  # part of the reason, in lower case -> what to do
     "unable to open": "check that it names a file, in a folder that exists and that you may write to",
@@ -39,22 +47,18 @@ class StoreError(Exception):
     """What failed, on which store, and what to do, in one line for the user."""
 
 
-def shown(url: str) -> str:
-    """Return the URL as it may be printed: without passwords.
-
-    >>> shown("postgresql://me:secret@host/db?password=secret")
-    'postgresql://me:***@host/db?password=***'
-    """
-    return re.sub(r"(?i)(\bpassword=)[^&]*", r"\1***", re.sub(r"^([^:]*://[^/:@]*):.*@", r"\1:***@", url))
-
-
 @contextmanager
 def explained(what: str, url: str) -> Iterator[None]:
-    """Turn what the database, its driver or the operating system raise into a `StoreError` of one line."""
+    """Turn what the database, its driver or the operating system raise into a `StoreError` of one line.
+
+    Args:
+        what: what was done, e.g. "opening".
+        url: the store's, as it was typed: none of its passwords comes into the line.
+    """
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+        reason = scrubbed(" ".join(str(getattr(error, "orig", None) or error).split()), url)[:300]
         todo = next((todo for part, todo in _ADVICE.items() if part in reason.lower()), "")
         raise StoreError(f"{what} {shown(url)} failed: {reason}{'; ' if todo else ''}{todo}") from error
 
@@ -65,16 +69,38 @@ def connect(url: str) -> Engine:
     On SQLite, a transaction with the option `writes=True` takes the write lock at its beginning: one that
     reads first and asks for the lock later may be refused without waiting.
     """
-    parsed: URL = make_url(url)
+    if "@" in typed_password(url):  # it would be read as a part of the host, and be told to a name server
+        todo = "in a password, write @ as %40, / as %2F, : as %3A and % as %25"
+        raise StoreError(f"opening {shown(url)} failed: its password has an @; {todo}")
+    try:
+        parsed: URL = make_url(url)
+    except (ArgumentError, ValueError):  # their texts would show the URL
+        todo = _ADVICE["could not parse"]
+        raise StoreError(f"opening {shown(url)} failed: it is no URL of a database; {todo}") from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise StoreError(f"opening {shown(url)} failed: a store is in sqlite or postgresql; choose another --store")
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed)
-    if engine.dialect.name == "sqlite":
+    secrets = {key: value for key, value in parsed.query.items() if is_secret(key)}
+    parsed = parsed.difference_update_query([GENOMES, *secrets])  # SQLAlchemy would show the latter
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed)
+        _warn_of_network(parsed.database or "")
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
-    return engine
+        return engine
+    patience = {key: value for key, value in _TCP.items() if key not in parsed.query}
+    # pre-ping: a connection that died while it was idle is replaced without a word
+    return create_engine(parsed, connect_args=patience | secrets, pool_pre_ping=True)
+
+
+@lru_cache(maxsize=8)
+def _warn_of_network(database: str) -> None:
+    """Warn once of a SQLite file on a network file system."""
+    kind = network_file_system(Path(database).parent, mounted())
+    if kind:
+        text = "%s lies on a network file system (%s), where SQLite's locks may fail and damage it; %s"
+        _LOG.warning(text, database, kind, "put it on a local disk, or use PostgreSQL")
 
 
 def _configure(connection: Any, record: Any) -> None:
@@ -154,3 +180,26 @@ def _use_wal(engine: Engine) -> None:
                 time.sleep(0.01)
     finally:
         connection.close()
+
+
+def vacuum(engine: Engine) -> int:
+    """Give the room of deleted rows back to the file system; return the bytes of it.
+
+    PostgreSQL does that by itself, and keeps most of the room for new rows: 0 bytes there.
+    """
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return 0
+    files = [Path(engine.url.database + ending) for ending in ("", "-wal")]
+
+    def size() -> int:
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        before = size()
+        connection.cursor().execute("VACUUM")
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.close()
+    return max(before - size(), 0)

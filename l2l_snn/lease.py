@@ -4,6 +4,7 @@ A driver is a process on a machine. Where a pid means the same process (one boot
 next driver can look whether the one in the lease still lives; elsewhere it can't, and the user must say.
 """
 
+import json
 import os
 import platform
 import time
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlalchemy import Connection, Row, case, update
+from sqlalchemy import Connection, Row, case, delete, update
 
 from l2l_snn.database import StoreError
-from l2l_snn.migrations.schema import RUNS
+from l2l_snn.migrations.schema import RUNS, WORKERS
 from l2l_snn.space import Space
 
 
@@ -76,6 +77,7 @@ class Lease:
     size: int  # D
     began: float  # s, time.monotonic()
     seconds: float  # s of driver time before this lease
+    genomes: str  # which are kept: all, elite or none
 
 
 def columns(driver: Driver | None, owner: str | None = None, leased: float | None = None) -> dict[str, Any]:
@@ -84,23 +86,33 @@ def columns(driver: Driver | None, owner: str | None = None, leased: float | Non
     return {"owner": owner, "leased": leased, **values}
 
 
-def take(connection: Connection, row: Row, take_over: bool) -> Lease:
+def check_free(row: Row) -> None:
+    """Refuse a row of `runs` that a driver holds which isn't certainly dead."""
+    if row.owner is not None and not Driver.of(row).gone():
+        raise RunBusy(Driver.of(row).busy(row.name, row.leased))
+
+
+def take(connection: Connection, row: Row, take_over: bool, token: str) -> Lease:
     """Take the lease of a run.
 
     Args:
         connection: in a transaction that writes.
         row: the run's row of `runs`, locked.
         take_over: take it from a living driver too.
+        token: random; a lease that has it already is ours.
 
     Raises:
         RunBusy: another driver has it, and it isn't certain that that one is dead.
     """
-    if row.owner is not None and not take_over and not Driver.of(row).gone():
-        raise RunBusy(Driver.of(row).busy(row.name, row.leased))
-    token = uuid.uuid4().hex
-    values = {"state": "running", "message": "", "finished": None, **columns(Driver.here(), token, time.time())}
+    if not take_over and row.owner != token:
+        check_free(row)
+    values = {"state": "running", "message": "", "finished": None, "stop_requested": None}
+    values |= columns(Driver.here(), token, time.time())
     connection.execute(update(RUNS).where(RUNS.c.id == row.id).values(values))
-    return Lease(row.name, row.id, token, Space.from_json(row.space).size, time.monotonic(), row.seconds)
+    connection.execute(delete(WORKERS).where(WORKERS.c.run_id == row.id))
+    size = Space.from_json(row.space).size
+    genomes = json.loads(row.manifest).get("job", {}).get("genomes", "all")
+    return Lease(row.name, row.id, token, size, time.monotonic(), row.seconds, genomes)
 
 
 def check_held(lease: Lease, row: Row) -> None:
@@ -117,10 +129,12 @@ def release(connection: Connection, lease: Lease, why: str) -> None:
         "state": case((still, "stopped"), else_=RUNS.c.state),
         "message": case((still, why), else_=RUNS.c.message),
         "finished": case((still, time.time()), else_=RUNS.c.finished),
+        "stop_requested": None,
         **columns(None),
     }
     ours = (RUNS.c.id == lease.run_id, RUNS.c.owner == lease.owner)
-    connection.execute(update(RUNS).where(*ours).values(values))
+    if connection.execute(update(RUNS).where(*ours).values(values)).rowcount:
+        connection.execute(delete(WORKERS).where(WORKERS.c.run_id == lease.run_id))
 
 
 @lru_cache(maxsize=1)

@@ -8,10 +8,12 @@ which say their own type and shape. Numbers that are nan become NULL.
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from sqlalchemy import Row
@@ -20,8 +22,9 @@ from l2l_snn.database import StoreError
 from l2l_snn.lease import Driver, Lease
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.space import Space
-from l2l_snn.validate import check_shape, message
+from l2l_snn.validate import check_choice, check_shape, message
 
+GENOMES = ("all", "elite", "none")  # which genomes of a run are kept
 RunState = Literal["running", "finished", "stopped", "failed"]
 
 
@@ -56,6 +59,7 @@ class StoredRun:
     finished: datetime | None  # UTC
     seconds: float  # s, of all its drivers together
     id: int  # the key in the other tables
+    stop_requested: bool = False  # somebody asked its driver to stop
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,30 @@ class Individual:
     generation: int
     index: int
     population: int  # P of its generation
-    z: np.ndarray  # (D,)
     seed: int
     fitness: float | np.ndarray  # (M,) with several objectives; nan: failed
     error: str
     metrics: dict[str, float]
+    genome: Callable[[], np.ndarray]  # reads z, which may be large and elsewhere
+
+    @cached_property
+    def z(self) -> np.ndarray:
+        """(D,), read when first asked for.
+
+        Raises:
+            GenomeMissing: it wasn't kept, or its file can't be read.
+        """
+        return self.genome()
+
+
+class WorkerStatus(NamedTuple):
+    """What a worker of a run does now."""
+
+    worker: str  # host:pid
+    generation: int
+    first: int  # the individuals that it evaluates, first to last; -1, -1: none
+    last: int
+    since: float  # s since 1970
 
 
 def check_name(name: str) -> str:
@@ -106,6 +129,7 @@ def stored_run(row: Row) -> StoredRun:
         finished=None if row.finished is None else datetime.fromtimestamp(row.finished, UTC),
         seconds=row.seconds,
         id=row.id,
+        stop_requested=row.stop_requested is not None,
     )
 
 
@@ -126,8 +150,43 @@ def summary(generation: Generation) -> dict[str, Any]:
     }
 
 
-def individual_rows(lease: Lease, generation: Generation) -> list[dict[str, Any]]:
-    """Return the rows of a generation's individuals, all arrays checked for their shape."""
+def elite(scores: np.ndarray, best: float | None = None) -> np.ndarray:
+    """Return (P,) which individuals have a score at least as good as all before them.
+
+    Args:
+        scores: (P,) in their order, nan where failed.
+        best: score of the run before them, None if there is none.
+
+    >>> elite(np.array([1.0, np.nan, 0.5, 1.0, 2.0])).tolist()
+    [True, False, False, True, True]
+    """
+    valid = np.isfinite(scores)
+    comparable = np.where(valid, scores, -np.inf)
+    before = np.maximum.accumulate([-np.inf if best is None else best, *comparable])[:-1]
+    return valid & (comparable >= before)
+
+
+def kept(policy: str, evaluation: Evaluation, best: float | None) -> np.ndarray:
+    """Return (P,) whose genomes are kept.
+
+    Args:
+        policy: all, elite or none.
+        evaluation: of a generation.
+        best: score of the run before it, None if there is none.
+    """
+    if policy == "elite":
+        return elite(np.where(evaluation.failed, np.nan, evaluation.score), best)
+    return np.full(len(evaluation.fitness), check_choice("job.genomes", policy, GENOMES) == "all")
+
+
+def individual_rows(lease: Lease, generation: Generation, with_z: np.ndarray) -> list[dict[str, Any]]:
+    """Return the rows of a generation's individuals, all arrays checked for their shape.
+
+    Args:
+        lease: the driver's.
+        generation: what was evaluated.
+        with_z: (P,) whose rows hold their genome.
+    """
     evaluation, p = generation.evaluation, len(generation.z)
     z = check_shape("generation.z", np.asarray(generation.z, "<f8"), (p, lease.size))
     fitness = np.asarray(evaluation.fitness, "<f8")
@@ -145,7 +204,7 @@ def individual_rows(lease: Lease, generation: Generation) -> list[dict[str, Any]
         "error": [clean(error) for error in errors],
         "objectives": [row.tobytes() for row in fitness] if fitness.ndim == 2 else [None] * p,
         "metrics": [row.tobytes() for row in metrics],
-        "z": [row.tobytes() for row in z],
+        "z": [row.tobytes() if keep else b"" for row, keep in zip(z, with_z, strict=True)],
     }
     key = {"run_id": lease.run_id, "generation": generation.number}
     return [{**key, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
@@ -155,18 +214,18 @@ def _nullable(values: np.ndarray) -> list[float | None]:
     return [None if x != x else x for x in np.asarray(values, np.float64).tolist()]
 
 
-def individual(row: Row) -> Individual:
+def individual(row: Row, genome: Callable[[], np.ndarray]) -> Individual:
     """Return a row of `individuals` with its generation's metrics and evaluations as `names` and `population`."""
     fitness = float("nan") if row.fitness is None else row.fitness
     return Individual(
         generation=row.generation,
         index=row.individual,
         population=row.population,
-        z=np.frombuffer(row.z, "<f8").copy(),
         seed=row.seed,
         fitness=fitness if row.objectives is None else np.frombuffer(row.objectives, "<f8").copy(),
         error=row.error,
         metrics=dict(zip(json.loads(row.names), np.frombuffer(row.metrics, "<f8").tolist(), strict=True)),
+        genome=genome,
     )
 
 

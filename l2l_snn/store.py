@@ -14,62 +14,69 @@ on from its last committed generation. Nothing is pickled: arrays are bytes, the
 All comes back bit for bit, but for the sign of a zero fitness on SQLite.
 """
 
-import json
-import re
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, delete, insert, literal, select, update
-from sqlalchemy.exc import IntegrityError
+import numpy as np
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from l2l_snn.database import StoreError, connect, explained, prepare, shown
-from l2l_snn.lease import Lease, check_held, columns, release, take
+from l2l_snn import run_rows
+from l2l_snn.database import StoreError, connect, explained, prepare, shown, vacuum
+from l2l_snn.genomes import LARGE, GenomeMissing, Genomes, place_of
+from l2l_snn.lease import Lease, check_held, release, take
 from l2l_snn.lease import RunBusy as RunBusy  # where users look for it
-from l2l_snn.migrations.schema import GENERATIONS, INDIVIDUALS, RUNS, STATES
+from l2l_snn.migrations.schema import IDENTITY, RUNS, STATES, WORKERS
+from l2l_snn.reconnect import persist
 from l2l_snn.records import (
     Generation,
     Individual,
     RunState,
     StoredRun,
-    check_name,
+    WorkerStatus,
     clean,
     from_bytes,
     individual,
     individual_rows,
+    kept,
     stored_run,
     summary,
     to_bytes,
 )
+from l2l_snn.run_rows import RunExists as RunExists
+from l2l_snn.run_rows import RunUnknown as RunUnknown
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, did_you_mean, message
+from l2l_snn.validate import check_choice, message
 
 DEFAULT_URL = "sqlite:///l2l.db"
 S = TypeVar("S", bound=NamedTuple)
-
-
-class RunExists(StoreError):
-    """The name is taken."""
-
-
-class RunUnknown(StoreError):
-    """The store has no run of that name."""
+T = TypeVar("T")
 
 
 class Store:
-    """One open store. Threads may share it; processes open their own."""
+    """One open store. Threads may share it; processes open their own.
+
+    Genomes above 64 KB are in Parquet files: beside a SQLite file (l2l.genomes/RUN/ beside l2l.db), elsewhere in the
+    folder or at the URL that the store's own URL names: postgresql://host/db?genomes=/data/genomes. Several stores
+    may share that folder.
+
+    When the connection to a database server is lost, what is read or written waits up to 120 s for it.
+    """
 
     def __init__(self, url: str = DEFAULT_URL, *, create: bool = True):
         """Open the store, upgrading its tables where needed.
 
         Args:
-            url: sqlite:///file or postgresql://...
+            url: sqlite:///file or postgresql://..., perhaps with ?genomes=FOLDER.
             create: make it if there is none; otherwise that is an error.
 
         Raises:
             StoreError: it can't be opened or written, a newer version made it, or there is none.
         """
+        self._url = url
         self.url_shown = shown(url)
         with explained("opening", url):
             self._engine = connect(url)
@@ -83,6 +90,9 @@ class Store:
             self.close()
             raise
 
+    def __repr__(self) -> str:
+        return f"Store({self.url_shown!r})"
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -94,14 +104,49 @@ class Store:
 
     @contextmanager
     def read(self, what: str = "reading") -> Iterator[Connection]:
-        """Give a connection whose selects all see one state of the store."""
-        with explained(what, self.url_shown), self._reader.connect() as connection:
+        """Give a connection whose selects all see one state of the store.
+
+        It waits for a server that can't be reached; when the connection is lost later, that is an error.
+        """
+
+        def attempt(again: bool) -> Connection:
+            return self._reader.connect()
+
+        with explained(what, self._url), persist(f"{what} {self.url_shown}", attempt) as connection:
             yield connection
 
-    @contextmanager
-    def _write(self, what: str) -> Iterator[Connection]:
-        with explained(f"{what} in", self.url_shown), self._writer.begin() as connection:
-            yield connection
+    def reading(self, body: Callable[[Connection], T], what: str = "reading") -> T:
+        """Return what `body` reads from one state of the store; it is called again if the connection is lost."""
+
+        def attempt(again: bool) -> T:
+            with self._reader.connect() as connection:
+                return body(connection)
+
+        with explained(what, self._url):
+            return persist(f"{what} {self.url_shown}", attempt)
+
+    def writing(self, what: str, body: Callable[[Connection, bool], T], patience: float | None = None) -> T:
+        """Return what `body` returns, run in one transaction that writes.
+
+        Args:
+            what: what it does, for messages: "creating run 'a'".
+            body: called with the connection, and with whether an earlier attempt lost its connection, which then
+                may or may not have been committed.
+            patience: s to wait for a lost server; 120 if left out.
+        """
+
+        def attempt(again: bool) -> T:
+            with self._writer.begin() as connection:
+                return body(connection, again)
+
+        with explained(f"{what} in", self._url):
+            return persist(f"{what} in {self.url_shown}", attempt, patience)
+
+    @cached_property
+    def genomes(self) -> Genomes | None:
+        """The files of large genomes; None where the store has no folder for them."""
+        place = place_of(self._url)
+        return None if place is None else Genomes(place, self.reading(lambda c: c.scalars(select(IDENTITY.c.id)).one()))
 
     # runs
 
@@ -112,27 +157,24 @@ class Store:
             RunExists: the name is taken.
             ValueError: it can't be a name, since runs have folders of their name.
         """
-        values = {"job": job, "manifest": json.dumps(manifest), "space": space.to_json(), "state": "stopped"}
-        values |= {"message": "not started", "generation": 0, "evaluations": 0, "failed": 0, "seconds": 0.0}
-        with self._write(f"creating run {name!r}") as connection:
-            self._insert_run(connection, name, {**values, "started": time.time()})
+        values = run_rows.first_values(job, manifest, space)
 
-    def _insert_run(self, connection: Connection, name: str, values: dict[str, Any]) -> int:
-        check_name(name)
-        try:
-            result = connection.execute(insert(RUNS).values(name=name, **values))
-        except IntegrityError as error:
-            todo = f"choose another --name, or continue it with: l2l resume {name}"
-            raise RunExists(f"run {name!r} exists in {self.url_shown}; {todo}") from error
-        assert result.inserted_primary_key is not None  # one row always has one
-        return result.inserted_primary_key[0]
+        def body(connection: Connection, again: bool) -> None:
+            if not (again and run_rows.is_there(connection, name, values)):
+                run_rows.add(connection, self.url_shown, name, values)
+
+        self.writing(f"creating run {name!r}", body)
+
+    def create_numbered(self, job: str, manifest: dict[str, Any], space: Space) -> str:
+        """Add a run without generations under the first free name of job-1, job-2, ..., and return that name."""
+        while True:
+            with suppress(RunExists):  # another process took it in between
+                self.create(name := self.next_name(job), job, manifest, space)
+                return name
 
     def next_name(self, stem: str) -> str:
         """Return the first free name of stem-1, stem-2, ...; what a name can't hold becomes "-"."""
-        stem = re.sub(r"[^A-Za-z0-9._-]", "-", stem).lstrip(".-")[:90] or "run"
-        with self.read() as connection:
-            taken = set(connection.scalars(select(RUNS.c.name).where(RUNS.c.name.startswith(stem, autoescape=True))))
-        return next(name for i in range(1, len(taken) + 2) if (name := f"{stem}-{i}") not in taken)
+        return self.reading(lambda connection: run_rows.free_name(connection, stem))
 
     def load(self, name: str) -> StoredRun:
         """Return a run.
@@ -140,33 +182,54 @@ class Store:
         Raises:
             RunUnknown: there is none of that name.
         """
-        with self.read() as connection:
-            return stored_run(self._row(connection, name))
+        return stored_run(self.reading(lambda connection: self._row(connection, name)))
 
     def runs(self) -> list[StoredRun]:
         """Return all runs, the oldest first."""
-        with self.read() as connection:
-            return [stored_run(row) for row in connection.execute(select(RUNS).order_by(RUNS.c.id))]
+        rows = self.reading(lambda connection: connection.execute(select(RUNS).order_by(RUNS.c.id)).all())
+        return [stored_run(row) for row in rows]
 
     def _row(self, connection: Connection, name: str, lock: bool = False) -> Row:
-        rows = select(RUNS).where(RUNS.c.name == name)
-        row = connection.execute(rows.with_for_update() if lock else rows).one_or_none()
-        if row is None:
-            todo = did_you_mean(name, list(connection.scalars(select(RUNS.c.name))))
-            raise RunUnknown(message("run", f"the name of a run in {self.url_shown}", repr(name), todo))
-        return row
+        return run_rows.find(connection, self.url_shown, name, lock)
 
     def copy(self, name: str, new_name: str) -> None:
         """Copy all of a run, state of the optimizer included, under another name, stopped."""
-        with self._write(f"copying run {name!r}") as connection:
+
+        def body(connection: Connection, again: bool) -> None:
             row = self._row(connection, name, lock=True)
-            values = {**row._mapping, **columns(None), "state": "stopped", "message": f"copy of {name}"}
-            old, _ = values.pop("id"), values.pop("name")
-            new = self._insert_run(connection, new_name, values)
-            for table in (GENERATIONS, INDIVIDUALS, STATES):
-                others = [column for column in table.c if column.name != "run_id"]
-                rows = select(literal(new), *others).where(table.c.run_id == old)
-                connection.execute(insert(table).from_select(["run_id", *others], rows))
+            run_rows.duplicate(connection, self.url_shown, row, new_name, again)
+
+        self.writing(f"copying run {name!r}", body)
+
+    def workers(self, name: str) -> list[WorkerStatus]:
+        """Return what the workers of a run did when its driver last told; none when nobody drives it."""
+
+        def body(connection: Connection) -> list[Row]:
+            mine = WORKERS.c.run_id == self._row(connection, name).id
+            columns = [WORKERS.c[field] for field in WorkerStatus._fields]
+            return list(connection.execute(select(*columns).where(mine).order_by(WORKERS.c.worker)))
+
+        return [WorkerStatus(*row) for row in self.reading(body)]
+
+    def request_stop(self, name: str) -> None:
+        """Ask the driver of a run to stop; it does after what it is evaluating.
+
+        Raises:
+            StoreError: nobody drives the run.
+        """
+
+        def body(connection: Connection, again: bool) -> None:
+            row = self._row(connection, name, lock=True)
+            if (state := stored_run(row).state) != "running":
+                raise StoreError(f"run {name!r} in {self.url_shown} can't be asked to stop: it is {state}, not running")
+            connection.execute(update(RUNS).where(RUNS.c.id == row.id).values(stop_requested=time.time()))
+
+        self.writing(f"stopping run {name!r}", body)
+
+    def vacuum(self) -> int:
+        """Give the room of deleted rows back where that has to be asked for; return the bytes of it."""
+        with explained("vacuuming", self._url):
+            return vacuum(self._engine)
 
     # the driver's side
 
@@ -180,26 +243,54 @@ class Store:
 
         Raises:
             RunBusy: another driver has it, and it isn't certain that that one is dead.
+            StoreError: its genomes are large, and there is no folder for them.
         """
-        with self._write(f"taking run {name!r}") as connection:
-            lease = take(connection, self._row(connection, name, lock=True), take_over)
+        token = uuid.uuid4().hex
+
+        def body(connection: Connection, again: bool) -> Lease:
+            return take(connection, self._row(connection, name, lock=True), take_over, token)
+
+        lease = self.writing(f"taking run {name!r}", body)
         try:
+            if _in_files(lease):
+                self.genome_files(lease.name, lease.size).prepare(lease.name)
             yield lease
         except BaseException as error:
             with suppress(StoreError):  # the error on its way out says more
-                self._release(lease, f"ended by {type(error).__name__}: {error}")
+                patience = 5.0 if isinstance(error, StoreError) else None  # it may have waited already
+                self._release(lease, f"ended by {type(error).__name__}: {error}", patience)
             raise
         self._release(lease, "its driver ended early")
 
-    def _release(self, lease: Lease, why: str) -> None:
-        with self._write(f"releasing run {lease.name!r}") as connection:
-            release(connection, lease, clean(why))
+    def _release(self, lease: Lease, why: str, patience: float | None = None) -> None:
+        self.writing(f"releasing run {lease.name!r}", lambda c, again: release(c, lease, clean(why)), patience)
 
     def _owned(self, connection: Connection, lease: Lease) -> Row:
         """Return the run's row, locked, if the lease still holds."""
         row = self._row(connection, lease.name, lock=True)
         check_held(lease, row)
         return row
+
+    def report(self, lease: Lease, workers: Sequence[WorkerStatus]) -> bool:
+        """Tell what the workers do now, in place of what was told before.
+
+        Returns:
+            Whether somebody asked for a stop since the lease was taken.
+
+        Raises:
+            RunBusy: the lease was taken over.
+        """
+        rows = {clean(status.worker): status for status in workers}
+
+        def body(connection: Connection, again: bool) -> bool:
+            run = self._owned(connection, lease)
+            connection.execute(delete(WORKERS).where(WORKERS.c.run_id == run.id))
+            if rows:
+                told = [{"run_id": run.id, **status._asdict(), "worker": name} for name, status in rows.items()]
+                connection.execute(insert(WORKERS), told)
+            return run.stop_requested is not None
+
+        return self.writing(f"reporting on run {lease.name!r}", body)
 
     def commit(self, lease: Lease, generation: Generation, state: NamedTuple) -> None:
         """Store a generation and the optimizer's state after it, in one transaction.
@@ -209,27 +300,40 @@ class Store:
             StoreError: the generation isn't the run's next, or the store couldn't write it; nothing is stored.
             ValueError, TypeError: an array hasn't the right shape or isn't one of numbers.
         """
-        rows = individual_rows(lease, generation)
+        keep = kept(lease.genomes, generation.evaluation, self._best(lease) if lease.genomes == "elite" else None)
+        rows = individual_rows(lease, generation, keep & (not _in_files(lease)))
         states = [{"run_id": lease.run_id, "field": f, "data": to_bytes(f, v)} for f, v in state._asdict().items()]
         values = summary(generation)
-        with self._write(f"committing generation {generation.number} of run {lease.name!r}") as connection:
+        if _in_files(lease) and keep.any():
+            files, numbers = self.genome_files(lease.name, lease.size), np.flatnonzero(keep)
+            values["genomes"] = files.write(lease.name, generation.number, numbers, generation.z[numbers])
+
+        def body(connection: Connection, again: bool) -> None:
             run = self._owned(connection, lease)
+            if again and run.generation == generation.number + 1:
+                return  # it was committed, and the answer was lost
             if generation.number != run.generation:
                 got = f"generation {generation.number} can't be committed, its next one is {run.generation}"
                 raise StoreError(f"run {lease.name!r} in {self.url_shown}: {got}; read the run again")
-            best = max((b for b in (run.best, values["best"]) if b is not None), default=None)
-            totals = {
-                "generation": run.generation + 1,
-                "evaluations": run.evaluations + values["evaluations"],
-                "failed": run.failed + values["failed"],
-                "best": best,
-                "seconds": lease.seconds + time.monotonic() - lease.began,
-            }
-            connection.execute(update(RUNS).where(RUNS.c.id == lease.run_id).values(totals))
-            connection.execute(insert(GENERATIONS).values(run_id=lease.run_id, best_so_far=best, **values))
-            connection.execute(insert(INDIVIDUALS), rows)
-            connection.execute(delete(STATES).where(STATES.c.run_id == lease.run_id))
-            connection.execute(insert(STATES), states)
+            seconds = lease.seconds + time.monotonic() - lease.began
+            run_rows.append(connection, run, values, rows, states, seconds)
+
+        self.writing(f"committing generation {generation.number} of run {lease.name!r}", body)
+
+    def _best(self, lease: Lease) -> float | None:
+        return self.reading(lambda c: c.scalars(select(RUNS.c.best).where(RUNS.c.id == lease.run_id)).one_or_none())
+
+    def genome_files(self, name: str, size: int) -> Genomes:
+        """Return the files of large genomes, for a run whose genomes have `size` coordinates.
+
+        Raises:
+            StoreError: the store has no folder for them.
+        """
+        if self.genomes is None:
+            large = f"its genomes have {8 * size // 1024} KB each, and those above {LARGE // 1024} KB go into files"
+            todo = "name a folder for them in the store's URL: ?genomes=FOLDER"
+            raise StoreError(f"run {name!r} in {self.url_shown}: {large}; {todo}")
+        return self.genomes
 
     def finish(self, lease: Lease, state: RunState, message: str = "", seconds: float | None = None) -> None:
         """Say how the run ended.
@@ -246,9 +350,12 @@ class Store:
         check_choice("state", state, ("finished", "stopped", "failed"))
         total = lease.seconds + (time.monotonic() - lease.began if seconds is None else seconds)
         end = {"state": state, "message": clean(message), "finished": time.time(), "seconds": total}
-        with self._write(f"finishing run {lease.name!r}") as connection:
+
+        def body(connection: Connection, again: bool) -> None:
             self._owned(connection, lease)
             connection.execute(update(RUNS).where(RUNS.c.id == lease.run_id).values(end))
+
+        self.writing(f"finishing run {lease.name!r}", body)
 
     # reading back
 
@@ -262,9 +369,13 @@ class Store:
         Raises:
             StoreError: there is none yet, or its fields aren't those of the class.
         """
-        with self.read() as connection:
+
+        def body(connection: Connection) -> tuple[Row, dict[str, bytes]]:
             run = self._row(connection, name)
-            found = {r.field: r.data for r in connection.execute(select(STATES).where(STATES.c.run_id == run.id))}
+            rows = connection.execute(select(STATES).where(STATES.c.run_id == run.id))
+            return run, {row.field: row.data for row in rows}
+
+        run, found = self.reading(body)
         where = f"the optimizer's state of run {name!r} in {self.url_shown}"
         if run.generation == 0:
             raise StoreError(f"run {name!r} in {self.url_shown} has no state of an optimizer: nothing is committed yet")
@@ -283,24 +394,32 @@ class Store:
         """
         if index is not None and generation is None:
             raise ValueError(message("generation", "a number beside the index", "none"))
-        i, g = INDIVIDUALS.c, GENERATIONS.c
-        with self.read() as connection:
+
+        def body(connection: Connection) -> tuple[Row, Row | None]:
             run = self._row(connection, name)
-            rows = select(INDIVIDUALS, g.metrics.label("names"), g.evaluations.label("population")).join_from(
-                INDIVIDUALS, GENERATIONS, (i.run_id == g.run_id) & (i.generation == g.generation)
-            )
-            if index is not None:
-                rows = rows.where(i.run_id == run.id, i.generation == generation, i.individual == index)
-            else:
-                best = select(g.generation).where(g.run_id == run.id, g.best.is_not(None))
-                if generation is not None:
-                    best = best.where(g.generation == generation)
-                best = best.order_by(g.best.desc(), g.generation).limit(1).scalar_subquery()
-                rows = rows.where(i.run_id == run.id, i.generation == best, i.fitness == g.best)
-            row = connection.execute(rows.order_by(i.individual).limit(1)).one_or_none()
+            return run, run_rows.individual(connection, run.id, generation, index)
+
+        run, row = self.reading(body)
         if row is None:
             which = "with a fitness" if index is None else index
             which = f"no individual {which}" + ("" if generation is None else f" in generation {generation}")
             todo = f"it has the generations 0 to {run.generation - 1}" if run.generation else "it has no generation yet"
             raise StoreError(f"run {name!r} in {self.url_shown} has {which}; {todo}")
-        return individual(row)
+        return individual(row, lambda: self._genome(run, row))
+
+    def _genome(self, run: Row, row: Row) -> np.ndarray:
+        """Return the z (D,) of a row of `individuals` with its generation's `genomes`."""
+        if row.z:
+            return np.frombuffer(row.z, "<f8").copy()
+        if row.genomes is not None:
+            size = Space.from_json(run.space).size
+            _, z = self.genome_files(run.name, size).read(row.genomes, size, row.individual)
+            if len(z):
+                return z[0]
+        which = f"the genome of individual {row.individual} in generation {row.generation} of run {run.name!r}"
+        why = "the job's `genomes` or `l2l prune` said so; its fitness and metrics are in the tables"
+        raise GenomeMissing(f"{which} in {self.url_shown} was not kept: {why}")
+
+
+def _in_files(lease: Lease) -> bool:
+    return 8 * lease.size > LARGE and lease.genomes != "none"

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import select
 
 from l2l_snn.migrations.schema import GENERATIONS, INDIVIDUALS
-from l2l_snn.space import Parameter
+from l2l_snn.space import Parameter, Space
 from l2l_snn.store import DEFAULT_URL, Store, StoredRun
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def generations(store: str | Store = DEFAULT_URL, *names: str) -> "DataFrame":
     frames = []
     with _opened(store) as opened:
         for run in _chosen(opened, names):
-            with opened.read() as connection:
-                rows = connection.execute(select(*columns).where(g.run_id == run.id).order_by(g.generation)).all()
+            query = select(*columns).where(g.run_id == run.id).order_by(g.generation)
+            rows = opened.reading(lambda connection, query=query: connection.execute(query).all())
             frames.append(_generations_frame(run.name, rows))
     return pd.concat(frames or [_generations_frame("", [])], ignore_index=True)
 
@@ -127,10 +127,12 @@ def individuals(store: str | Store = DEFAULT_URL, *names: str, params: bool = Fa
         Columns: run, generation (from 0), individual (its number in the generation, from 0), seed (of its
         evaluation), fitness (fitness_0, fitness_1... where there are several objectives; nan: failed),
         seconds (s, of the evaluation), worker, error ("" or what went wrong), metric.<name> (the optimizee says
-        their units), param.<name> (decoded, in the space's units; of an array param.w[0] or param.w[3,4]).
+        their units), param.<name> (decoded, in the space's units; of an array param.w[0] or param.w[3,4]; nan where
+        the genome wasn't kept).
 
     Raises:
         RunUnknown: the store has no run of a name.
+        GenomeMissing: a file of large genomes can't be read.
     """
     import pandas as pd
 
@@ -149,11 +151,10 @@ def _individuals_frame(store: Store, run: StoredRun, params: bool) -> "DataFrame
     g, i = GENERATIONS.c, INDIVIDUALS.c
     columns = [i.generation, i.individual, i.seed, i.seconds, i.worker, i.error, i.fitness, i.objectives, i.metrics]
     columns += [i.z] if shown else []
-    with store.read() as connection:
-        numbered = select(g.generation, g.metrics).where(g.run_id == run.id).order_by(g.generation)
-        metric_names = {number: tuple(json.loads(names)) for number, names in connection.execute(numbered)}
-        ordered = select(*columns).where(i.run_id == run.id).order_by(i.generation, i.individual)
-        rows = connection.execute(ordered).all()
+    numbered = select(g.generation, g.metrics, g.genomes).where(g.run_id == run.id).order_by(g.generation)
+    query = select(*columns).where(i.run_id == run.id).order_by(i.generation, i.individual)
+    numbers, rows = store.reading(lambda connection: [connection.execute(q).all() for q in (numbered, query)])
+    metric_names = {row.generation: tuple(json.loads(row.metrics)) for row in numbers}
     *fixed, fitness, objectives, metrics = _transposed(rows, len(columns))[:9]
     table = _fixed(run.name, fixed)
     if rows and objectives[0] is not None:
@@ -164,11 +165,49 @@ def _individuals_frame(store: Store, run: StoredRun, params: bool) -> "DataFrame
     ordered = {name: table[name] for name in sorted(table, key=_place)}
     if not shown:
         return pd.DataFrame(ordered)
-    z = _matrix([row[-1] for row in rows]) if rows else np.empty((0, run.space.size))
+    files = {row.generation: row.genomes for row in numbers if row.genomes is not None}
+    place = np.concatenate([np.arange(run.space.size)[run.space.slices[name]] for name in shown])
+    kept, z = _genomes(store, run, [row[-1] for row in rows], table["generation"], table["individual"], files, place)
     del rows
-    decoded = run.space.decode_columns(z)
+    decoded = Space(**shown).decode_columns(z)
     blocks = [pd.DataFrame(decoded[name], columns=_entries(name, p), copy=False) for name, p in shown.items()]
+    if not kept.all():
+        blocks = [block.set_axis(np.flatnonzero(kept)).reindex(range(len(kept))) for block in blocks]
     return pd.concat([pd.DataFrame(ordered), *blocks], axis=1)
+
+
+def _genomes(
+    store: Store,
+    run: StoredRun,
+    blobs: list[bytes],
+    generation: np.ndarray,
+    individual: np.ndarray,
+    files: dict[int, str],
+    place: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (rows,) which genomes were kept, and the chosen coordinates of those: (kept, chosen).
+
+    Args:
+        store: the store.
+        run: the run.
+        blobs: (rows,) the genomes' bytes, empty where they aren't in the row.
+        generation: (rows,)
+        individual: (rows,) its number in the generation.
+        files: generation -> file of its large genomes.
+        place: (chosen,) indices of the coordinates.
+    """
+    kept = np.array([bool(blob) for blob in blobs], bool)
+    found = _matrix([blob for blob in blobs if blob]) if kept.any() else np.empty((0, run.space.size))
+    if not files:
+        return kept, found if len(place) == run.space.size else found[:, place]
+    z = np.full((len(blobs), len(place)), np.nan)
+    z[kept] = found[:, place]
+    for number, name in files.items():
+        numbers, rows = store.genome_files(run.name, run.space.size).read(name, run.space.size)
+        start, stop = np.searchsorted(generation, [number, number + 1])
+        where = start + np.searchsorted(individual[start:stop], numbers)
+        z[where], kept[where] = rows[:, place], True
+    return kept, z[kept]
 
 
 def _fixed(name: str, columns: list) -> dict[str, Any]:

@@ -2,9 +2,28 @@
 
 import os
 
+import pytest
+
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # (N,) with (T, N) must be said, not guessed
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["PJRT_NPROC"] = "1"
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{library}_NUM_THREADS"] = "1"
 os.environ["PYNEST_QUIET"] = "1"
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server, or a skip where it isn't installed; tests that use it share the xdist group "postgres"."""
+    from postgres import Server
+
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgres"))])
+def store_url(request, tmp_path):
+    """The URL of a new store, on each of the two databases."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/l2l.db"
+    return request.getfixturevalue("postgres").store()

@@ -27,8 +27,8 @@ PARAMS = ["param.tau", *(f"param.w[{i},{j}]" for i in range(2) for j in range(3)
 
 
 @pytest.fixture
-def store(tmp_path):
-    with Store(f"sqlite:///{tmp_path}/l2l.db") as opened:
+def store(store_url):
+    with Store(store_url) as opened:
         yield opened
 
 
@@ -195,17 +195,16 @@ def test_unknown_run_is_refused(store):
             table(store, "lime-1")
 
 
-def test_store_can_be_a_url(store, tmp_path):
+def test_store_can_be_a_url(store, store_url):
     add(store, "a", make(0))
-    url = f"sqlite:///{tmp_path}/l2l.db"
     for table in (tables.runs, tables.generations, tables.individuals):
-        pd.testing.assert_frame_equal(table(url), table(store))
+        pd.testing.assert_frame_equal(table(store_url), table(store))
     store.close()
 
 
-def test_table_is_read_while_the_driver_writes(store, tmp_path):
+def test_table_is_read_while_the_driver_writes(store, store_url):
     store.create("a", "job", {}, SPACE)
-    with store.lease("a") as lease, Store(f"sqlite:///{tmp_path}/l2l.db") as reader:
+    with store.lease("a") as lease, Store(store_url) as reader:
         for number in range(3):
             store.commit(lease, make(number), state_after(number))
             assert len(tables.individuals(reader, "a")) == 3 * (number + 1)

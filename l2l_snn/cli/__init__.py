@@ -6,7 +6,7 @@ Everything heavy is imported in the command that needs it, so that `l2l --help` 
 
 import typer
 
-from l2l_snn.cli import results, runs
+from l2l_snn.cli import cluster, page, results, runs, stores
 
 app = typer.Typer(
     help="Evolve and meta-learn spiking neural networks over Ray workers.",
@@ -24,8 +24,16 @@ for command in (
     results.compare,
     runs.replay,
     runs.check,
+    cluster.submit,
+    cluster.jobs,
+    cluster.logs,
+    cluster.stop,
+    page.dashboard,
+    stores.prune,
+    stores.export,
 ):
     app.command()(command)
+app.command("import")(stores.import_runs)
 
 
 def main() -> None:

@@ -59,6 +59,7 @@ def stored_job(store: "Store", name: str, settings: list[str]) -> tuple["Job", "
 def draw(store: "Store", name: str) -> None:
     """Write the run's pictures and those of its best individual."""
     from l2l_snn import figures, tables
+    from l2l_snn.genomes import GenomeMissing
     from l2l_snn.run import repeat
 
     folder = folder_of(name)
@@ -72,9 +73,12 @@ def draw(store: "Store", name: str) -> None:
     goal, label = job.stop.fitness, optimizee.fitness_label
     files = [figures.fitness(individuals, generations, path, title, goal=goal, label=label)]
     if stored.best is not None:
-        row, evaluation = repeat(store, name, job, optimizee)
-        if not evaluation.failed[0]:
-            files += optimizee.draw(stored.space.decode(row.z), evaluation, folder)
+        try:
+            row, evaluation = repeat(store, name, job, optimizee)
+            if not evaluation.failed[0]:
+                files += optimizee.draw(stored.space.decode(row.z), evaluation, folder)
+        except GenomeMissing as error:
+            typer.echo(f"no picture of the best individual: {error}")
     list_files(files)
 
 

@@ -52,8 +52,14 @@ def show(name: RunArgument, store: StoreOption = DEFAULT_STORE) -> None:
         typer.echo("\njob:\n" + indented(yaml.safe_dump(stored.manifest["job"], sort_keys=False)))
         typer.echo("versions:\n" + indented(yaml.safe_dump(stored.manifest["versions"])))
         if stored.best is not None:
-            row = opened.individual(name)
-            params = {key: short(value) for key, value in stored.space.decode(row.z).items()}
+            from l2l_snn.genomes import GenomeMissing
+
+            try:
+                z = opened.individual(name).z
+            except GenomeMissing as error:
+                typer.echo(f"best individual's parameters: {error}")
+                return
+            params = {key: short(value) for key, value in stored.space.decode(z).items()}
             typer.echo("best individual's parameters:\n" + indented("\n".join(f"{k}: {v}" for k, v in params.items())))
 
 

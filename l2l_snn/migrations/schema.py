@@ -6,7 +6,7 @@ little-endian float64, but for `states.data`, which is a .npy file's bytes: it s
 
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
 
-VERSION = "0001"  # the newest migration; versions compare as text
+VERSION = "0002"  # the newest migration; versions compare as text
 VERSION_TABLE = "l2l_version"
 
 METADATA = MetaData()
@@ -35,6 +35,7 @@ RUNS = Table(
     Column("pid", Integer),
     Column("pid_started", Double),  # s after the machine's start
     Column("leased", Double),
+    Column("stop_requested", Double),  # when somebody asked its driver to stop; NULL: nobody did
 )
 
 GENERATIONS = Table(
@@ -51,6 +52,7 @@ GENERATIONS = Table(
     Column("seconds", Double),  # s, wall time
     Column("objectives", Integer, nullable=False),  # M
     Column("metrics", Text, nullable=False),  # JSON list of the names, in the order of individuals.metrics
+    Column("genomes", Text),  # the file of its large genomes, below the store's folder for them
 )
 
 INDIVIDUALS = Table(
@@ -66,7 +68,8 @@ INDIVIDUALS = Table(
     Column("error", Text, nullable=False),
     Column("objectives", LargeBinary),  # (M,) where M > 1
     Column("metrics", LargeBinary, nullable=False),
-    Column("z", LargeBinary, nullable=False),  # (D,); last, so that reading the others skips its pages
+    # (D,), empty where it is in generations.genomes or not kept; last, so that reading the others skips its pages
+    Column("z", LargeBinary, nullable=False),
 )
 
 STATES = Table(
@@ -75,4 +78,21 @@ STATES = Table(
     Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True),
     Column("field", String(100), primary_key=True),
     Column("data", LargeBinary, nullable=False),
+)
+
+WORKERS = Table(
+    "workers",
+    METADATA,
+    Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True),
+    Column("worker", Text, primary_key=True),  # host:pid
+    Column("generation", Integer, nullable=False),
+    Column("first", Integer, nullable=False),  # the individuals that it evaluates; -1, -1: none
+    Column("last", Integer, nullable=False),
+    Column("since", Double, nullable=False),
+)
+
+IDENTITY = Table(  # one row
+    "identity",
+    METADATA,
+    Column("id", String(8), primary_key=True),  # stands in the names of the store's genome files
 )

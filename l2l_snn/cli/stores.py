@@ -1,0 +1,82 @@
+"""l2l prune | export | import: what changes a store without evaluating anything."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from l2l_snn.cli.common import DEFAULT_STORE, StoreOption, complaints, open_store
+
+
+class Format(StrEnum):
+    csv = "csv"
+    parquet = "parquet"
+
+
+class Thinned(StrEnum):
+    elite = "elite"
+    none = "none"
+
+
+def prune(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Names of stored runs.")] = None,
+    genomes: Annotated[
+        Thinned | None,
+        typer.Option(
+            help="Forget genomes of the runs, by default of all finished ones, instead of deleting the runs: "
+            "all but those as good as every one before (elite), or all of them (none)."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Delete runs or thin their genomes, remove left-over genome files, and give the room back."""
+    with complaints(), open_store(store) as opened:
+        from l2l_snn import prune as pruning
+
+        chosen = list(dict.fromkeys(names or []))
+        if genomes is not None and not chosen:
+            chosen = [run.name for run in opened.runs() if run.state == "finished"]
+        for name in chosen:
+            opened.load(name)
+        if chosen and not yes:
+            what = "delete" if genomes is None else "forget genomes of"
+            typer.confirm(f"{what} {', '.join(chosen)}?", abort=True)
+        if genomes is not None:
+            forgotten = pruning.thin(opened, chosen, genomes.value)
+            typer.echo(f"forgot {forgotten} genomes of {len(chosen)} runs")
+        elif chosen:
+            pruning.delete(opened, chosen)
+            typer.echo(f"deleted {', '.join(chosen)}")
+        freed = pruning.sweep(opened)
+        typer.echo(f"removed {freed.files} genome files; freed {freed.bytes} bytes")
+        if not freed.vacuumed:
+            typer.echo("the room of deleted rows is given back by: l2l prune, when no run is driven")
+
+
+def export(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of stored runs.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    form: Annotated[Format, typer.Option("--format", help="Of the tables.")] = Format.csv,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write runs to a folder: their tables, and all that `l2l import` needs to go on with them elsewhere."""
+    with complaints(), open_store(store) as opened:
+        from l2l_snn import transfer
+
+        for run in transfer.export(opened, names, out, form.value):
+            typer.echo(f"wrote {out / run.name}: {run.generation} generations, {run.evaluations} evaluations")
+
+
+def import_runs(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What l2l export wrote.")],
+    name: Annotated[str | None, typer.Option(help="Another name for the run.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Read the runs of an exported folder into a store."""
+    with complaints(), open_store(store, create=True) as opened:
+        from l2l_snn import transfer
+
+        for imported in transfer.import_runs(opened, folder, name):
+            typer.echo(f"run {imported} in {opened.url_shown}")

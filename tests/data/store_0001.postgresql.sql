@@ -1,0 +1,121 @@
+CREATE TABLE public.generations (
+    run_id integer NOT NULL,
+    generation integer NOT NULL,
+    evaluations integer NOT NULL,
+    failed integer NOT NULL,
+    best double precision,
+    mean double precision,
+    std double precision,
+    best_so_far double precision,
+    seconds double precision,
+    objectives integer NOT NULL,
+    metrics text NOT NULL
+);
+CREATE TABLE public.individuals (
+    run_id integer NOT NULL,
+    generation integer NOT NULL,
+    individual integer NOT NULL,
+    seed bigint NOT NULL,
+    fitness double precision,
+    seconds double precision,
+    worker text NOT NULL,
+    error text NOT NULL,
+    objectives bytea,
+    metrics bytea NOT NULL,
+    z bytea NOT NULL
+);
+CREATE TABLE public.l2l_version (
+    version_num character varying(32) NOT NULL
+);
+CREATE TABLE public.runs (
+    id integer NOT NULL,
+    name character varying(100) NOT NULL,
+    job text NOT NULL,
+    manifest text NOT NULL,
+    space text NOT NULL,
+    state character varying(10) NOT NULL,
+    message text NOT NULL,
+    generation integer NOT NULL,
+    evaluations integer NOT NULL,
+    failed integer NOT NULL,
+    best double precision,
+    started double precision NOT NULL,
+    finished double precision,
+    seconds double precision NOT NULL,
+    owner character varying(32),
+    host text,
+    machine text,
+    pid integer,
+    pid_started double precision,
+    leased double precision
+);
+CREATE SEQUENCE public.runs_id_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+ALTER SEQUENCE public.runs_id_seq OWNED BY public.runs.id;
+CREATE TABLE public.states (
+    run_id integer NOT NULL,
+    field character varying(100) NOT NULL,
+    data bytea NOT NULL
+);
+ALTER TABLE ONLY public.runs ALTER COLUMN id SET DEFAULT nextval('public.runs_id_seq'::regclass);
+INSERT INTO public.generations VALUES (1, 0, 3, 1, 0.3333333333333333, 0.16666666666666666, 0.16666666666666666, 0.3333333333333333, 0.5, 1, '["rate"]');
+INSERT INTO public.generations VALUES (1, 1, 2, 0, 0.8216181435011584, 0.5836011677829722, 0.23801697571818617, 0.8216181435011584, 0.5, 1, '["rate"]');
+INSERT INTO public.generations VALUES (2, 0, 3, 1, 2, 1.5, 0.5, 2, 0.5, 2, '["rate"]');
+INSERT INTO public.generations VALUES (5, 0, 4, 0, -0.2075031327051215, -0.8511099463653993, 0.4380331258131004, -0.2075031327051215, 0.0007379700000456069, 1, '["norm"]');
+INSERT INTO public.generations VALUES (5, 1, 4, 0, -0.7200744100819418, -1.0361946519356198, 0.2986051052301506, -0.2075031327051215, 0.0007433680002577603, 1, '["norm"]');
+INSERT INTO public.individuals VALUES (1, 0, 0, 161576975, 0.3333333333333333, 0.6504592762678163, 'node7:4711', '', NULL, '\x4184db89ed17c03f', '\xe6d1ce955f24d73f3c10bd262fddf43fa3bc69bc7c4eee3f28afdac1ff84e6bfbbc89c952a3ff4bffbf42049ddf1e3bfe30c8bc3ad28a53f83231abca99902c0');
+INSERT INTO public.individuals VALUES (1, 0, 1, 35492827, NULL, 0.6884467305709401, 'node7:4711', 'X: é', NULL, '\xcc45bde9cfe8c0bf', '\x7e259d805d01ccbf7ee2425140eff3bff7268cf2bb6ee7bfd4a47dd0916ae1bf28d0d402433ed4bff8c1f09a2758da3f9362b67f22aef03f089edfe6d273c0bf');
+INSERT INTO public.individuals VALUES (1, 0, 2, 376383646, -1e-308, 0.3889214239791038, 'node7:4711', '', NULL, '\x6db068a4577ee43f', '\x7008d3cc08ddf53f1f2603574649e5bf72e8d017247fd63fdf61634c3ae9ec3f6d054ea03011b83fae6712f0becae7bfe88a5d37c67eedbf05a7f142614bddbf');
+INSERT INTO public.individuals VALUES (1, 1, 0, 535214421, 0.345584192064786, 0.2804087579860399, 'node7:4711', '', NULL, '\x0afce58ce125d53f', '\x477184a76691dc3f75522b8db82ee1bf226194fe8498e23fee2fa9752755d73f52e2741b11d3d23f2fb2b853b81a9d3ff690b93bac7ee13fb4af55290891e7bf');
+INSERT INTO public.individuals VALUES (1, 1, 1, 669652944, 0.8216181435011584, 0.48519097443163506, 'node7:4711', '', NULL, '\x0796b465bbd9f4bf', '\x5b5f69b13bdac4bf97c02ef60adbdebf8b2c5388bf29e33f47b41fc17456a43f1ced38859cb7d2bf9f3949e56405e9bf848d8f71d675d0bf91f55af8d8ac803f');
+INSERT INTO public.individuals VALUES (2, 0, 0, 161576975, 1, 0.6504592762678163, 'node7:4711', '', '\x000000000000f03f0000000000001440', '\x4184db89ed17c03f', '\xe6d1ce955f24d73f3c10bd262fddf43fa3bc69bc7c4eee3f28afdac1ff84e6bfbbc89c952a3ff4bffbf42049ddf1e3bfe30c8bc3ad28a53f83231abca99902c0');
+INSERT INTO public.individuals VALUES (2, 0, 1, 35492827, NULL, 0.6884467305709401, 'node7:4711', '', '\x0000000000000040000000000000f87f', '\xcc45bde9cfe8c0bf', '\x7e259d805d01ccbf7ee2425140eff3bff7268cf2bb6ee7bfd4a47dd0916ae1bf28d0d402433ed4bff8c1f09a2758da3f9362b67f22aef03f089edfe6d273c0bf');
+INSERT INTO public.individuals VALUES (2, 0, 2, 376383646, 2, 0.3889214239791038, 'node7:4711', '', '\x0000000000000040000000000000f0bf', '\x6db068a4577ee43f', '\x7008d3cc08ddf53f1f2603574649e5bf72e8d017247fd63fdf61634c3ae9ec3f6d054ea03011b83fae6712f0becae7bfe88a5d37c67eedbf05a7f142614bddbf');
+INSERT INTO public.individuals VALUES (5, 0, 0, 1163370823, -0.8141306071996758, 0.00022910099869477563, 'node7:4711', '', NULL, '\xe397a9b059d8ec3f', '\x3ed81dcd7030e23f7095c1a081b9e93f7b2a6f70696cea3f');
+INSERT INTO public.individuals VALUES (5, 0, 1, 1955449850, -0.9461520091066274, 0.00010564699914539233, 'node7:4711', '', NULL, '\x85483c55f74fef3f', '\x24728aeea398e83face3fe6d556eec3ff03a82f9e015e43f');
+INSERT INTO public.individuals VALUES (5, 0, 2, 551034477, -0.2075031327051215, 8.014899867703207e-05, 'node7:4711', '', NULL, '\xd5daa294c3bcdd3f', '\xd75fc26f7159e03f8cdf142ac86de03f00d92f2f2b2cd13f');
+INSERT INTO public.individuals VALUES (5, 0, 3, 49247531, -1.4366540364501725, 7.554200055892579e-05, 'node7:4711', '', NULL, '\xa993fc58633ef33f', '\xe0314ecc69a3ef3fa8da244f253ae03f0cabee9cd026c33f');
+INSERT INTO public.individuals VALUES (5, 1, 0, 1265369481, -1.2461188146970879, 0.0001910940009111073, 'node7:4711', '', NULL, '\x16d9b82d4ce4f13f', '\xd2e5d3b76b4aec3f756844fb0eb0ea3fc8e42785e130d13f');
+INSERT INTO public.individuals VALUES (5, 1, 1, 472050295, -0.7200744100819418, 9.4449998869095e-05, 'node7:4711', '', NULL, '\x52ba63b7c709eb3f', '\xc6569e8e6ae7da3ff829e4512a37bf3f34a6e01f1478e53f');
+INSERT INTO public.individuals VALUES (5, 1, 2, 987490762, -0.7675621594754923, 7.594300041091628e-05, 'node7:4711', '', NULL, '\x3a80d6149c4aec3f', '\x560cd5410f37d73fccb9cfdc99fad73f302589b30853b93f');
+INSERT INTO public.individuals VALUES (5, 1, 3, 1714493731, -1.4110232234879572, 7.186699804151431e-05, 'node7:4711', '', NULL, '\xfeafd8756dd6f23f', '\xa40ca9e4c573d73f2153a1b6cbb9ef3f40e7bf47e433ca3f');
+INSERT INTO public.l2l_version VALUES ('0001');
+INSERT INTO public.runs VALUES (5, 'loop', 'job', '{"job": {"optimizee": {"class": "troublemakers:Troublemaker", "trouble": "none", "marker": "", "pause": 0.0}, "optimizer": {"class": "optimizers.random_search:RandomSearch", "population": 4}, "generations": 2, "stop": {"fitness": null, "stagnation": null, "evaluations": null, "hours": null}, "restart": null, "resize": null, "asynchronous": false, "seed": 1, "seeds": "individual", "chunk": 1, "max_failed": 0.5, "max_tries": 3}, "file": "/home/me/job.yaml", "versions": {"python": "3.11.7", "l2l-snn": "0.1.0", "nest-simulator": "3.10.0", "jax": "0.10.2", "ray": "2.60.0", "numpy": "2.4.6", "deap": "1.4.4", "gymnasium": "1.4.0"}, "commit": null}', '{"x": {"kind": "Real", "low": -1, "high": 1, "log": false, "shape": [3]}}', 'finished', '2 generations done', 2, 8, 0, -0.2075031327051215, 1795325227.0317755, 1795325227.1031568, 0.061637667000468355, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.runs VALUES (4, 'held', 'line', '{}', '{"tau": {"kind": "Real", "low": 5, "high": 50, "log": true, "shape": []}, "w": {"kind": "Free", "shape": [2, 3], "scale": 1.0, "mean": 0.0}, "rule": {"kind": "Choice", "options": ["stdp", "eprop"]}}', 'running', 'not started', 0, 0, 0, NULL, 1795325227.0026665, NULL, 0, '0123456789abcdef0123456789abcdef', 'node7', 'elsewhere', 4711, 1000.5, 1760000000.25);
+INSERT INTO public.runs VALUES (1, 'done', 'line', '{"seed": 1}', '{"tau": {"kind": "Real", "low": 5, "high": 50, "log": true, "shape": []}, "w": {"kind": "Free", "shape": [2, 3], "scale": 1.0, "mean": 0.0}, "rule": {"kind": "Choice", "options": ["stdp", "eprop"]}}', 'finished', '2 generations done', 2, 5, 1, 0.8216181435011584, 1795325226.8732915, 1795325226.9574757, 12.5, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.runs VALUES (2, 'multi', 'line', '{}', '{"tau": {"kind": "Real", "low": 5, "high": 50, "log": true, "shape": []}, "w": {"kind": "Free", "shape": [2, 3], "scale": 1.0, "mean": 0.0}, "rule": {"kind": "Choice", "options": ["stdp", "eprop"]}}', 'stopped', 'its driver ended early', 1, 3, 1, 2, 1795325226.9668837, 1795325226.9972708, 0.0017667920001258608, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.runs VALUES (3, 'empty', 'line', '{}', '{"tau": {"kind": "Real", "low": 5, "high": 50, "log": true, "shape": []}, "w": {"kind": "Free", "shape": [2, 3], "scale": 1.0, "mean": 0.0}, "rule": {"kind": "Choice", "options": ["stdp", "eprop"]}}', 'stopped', 'not started', 0, 0, 0, NULL, 1795325226.9982967, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.states VALUES (1, 'mean', '\x934e554d5059010076007b276465736372273a20273c6638272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028382c292c207d2020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a000000000000f03f000000000000f03f000000000000f03f000000000000f03f000000000000f03f000000000000f03f000000000000f03f000000000000f03f');
+INSERT INTO public.states VALUES (1, 'words', '\x934e554d5059010076007b276465736372273a20273c7538272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028322c292c207d2020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a07000000000000000100000000000000');
+INSERT INTO public.states VALUES (1, 'step', '\x934e554d5059010076007b276465736372273a20273c6938272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028292c207d20202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a0100000000000000');
+INSERT INTO public.states VALUES (2, 'mean', '\x934e554d5059010076007b276465736372273a20273c6638272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028382c292c207d2020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000');
+INSERT INTO public.states VALUES (2, 'words', '\x934e554d5059010076007b276465736372273a20273c7538272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028322c292c207d2020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a07000000000000000000000000000000');
+INSERT INTO public.states VALUES (2, 'step', '\x934e554d5059010076007b276465736372273a20273c6938272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028292c207d20202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a0000000000000000');
+INSERT INTO public.states VALUES (5, 'words', '\x934e554d5059010076007b276465736372273a20273c7538272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028322c292c207d2020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a01000000000000000300000000000000');
+INSERT INTO public.states VALUES (5, 'bounded', '\x934e554d5059010076007b276465736372273a20277c6231272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028332c292c207d2020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a010101');
+INSERT INTO public.states VALUES (5, 'best_z', '\x934e554d5059010076007b276465736372273a20273c6638272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028332c292c207d2020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200ad75fc26f7159e03f8cdf142ac86de03f00d92f2f2b2cd13f');
+INSERT INTO public.states VALUES (5, 'best_fitness', '\x934e554d5059010076007b276465736372273a20273c6638272c2027666f727472616e5f6f72646572273a2046616c73652c20277368617065273a2028292c207d20202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020202020200a1e9d6470768fcabf');
+SELECT pg_catalog.setval('public.runs_id_seq', 5, true);
+ALTER TABLE ONLY public.generations
+    ADD CONSTRAINT generations_pkey PRIMARY KEY (run_id, generation);
+ALTER TABLE ONLY public.individuals
+    ADD CONSTRAINT individuals_pkey PRIMARY KEY (run_id, generation, individual);
+ALTER TABLE ONLY public.l2l_version
+    ADD CONSTRAINT l2l_version_pkc PRIMARY KEY (version_num);
+ALTER TABLE ONLY public.runs
+    ADD CONSTRAINT runs_name_key UNIQUE (name);
+ALTER TABLE ONLY public.runs
+    ADD CONSTRAINT runs_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.states
+    ADD CONSTRAINT states_pkey PRIMARY KEY (run_id, field);
+ALTER TABLE ONLY public.generations
+    ADD CONSTRAINT generations_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.runs(id);
+ALTER TABLE ONLY public.individuals
+    ADD CONSTRAINT individuals_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.runs(id);
+ALTER TABLE ONLY public.states
+    ADD CONSTRAINT states_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.runs(id);
