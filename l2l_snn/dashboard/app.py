@@ -1,0 +1,158 @@
+"""The application: routes, what becomes of errors, the guard around it; and the server that runs it."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from l2l_snn.dashboard import control_api, models, pages, read_api, replay_api
+from l2l_snn.dashboard.individual import Missing
+from l2l_snn.dashboard.launches import Launches, Refused
+from l2l_snn.dashboard.replays import Busy, Replays
+from l2l_snn.dashboard.security import Guard
+from l2l_snn.dashboard.settings import Settings, is_loopback
+from l2l_snn.store import RunUnknown, Store, StoreError
+from l2l_snn.validate import message
+
+if TYPE_CHECKING:
+    from uvicorn import Server
+
+THREADS = 8  # that read the store at once
+LONGEST = 600  # characters of an error
+STATUS: dict[type[Exception], int] = {
+    RunUnknown: 404,
+    Missing: 404,
+    StoreError: 503,
+    ValueError: 422,
+    control_api.NoControl: 403,
+    Refused: 409,
+    Busy: 429,
+}
+
+
+def create_app(store: Store, settings: Settings) -> FastAPI:
+    """Return the application over an open store, without its `Guard`; whoever opened the store closes it."""
+    replays = Replays(settings)
+    drivers = Launches(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        yield
+        await anyio.to_thread.run_sync(replays.close)
+
+    # its own pages of documentation would load scripts from elsewhere
+    app = FastAPI(title="l2l dashboard", version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": models.Error} for status in (401, 404, 409, 413, 421, 422, 503)
+    }
+    api = APIRouter(prefix="/api", responses=refusals)
+    api.include_router(control_api.router(store, settings, drivers))
+    api.include_router(replay_api.router(store, replays))
+    api.include_router(read_api.router(store, settings))
+    app.include_router(api)
+    plotly = pages.plotly_folder()
+    app.include_router(pages.router(settings, store.url_shown, pages.plotly_style_ids(plotly / "plotly.min.js")))
+    app.mount("/plotly", _Static(directory=plotly))
+    app.mount("/static", _Static(directory=pages.HERE / "static"))
+    for kind, status in STATUS.items():
+        app.add_exception_handler(kind, _handler(status))
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ValidationError, _unexpected)  # of an answer; those of requests are of another class
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+class _Static(StaticFiles):
+    """Files that a browser keeps, but asks each time whether they are the same."""
+
+    def file_response(self, *args: Any, **options: Any) -> Any:
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _answer(status: int, text: str) -> JSONResponse:
+    line = " ".join(text.split())
+    return JSONResponse({"error": line if len(line) <= LONGEST else line[:LONGEST] + " ..."}, status)
+
+
+def _handler(status: int) -> Any:
+    def handle(request: Request, error: Exception) -> JSONResponse:
+        return _answer(status, str(error))
+
+    return handle
+
+
+def _http_error(request: Request, error: Any) -> JSONResponse:
+    response = _answer(error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _invalid(request: Request, error: Any) -> JSONResponse:
+    complaints = []
+    for one in error.errors()[:3]:
+        place = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
+        complaints.append(f"{place}: {one['msg'][0].lower()}{one['msg'][1:]}")
+    return _answer(422, "; ".join(complaints))
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return _answer(500, f"the page failed: {type(error).__name__}; what happened stands in its terminal")
+
+
+def listen(settings: Settings, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        OSError: the address can't be had.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host.strip("[]"), port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise OSError(f"{settings.host}:{port}: {error.strerror or error}; choose another --host or --port") from error
+    return listening
+
+
+def address(settings: Settings, port: int) -> str:
+    """Return the page's address as a visitor types it, without the token."""
+    host = socket.gethostname() if settings.host in ("0.0.0.0", "::") else settings.host.strip("[]")
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def server(store: Store, settings: Settings) -> "Server":
+    """Return what serves the page: `server(...).run(sockets=[listen(...)])` does until Ctrl-C.
+
+    Raises:
+        ValueError: it would be open to the network without a token.
+    """
+    import uvicorn
+
+    if settings.token is None and not is_loopback(settings.host):
+        raise ValueError(message("token", "one, for a page that is open to the network", "none"))
+    config = uvicorn.Config(
+        Guard(create_app(store, settings), settings),  # pyright: ignore[reportArgumentType]
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        lifespan="on",
+        loop="asyncio",
+        ws="none",
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,35 @@
+"""Check what the page is about to start, in a process of its own: building a job imports the user's modules.
+
+    python -m l2l_snn.dashboard.check_job '{"file": "jobs/smoke.yaml", "settings": ["generations=5"]}'
+
+prints {"generations": 5} or {"error": "..."}. With "run" in place of "file", the job of a stored run is checked.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def check(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what is worth knowing of the job, or why it can't be run."""
+    from l2l_snn import job as jobs
+    from l2l_snn.cli.common import open_store, stored_job
+    from l2l_snn.store import StoreError
+
+    settings = arguments["settings"]
+    try:
+        if "file" in arguments:
+            job = jobs.load(Path(arguments["file"]), settings)
+        else:
+            with open_store(os.environ["L2L_STORE"]) as store:
+                job, _ = stored_job(store, arguments["run"], settings)
+        job.build()
+    except (jobs.JobError, StoreError, ValueError, TypeError, OSError, ImportError) as error:
+        return {"error": str(error)}
+    return {"generations": job.generations}
+
+
+if __name__ == "__main__":
+    print(json.dumps(check(json.loads(sys.argv[1]))))

@@ -1,0 +1,182 @@
+"""Processes that the page starts: the `l2l` command in this environment, on this store.
+
+Runs go on when the page ends; what they print is in runs/logs/RUN.log. Job files come from one folder alone, and a
+setting can name neither a class nor a path, so that nobody can run code of their own through the page.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from l2l_snn.dashboard.models import Launch
+from l2l_snn.dashboard.settings import Settings
+from l2l_snn.validate import did_you_mean, message
+
+TAIL = 16 * 1024  # bytes of a log that are shown
+WORD = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+-]{0,99}")
+ENTRIES = 1_000  # of a list in a setting
+SUFFIXES = (".yaml", ".yml")
+
+
+class Refused(Exception):
+    """What a visitor asked for can't be done; the text says why, in one line or a few."""
+
+
+def popen(settings: Settings, arguments: Sequence[str], log: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    """Start an `l2l` command in a process group of its own."""
+    command = [sys.executable, "-m", "l2l_snn.cli", *arguments]
+    return _start(settings, command, log, subprocess.STDOUT)
+
+
+def _start(
+    settings: Settings, command: Sequence[str], out: IO[bytes] | int, errors: IO[bytes] | int
+) -> subprocess.Popen[bytes]:
+    # the store's URL may have a password: other users can read arguments, the environment they can't
+    environment = {**os.environ, "L2L_STORE": settings.store_url}
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=environment, start_new_session=True
+    )
+
+
+def ask(settings: Settings, module: str, arguments: dict[str, Any], limit: float) -> dict[str, Any]:
+    """Return what `python -m l2l_snn.dashboard.MODULE` answers to JSON arguments.
+
+    Raises:
+        Refused: it answers {"error": ...}, ends in another way, or takes longer than `limit` seconds.
+    """
+    from l2l_snn.dashboard.replays import end
+
+    command = [sys.executable, "-m", f"l2l_snn.dashboard.{module}", json.dumps(arguments)]
+    process = _start(settings, command, subprocess.PIPE, subprocess.DEVNULL)
+    try:
+        out, _ = process.communicate(timeout=limit)
+        answer = json.loads(out.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    except subprocess.TimeoutExpired as error:
+        end(process)
+        process.communicate()
+        raise Refused(f"{module} has not ended in {limit:g} s") from error
+    except json.JSONDecodeError as error:
+        raise Refused(f"{module} ended with status {process.returncode} and no answer") from error
+    finally:
+        end(process)
+    if "error" in answer:
+        raise Refused(answer["error"])
+    return answer
+
+
+def tail(path: Path) -> str:
+    """Return the end of a log, as text; "" if there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            text = file.read(TAIL).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n\t -~\u00a0-\uffff]", "", re.sub(r"[^\n]*\r(?=[^\n])", "", text))
+
+
+def job_files(folder: Path) -> list[str]:
+    """Return the names of the job files in a folder; links that lead out of it are left out."""
+    if not folder.is_dir():
+        return []
+    inside = folder.resolve()
+    files = (path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    return sorted(path.name for path in files if path.resolve().parent == inside)
+
+
+def job_file(folder: Path, name: str) -> Path:
+    """Return the job file of a name.
+
+    Raises:
+        Refused: the folder has none.
+    """
+    files = job_files(folder)
+    if name not in files:
+        raise Refused(message("job", f"a job file in {folder}", repr(name), did_you_mean(name, files)))
+    return folder / name
+
+
+def check_settings(settings: Sequence[str]) -> None:
+    """Refuse settings by which code could be chosen: classes, module addresses, paths.
+
+    Values may be numbers, booleans, single words, and lists of these.
+
+    Raises:
+        Refused: a setting isn't key=value, or is one of those.
+    """
+    for setting in settings:
+        key, sign, text = setting.partition("=")
+        parts = key.split(".")
+        if not sign or not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", part) for part in parts):
+            raise Refused(message("setting", "key=value", repr(setting), "e.g. optimizer.population=64"))
+        if "class" in parts or key in ("optimizee", "optimizer"):
+            raise Refused(f"{key}: can't be set from the page; write another job file, or use the command line")
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise Refused(f"{key}: not YAML: {text!r}") from error
+        entries = value if isinstance(value, list) else [value]
+        if len(entries) > ENTRIES or not all(_plain(entry) for entry in entries):
+            expected = "a number, true, false, null, a word, or a list of these"
+            raise Refused(message(key, expected, repr(text), "for others use the command line"))
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(WORD.fullmatch(value))
+    return value is None or isinstance(value, (bool, int, float))
+
+
+class Launches:
+    """The drivers that this page has started. Threads may share it."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def log_file(self, run: str) -> Path:
+        return self._settings.results / "logs" / f"{run}.log"
+
+    def start(self, run: str, arguments: Sequence[str]) -> Launch:
+        """Start the driver of a run, unless one that this page has started still runs.
+
+        Args:
+            run: its name, checked.
+            arguments: of the `l2l` command.
+
+        Raises:
+            Refused: one still runs.
+        """
+        with self._lock:
+            old = self._processes.get(run)
+            if old is not None and old.poll() is None:
+                raise Refused(f"run {run!r} is driven already, by process {old.pid}")
+            path = self.log_file(run)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "ab") as log:
+                self._processes[run] = popen(self._settings, arguments, log)
+        return self.get(run)
+
+    def get(self, run: str) -> Launch:
+        """Return the driver of a run; without a status and not running if this page has started none."""
+        with self._lock:
+            process = self._processes.get(run)
+            if process is None:
+                return Launch(run=run, running=False, status=None, log="")
+            status = process.poll()
+        return Launch(run=run, running=status is None, status=status, log=tail(self.log_file(run)))
+
+    def driven(self, run: str) -> bool:
+        """Return whether a driver that this page has started runs."""
+        with self._lock:
+            process = self._processes.get(run)
+            return process is not None and process.poll() is None
