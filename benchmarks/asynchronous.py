@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from l2l_snn import Optimizee, Real, Space
-from l2l_snn.evaluate import RayPool
 from l2l_snn.job import Job
+from l2l_snn.pool import RayPool
 from l2l_snn.run import run
 from l2l_snn.store import Store
 from l2l_snn.tables import individuals

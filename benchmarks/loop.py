@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from l2l_snn import Evaluation, Optimizee, Real, Space
-from l2l_snn.evaluate import Evaluator, Inline, RayPool
+from l2l_snn.evaluate import Evaluator, Inline
 from l2l_snn.job import Job
+from l2l_snn.pool import RayPool
 from l2l_snn.run import run
 from l2l_snn.store import Store
 from optimizers.ga import GeneticAlgorithm

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from l2l_snn import tables
-from l2l_snn.evaluate import Inline, RayPool
+from l2l_snn.evaluate import Inline
 from l2l_snn.job import load
+from l2l_snn.pool import RayPool
 from l2l_snn.run import Progress, run
 from l2l_snn.store import Store
 
@@ -39,9 +40,9 @@ def ours(workers: int) -> tuple[float, float]:
     evaluating: list[float] = []
 
     class Timed(RayPool):
-        def evaluate(self, z, seeds, *, with_grad=False):
+        def evaluate(self, z, seeds, **options):
             began = time.perf_counter()
-            result = super().evaluate(z, seeds, with_grad=with_grad)
+            result = super().evaluate(z, seeds, **options)
             evaluating.append(time.perf_counter() - began)
             return result
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from l2l_snn.evaluate import RayPool
 from l2l_snn.job import load
+from l2l_snn.pool import RayPool
 from l2l_snn.run import run
 from l2l_snn.store import Store
 from optimizees.mountain_car import MountainCar

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from l2l_snn.compare import compare, draw_comparison
-from l2l_snn.evaluate import RayPool
 from l2l_snn.job import Job, load, manifest
+from l2l_snn.pool import RayPool
 from l2l_snn.run import run
 from l2l_snn.store import Store
 

@@ -84,9 +84,11 @@ class Loop:
         """Return the next P individuals in the order in which they were told, and when it took how long."""
         began = time.perf_counter()
         z, seeds, evaluations, seconds, workers = [], [], [], [], []
+        self.evaluator.generation = number
         while len(z) < self.population:
             self._keep_busy()
-            first, evaluation, spent, worker = self.evaluator.collect()
+            first, evaluated = self.evaluator.collect()
+            evaluation = evaluated.evaluation
             numbers = self.chunks.pop(first)
             rows = np.stack([self.pending.pop(number) for number in numbers])
             self.inner = self.optimizer.tell(self.inner, rows, evaluation)
@@ -94,8 +96,8 @@ class Loop:
             evaluations.append(Evaluation(evaluation.fitness, evaluation.metrics | order, errors=evaluation.errors))
             z += list(rows)
             seeds += [seed_of(self.job, number, self.population) for number in numbers]
-            seconds += [spent / len(numbers)] * len(numbers)
-            workers += [worker] * len(numbers)
+            seconds += list(evaluated.seconds)
+            workers += list(evaluated.workers)
         return Generation(
             number,
             np.stack(z),

@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from l2l_snn.optimizee import Optimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.population import Repopulated
+from l2l_snn.resources import Resources
 from l2l_snn.validate import did_you_mean
 
-STOPPING = ("generations", "stop", "max_failed", "max_tries")  # what may change when a run goes on
+STOPPING = ("generations", "stop", "max_failed", "max_tries", "timeout", "resources")  # may change when a run goes on
 
 
 class JobError(Exception):
@@ -71,9 +72,12 @@ class Job(BaseModel):
     asynchronous: bool = False  # ask for one more as soon as one is told, without waiting for a generation
     seed: Annotated[int, Field(ge=0)] = 1
     seeds: Literal["individual", "generation", "run"] = "individual"  # which evaluations share a seed
+    genomes: Literal["all", "elite", "none"] = "all"  # which are kept; elite: those as good as all before them
     chunk: Annotated[int, Field(ge=1)] = 1  # individuals a worker takes at once
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5  # a larger share of failures in a generation stops the run
     max_tries: Annotated[int, Field(ge=1)] = 3  # how often a chunk may lose its worker
+    timeout: Annotated[float, Field(gt=0)] | None = None  # s for one individual; a worker that takes longer is ended
+    resources: Resources = Resources()  # of each worker
 
     def build(self) -> tuple[Optimizee, Optimizer]:
         """Return the optimizee and the optimizer.
@@ -281,7 +285,7 @@ def _checked(data: dict[str, Any], settings: Sequence[str], source: str, lines: 
             key = ".".join(str(part) for part in one["loc"])
             what = _what(one)
             if one["type"] == "extra_forbidden":
-                groups = {"stop": Stop, "restart": Restart, "resize": Resize}
+                groups = {"stop": Stop, "restart": Restart, "resize": Resize, "resources": Resources}
                 known = (groups[str(one["loc"][0])] if len(one["loc"]) > 1 else Job).model_fields
                 what = f"unknown key, {did_you_mean(key.rpartition('.')[2], known)}"
             complaints.append(f"{place(key)}: {key}: {what}")
@@ -320,7 +324,7 @@ def _what(error: Any) -> str:
     """Return one pydantic complaint as "expected ..., got ..."."""
     if error["type"] == "missing":
         return "missing"
-    message = error["msg"]
+    message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     return f"{message}, got {error['input']!r}"
 

@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 
 from l2l_snn.asynchronous import Loop, stored_state
-from l2l_snn.evaluate import Evaluator, EvaluatorError, evaluate_alone
+from l2l_snn.chunks import evaluate_alone
+from l2l_snn.evaluate import Evaluator, EvaluatorError
 from l2l_snn.job import Job
 from l2l_snn.optimizee import Evaluation, Optimizee
 from l2l_snn.optimizer import Optimizer
-from l2l_snn.records import Generation, Individual, StoredRun
+from l2l_snn.records import Generation, Individual, StoredRun, WorkerStatus
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.store import Store
+
+
+class _StopRequested(Exception):
+    """Somebody asked through the store for the run to stop."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def run(
         take_over: take the run from another driver that is certainly dead.
 
     Returns:
-        The run as stored. Its state is finished, or stopped (Ctrl-C), or failed (too many individuals failed).
+        The run as stored. Its state is finished, or stopped (Ctrl-C, or a stop asked for through the store), or
+        failed (too many individuals failed).
 
     Raises:
         StoreError: the store can't be written, or another driver has the run; what is stored stays.
@@ -74,6 +80,13 @@ def run(
         if stored.best is not None:
             best, improved = stored.best, store.individual(name).generation
         number, evaluations = stored.generation, stored.evaluations
+        took: np.ndarray | None = None  # (P,) s, the last generation's
+
+        def report(workers: tuple[WorkerStatus, ...]) -> None:
+            if store.report(lease, workers):
+                raise _StopRequested
+
+        evaluator.watch = report
 
         def seconds() -> float:
             return stored.seconds + time.perf_counter() - began
@@ -85,7 +98,8 @@ def run(
                     generation = loop.generation(number)
                     state = loop.state
                 else:
-                    generation, state = _generation(job, optimizer, evaluator, number, state)
+                    generation, state = _generation(job, optimizer, evaluator, number, state, took)
+                    took = generation.seconds
                 store.commit(lease, generation, state)
                 z, evaluation, elapsed = generation.z, generation.evaluation, generation.elapsed
                 scores = evaluation.score[~evaluation.failed]
@@ -112,23 +126,28 @@ def run(
                     break
         except KeyboardInterrupt:
             ended, message = "stopped", "interrupted"
+        except _StopRequested:
+            ended, message = "stopped", "stop requested"
         except EvaluatorError as error:
             store.finish(lease, "failed", str(error))
             raise
         finally:
+            evaluator.watch = None
             evaluator.forget()
         store.finish(lease, ended, message)
     return store.load(name)
 
 
 def _generation(
-    job: Job, optimizer: Optimizer, evaluator: Evaluator, number: int, state: Any
+    job: Job, optimizer: Optimizer, evaluator: Evaluator, number: int, state: Any, took: np.ndarray | None
 ) -> tuple[Generation, Any]:
-    """Ask for a generation, evaluate it, and tell it."""
+    """Ask for a generation, evaluate it, and tell it; `took` are the seconds of the one before."""
     began = time.perf_counter()
     z, state = optimizer.ask(state)
     seeds = evaluation_seeds(job.seed, number, len(z), job.seeds)
-    done = evaluator.evaluate(z, seeds, with_grad=optimizer.needs_grad)
+    expected = took if took is not None and len(took) == len(z) else None  # the same place takes about as long again
+    evaluator.generation = number
+    done = evaluator.evaluate(z, seeds, with_grad=optimizer.needs_grad, expected=expected)
     state = optimizer.tell(state, z, done.evaluation)
     elapsed = time.perf_counter() - began
     return Generation(number, z, seeds, done.evaluation, done.seconds, done.workers, elapsed), state

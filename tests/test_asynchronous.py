@@ -57,9 +57,8 @@ class OutOfOrder(Inline):
     def slots(self) -> int:
         return 4
 
-    @property
-    def under_way(self) -> int:
-        return len(self.queue)
+    def _free(self):
+        return len(self.queue) < 4
 
     def __init__(self, optimizee, stop_after: int | None = None):
         super().__init__(optimizee)
@@ -74,14 +73,14 @@ class OutOfOrder(Inline):
         super()._abandon()
         self.queue.clear()
 
-    def _finish(self):
+    def _wait(self):
         if self.left is not None:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
         self.count += 3
         super()._start(*self.queue.pop((self.count // 2) % len(self.queue)))
-        return super()._finish()
+        return super()._wait()
 
 
 def test_the_recorded_order_gives_the_same_states_and_z_again(store):
@@ -154,19 +153,18 @@ class Virtual(Inline):
     def slots(self) -> int:
         return 4
 
-    @property
-    def under_way(self) -> int:
-        return len(self.queue)
+    def _free(self):
+        return len(self.queue) < 4
 
     def _start(self, *args):
         seconds = min(1 + np.random.default_rng(args[2][0]).pareto(1.5), 60.0)
         heapq.heappush(self.queue, (self.clock + seconds, seconds, len(self.queue), args))
 
-    def _finish(self):
+    def _wait(self):
         self.clock, seconds, _, args = heapq.heappop(self.queue)
         self.worked += seconds
         super()._start(*args)
-        return super()._finish()
+        return super()._wait()
 
     def _abandon(self):
         super()._abandon()

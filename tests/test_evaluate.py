@@ -1,15 +1,16 @@
+import heapq
 import os
-import subprocess
-import sys
+import socket
+import time
 
 import numpy as np
 import pytest
-from troublemakers import BatchTroublemaker, Threads, Troublemaker
+from troublemakers import BatchTroublemaker, Troublemaker
 
-from l2l_snn.evaluate import EvaluatorError, Inline, RayPool
+from l2l_snn.chunks import Chunk, Lost
+from l2l_snn.evaluate import Inline
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.seeding import evaluation_seeds
-from optimizees.functions import Function
 
 P = 12
 SEEDS = evaluation_seeds(3, 0, P)
@@ -91,95 +92,109 @@ def test_sys_exit_in_process_is_tried_again_and_then_a_failed_row(tmp_path):
     assert {error for error in always.errors if error} == {text}
 
 
-@pytest.mark.parametrize(
-    "optimizee", [Troublemaker(), BatchTroublemaker(), Function("ackley", 3)], ids=lambda o: str(o)
-)
-def test_ray_returns_the_bytes_of_inline_for_any_number_of_workers(optimizee):
-    inline = Inline(optimizee, chunk=5).evaluate(population(optimizee), SEEDS)
-    with RayPool(optimizee, chunk=5, workers=2) as pool:
-        ray = pool.evaluate(population(optimizee), SEEDS)
-    assert_same(ray.evaluation, inline.evaluation)
-    assert all(not worker.endswith(f":{os.getpid()}") for worker in ray.workers)
-    assert (ray.seconds > 0).all()
+class Losing(Inline):
+    """Two virtual workers; those that get an individual of `deadly` are lost, those of `slow` are ended as too slow."""
+
+    def __init__(self, optimizee, chunk, *, deadly=(), slow=(), max_tries=3):
+        super().__init__(optimizee, chunk, max_tries)
+        self.deadly, self.slow = set(deadly), set(slow)
+        self.started: list[Chunk] = []
+
+    def _start(self, *args):
+        self.started.append(args[0])
+        super()._start(*args)
+
+    def _wait(self):
+        chunk = self._pending[0]
+        has = set(range(chunk.start, chunk.stop)) if chunk.alone is None else {chunk.alone}
+        if has & (self.deadly | self.slow):
+            self._pending = None
+            late = bool(has & self.slow)
+            return chunk, Lost("longer than 2 s" if late else "it was killed", late=late, seconds=2.0 * late)
+        return super()._wait()
 
 
-def test_workers_use_one_thread_each(monkeypatch):
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PJRT_NPROC"):
-        monkeypatch.delenv(name, raising=False)
-    with RayPool(Threads(), workers=2) as pool:
-        metrics = pool.evaluate(np.zeros((4, 1)), SEEDS[:4]).evaluation.metrics
-    for name in ("blas", "openmp", "xla"):
-        np.testing.assert_array_equal(metrics[name], 1.0)
+@pytest.mark.parametrize("submitted", [False, True], ids=["generation", "chunk"])
+def test_a_chunk_that_loses_its_workers_is_taken_apart_with_and_without_generations(submitted):
+    optimizee = BatchTroublemaker()
+    z, whole = population(optimizee, 4), Inline(optimizee, chunk=4).evaluate(population(optimizee, 4), SEEDS[:4])
+    evaluator = Losing(optimizee, 4, deadly=[2])
+    if submitted:
+        evaluator.submit(0, z, SEEDS[:4])
+        number, done = evaluator.collect()
+        assert (number, evaluator.under_way) == (0, 0)
+    else:
+        done = evaluator.evaluate(z, SEEDS[:4])
+    text = "WorkerLost: given up after 3 tries: it was killed"
+    assert done.evaluation.errors == ("", "", text, "")
+    rows = [0, 1, 3]
+    assert done.evaluation.fitness[rows].tobytes() == whole.evaluation.fitness[rows].tobytes()
+    assert [chunk.alone for chunk in evaluator.started] == [None] * 3 + [0, 1, 2, 2, 2, 3]
 
 
-def test_ray_returns_the_gradient_of_inline():
-    optimizee = Function("rosenbrock", 3)
-    inline = Inline(optimizee, chunk=4).evaluate(population(optimizee), SEEDS, with_grad=True).evaluation
-    with RayPool(optimizee, chunk=4, workers=1) as pool:
-        ray = pool.evaluate(population(optimizee), SEEDS, with_grad=True).evaluation
-    assert inline.grad is not None
-    assert ray.grad is not None
-    assert ray.grad.tobytes() == inline.grad.tobytes()
-    assert np.abs(inline.grad).max() > 0
+def test_one_that_is_too_slow_is_found_without_repetition():
+    evaluator = Losing(Troublemaker(), 3, slow=[4])
+    done = evaluator.evaluate(population(Troublemaker(), 6), SEEDS[:6])
+    assert done.evaluation.errors == ("", "", "", "", "Timeout: longer than 2 s", "")
+    assert [chunk.alone for chunk in evaluator.started] == [None, None, 3, 4, 5]
+    assert done.seconds[4] == 2.0
 
 
-@pytest.mark.parametrize("trouble", ["kill", "exit"])
-def test_a_worker_lost_in_the_middle_changes_nothing(tmp_path, trouble):
-    optimizee = Troublemaker(trouble, str(tmp_path / "once"))
-    with RayPool(optimizee, chunk=5, workers=2) as pool:
-        evaluation = pool.evaluate(population(optimizee), SEEDS).evaluation
-        assert (tmp_path / "once").exists()
-        assert_same(evaluation, expected())
-        assert_same(pool.evaluate(population(optimizee), SEEDS).evaluation, expected())  # the pool is whole again
+def test_one_that_is_too_slow_in_a_chunk_of_its_own_is_evaluated_once():
+    evaluator = Losing(Troublemaker(), 1, slow=[0])
+    done = evaluator.evaluate(population(Troublemaker(), 2), SEEDS[:2])
+    assert done.evaluation.errors == ("Timeout: longer than 2 s", "")
+    assert len(evaluator.started) == 2
 
 
-def test_an_individual_that_kills_every_worker_fails_and_its_neighbours_do_not():
-    optimizee = Troublemaker("kill")
-    rows = [int(np.flatnonzero(bad(optimizee))[0]), *np.flatnonzero(~bad(optimizee))[:3]]
-    z = population(optimizee)[rows]
-    with RayPool(optimizee, chunk=4, max_tries=2, workers=2) as pool:
-        evaluation = pool.evaluate(z, SEEDS[rows]).evaluation
-    np.testing.assert_array_equal(np.isnan(evaluation.fitness), [True, False, False, False])
-    assert evaluation.errors[0].startswith("WorkerLost: given up after 2 tries: ")
-    np.testing.assert_array_equal(evaluation.fitness[1:], expected().fitness[rows[1:]])
+class Clock(Inline):
+    """Four workers in this process, on a clock of their own: individual i takes `seconds[i]`."""
+
+    def __init__(self, optimizee, chunk, seconds):
+        super().__init__(optimizee, chunk)
+        self.seconds, self.clock, self.queue = seconds, 0.0, []
+
+    def _free(self):
+        return len(self.queue) < 4
+
+    def _start(self, *args):
+        ends = self.clock + self.seconds[args[0].start : args[0].stop].sum()
+        heapq.heappush(self.queue, (ends, args[0].start, args))
+
+    def _wait(self):
+        self.clock, _, args = heapq.heappop(self.queue)
+        super()._start(*args)
+        return super()._wait()
 
 
-NOTEBOOK = """
-from dataclasses import dataclass
-import numpy as np
-from l2l_snn import Optimizee, Real, Space
-from l2l_snn.evaluate import RayPool
-
-@dataclass(frozen=True)
-class Cell(Optimizee):
-    space = Space(x=Real(0, 1))
-    def evaluate(self, params, seed):
-        return params["x"]
-
-with RayPool(Cell(), workers=1) as pool:
-    print(pool.evaluate(np.array([[0.25], [0.5]]), np.array([1, 2])).evaluation.fitness.tolist())
-"""
+def test_longest_first_ends_sooner_and_returns_the_same_bytes():
+    optimizee, n = Troublemaker(), 64
+    z, seeds = population(optimizee, n), evaluation_seeds(3, 0, n)
+    over = []
+    for trial in range(20):
+        seconds = np.minimum(1 + np.random.default_rng(trial).pareto(1.5, n), 20.0)
+        ideal = max(seconds.sum() / 4, seconds.max())
+        asked, sorted_ = Clock(optimizee, 2, seconds), Clock(optimizee, 2, seconds)
+        assert_same(sorted_.evaluate(z, seeds, expected=seconds).evaluation, asked.evaluate(z, seeds).evaluation)
+        over.append((asked.clock / ideal, sorted_.clock / ideal))
+    as_asked, longest_first = np.mean(over, axis=0)
+    assert longest_first < 1.03 < 1.08 < as_asked
+    assert max(ratio for _, ratio in over) <= 4 / 3  # Graham 1969: 4/3 - 1/12 at most of the best there is
 
 
-def test_a_class_written_in_a_notebook_reaches_the_workers():
-    done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=False)
-    assert done.stdout == "[0.25, 0.5]\n", done.stderr
+def test_what_a_process_does_is_told_between_chunks():
+    optimizee = Troublemaker(pause=0.02)
+    evaluator = Inline(optimizee, chunk=5)
+    seen = []
+    evaluator.watch, evaluator.generation = seen.extend, 7
+    began = time.time()
+    evaluator.evaluate(population(optimizee), SEEDS)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    assert [status[:4] for status in seen] == [(worker, 7, 0, 4)]  # once a second at most
+    assert began <= seen[0].since <= time.time()
+    assert [status[:4] for status in evaluator.working()] == [(worker, 7, -1, -1)]
 
 
-class Unreadable(Troublemaker):
-    """Can be sent to a worker but not be read there."""
-
-    def __reduce__(self):
-        return (_raise_in_worker, ())
-
-
-def _raise_in_worker():
-    raise ImportError("no module named 'lab'")
-
-
-def test_an_optimizee_that_workers_can_not_read_ends_the_run_with_the_reason():
-    with (
-        RayPool(Unreadable(), chunk=5, workers=1) as pool,
-        pytest.raises(EvaluatorError, match="the worker can't evaluate: ImportError: no module named 'lab'"),
-    ):
-        pool.evaluate(population(Troublemaker()), SEEDS)
+def test_collecting_what_was_not_submitted_is_refused():
+    with pytest.raises(RuntimeError, match="collect: expected a chunk under way, got none"):
+        Inline(Troublemaker()).collect()

@@ -93,6 +93,36 @@ def test_what_is_wrong_is_said_in_one_line_with_file_line_and_key(tmp_path, monk
     assert all(line.startswith(str(path)) for line in text.splitlines())
 
 
+def test_resources_and_a_timeout_are_read_and_come_back(tmp_path):
+    group = 'resources: {cpus: 2, gpus: 0.5, memory: "2 GiB", custom: {loihi: 1}}\ntimeout: 1.5\n'
+    job = jobs.load(write(tmp_path, GOOD + group))
+    need = job.resources
+    assert (need.cpus, need.gpus, need.memory, need.custom, job.timeout) == (2, 0.5, 2 * 2**30, {"loihi": 1}, 1.5)
+    assert jobs.Job.model_validate(job.model_dump(mode="json")) == job
+    plain = jobs.load(write(tmp_path, GOOD))
+    assert (plain.resources, plain.timeout) == (jobs.Resources(cpus=1, gpus=0, memory=0, custom={}), None)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("timeout: 0", "timeout: input should be greater than 0, got 0"),
+        ("resources: {cpu: 2}", "resources.cpu: unknown key, did you mean 'cpus'?"),
+        ("resources: {cpus: 0}", "resources.cpus: input should be greater than 0, got 0"),
+        ("resources: {gpus: 1.5}", "resources.gpus: expected a whole number above 1: a worker shares a GPU or has"),
+        ("resources: {memory: lots}", "resources.memory: could not parse value and unit from byte string"),
+        ("resources: {memory: -1}", "resources.memory: could not parse value and unit from byte string, got -1"),
+        ("resources: {custom: {GPU: 1}}", "resources.custom: expected names of your own, not GPU; there are the keys"),
+        ("resources: {custom: {loihi: 0}}", "resources.custom.loihi: input should be greater than 0, got 0"),
+    ],
+)
+def test_resources_that_no_worker_can_have_are_refused(tmp_path, line, complaint):
+    path = write(tmp_path, f"{GOOD}{line}\n")
+    with pytest.raises(JobError) as caught:
+        jobs.load(path)
+    assert str(caught.value).startswith(f"{path}:11: {complaint}"), caught.value
+
+
 def test_all_wrong_keys_are_said_at_once(tmp_path):
     path = write(tmp_path, GOOD.replace("generations", "generatoins").replace("fitness", "fitnes"))
     with pytest.raises(JobError) as caught:

@@ -61,12 +61,12 @@ def test_concrete_classes_know_contracts_and_ground_but_never_each_other(folder)
         assert all(name.startswith("optimizees.tasks") for name in names), path
 
 
-@pytest.mark.parametrize(("library", "only"), [("ray", "evaluate.py"), ("nest", "nest.py")])
-def test_one_file_alone_imports_ray_and_one_nest(library, only):
+@pytest.mark.parametrize(("library", "only"), [("ray", {"pool.py", "cluster.py"}), ("nest", {"snn/nest.py"})])
+def test_only_the_files_of_ray_and_of_nest_import_them(library, only):
     for path in files("l2l_snn") + files("optimizees") + files("optimizers"):
         uses = library in {name.split(".")[0] for name in imported(path)}
         uses |= f'import_module("{library}' in path.read_text()
-        assert uses == (path.name == only), path
+        assert uses == (path in {ROOT / "l2l_snn" / name for name in only}), path
 
 
 def test_help_imports_nothing_heavy():

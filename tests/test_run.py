@@ -1,10 +1,11 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from troublemakers import Troublemaker
 
-from l2l_snn.evaluate import Evaluator, Inline, RayPool
+from l2l_snn.evaluate import Evaluator, Inline
 from l2l_snn.job import Job
 from l2l_snn.run import Progress, run
 from l2l_snn.store import RunBusy, Store
@@ -131,13 +132,48 @@ def test_failures_within_the_limit_do_not_stop_the_run(store):
     assert stored.failed > 0
 
 
-@pytest.mark.parametrize("trouble", ["kill", "exit"])
-def test_a_worker_lost_in_the_middle_leaves_the_same_final_table(store, tmp_path, trouble):
+def test_a_stop_that_is_asked_for_loses_nothing(store, monkeypatch):
+    monkeypatch.setattr("l2l_snn.evaluate.LOOK", 0.0)  # between all chunks
     start(store, "whole", job())
-    with RayPool(Troublemaker(trouble, str(tmp_path / "once")), chunk=4, workers=2) as pool:
-        assert start(store, "lost", job(), pool).state == "finished"
-    assert (tmp_path / "once").exists()
-    assert table(store, "lost") == table(store, "whole")
+    looks = []
+
+    def tell(progress: Progress) -> None:
+        looks.append(store.workers("a"))
+        if progress.generation == 4:
+            store.request_stop("a")
+
+    stopped = start(store, "a", job(), tell=tell)
+    assert (stopped.state, stopped.message, stopped.generation) == ("stopped", "stop requested", 5)
+    statuses = [status for look in looks for status in look]
+    assert [status.generation for status in statuses] == list(range(5))  # the last look of each
+    assert {(status.first, status.last) for status in statuses} <= {(0, 3), (4, 5)}
+    assert start(store, "a", job()).state == "finished"
+    assert table(store, "a") == table(store, "whole")
+
+
+class Recording(Inline):
+    """Keeps the order in which chunks are begun; the individuals 2 and 3 are slow."""
+
+    def __init__(self):
+        super().__init__(Troublemaker(), chunk=2)
+        self.order: list[list[int]] = []
+
+    def evaluate(self, z, seeds, **options):
+        self.order.append([])
+        done = super().evaluate(z, seeds, **options)
+        return replace(done, seconds=np.array([1.0, 1.0, 9.0, 9.0, 2.0, 2.0]))
+
+    def _start(self, *args):
+        self.order[-1].append(args[0].start)
+        super()._start(*args)
+
+
+def test_the_places_that_took_longest_are_begun_first_in_the_next_generation(store):
+    recording = Recording()
+    start(store, "a", job(generations=3), recording)
+    assert recording.order == [[0, 2, 4], [2, 4, 0], [2, 4, 0]]
+    start(store, "b", job(generations=3), Inline(Troublemaker(), chunk=2))
+    assert table(store, "a") == table(store, "b")
 
 
 def test_common_random_numbers_are_common(store):

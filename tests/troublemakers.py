@@ -1,5 +1,6 @@
 """Optimizees that misbehave in the ways real ones do; imported by workers too."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -39,6 +40,14 @@ class Troublemaker(Optimizee):
                 sys.exit(0)
             if self.trouble == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self.trouble == "node":  # a worker's parent is the raylet, which its node can't live without
+                assert Path(f"/proc/{os.getppid()}/comm").read_text().strip() == "raylet"
+                os.kill(os.getppid(), signal.SIGKILL)
+                time.sleep(60.0)
+            if self.trouble == "hang":
+                time.sleep(1000.0)
+            if self.trouble == "stuck":  # in C code that keeps Python's lock, as a simulator may
+                ctypes.PyDLL(None).sleep(1000)
         return fitness, {"norm": float(np.linalg.norm(x))}
 
     def _first(self) -> bool:

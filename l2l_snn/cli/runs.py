@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes; all CPUs by default.")]
 InlineOption = Annotated[bool, typer.Option("--inline", help="Evaluate in this process, without Ray.")]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT", help="Ray cluster to join; auto: the one of this node. By default a Ray of its own."
+    ),
+]
 TakeOverOption = Annotated[
     bool, typer.Option("--take-over", help="Take the run from a driver on another machine that is certainly dead.")
 ]
@@ -41,6 +47,7 @@ def run(
     settings: SetOption = None,
     workers: WorkersOption = None,
     inline: InlineOption = False,
+    address: AddressOption = None,
 ) -> None:
     """Start a new run of a job file."""
     with complaints():
@@ -48,10 +55,14 @@ def run(
 
         loaded = jobs.load(job, settings or [])
         optimizee, optimizer = loaded.build()
+        evaluator = _evaluator(loaded, optimizee, workers, inline, address)
         with open_store(store, create=True) as opened:
-            chosen = name if name is not None else opened.next_name(job.stem)
-            opened.create(chosen, job.stem, jobs.manifest(loaded, job), optimizee.space)
-            _drive(opened, chosen, loaded, optimizee, optimizer, workers, inline)
+            manifest = jobs.manifest(loaded, job)
+            if name is None:
+                name = opened.create_numbered(job.stem, manifest, optimizee.space)
+            else:
+                opened.create(name, job.stem, manifest, optimizee.space)
+            _drive(opened, name, loaded, optimizer, evaluator)
 
 
 def resume(
@@ -63,6 +74,7 @@ def resume(
     settings: SetOption = None,
     workers: WorkersOption = None,
     inline: InlineOption = False,
+    address: AddressOption = None,
     take_over: TakeOverOption = False,
 ) -> None:
     """Go on with a run after its last committed generation; --set may move its stopping rules."""
@@ -78,9 +90,10 @@ def resume(
                     )
             loaded, _ = stored_job(opened, name, settings or [])
             optimizee, optimizer = loaded.build()
+            evaluator = _evaluator(loaded, optimizee, workers, inline, address)
             if new_name is not None:
                 opened.copy(name, new_name)
-            _drive(opened, new_name or name, loaded, optimizee, optimizer, workers, inline, take_over)
+            _drive(opened, new_name or name, loaded, optimizer, evaluator, take_over)
 
 
 def replay(
@@ -149,32 +162,51 @@ def check(
             raise typer.Exit(1)
 
 
+def _evaluator(
+    job: "Job", optimizee: "Optimizee", workers: int | None, inline: bool, address: str | None
+) -> "Evaluator":
+    """Return what evaluates a job: this process, or workers here or on a cluster."""
+    from l2l_snn.evaluate import Inline
+    from l2l_snn.pool import RayPool
+    from l2l_snn.validate import message
+
+    if not inline:
+        return RayPool(
+            optimizee,
+            job.chunk,
+            job.max_tries,
+            workers,
+            resources=job.resources,
+            timeout=job.timeout,
+            address=address,
+        )
+    if address is not None or workers is not None:
+        option = "--address" if address is not None else "--workers"
+        raise ValueError(message(option, "an evaluation by workers", "--inline", "leave one of them out"))
+    if job.timeout is not None:
+        todo = "leave out --inline, or --set timeout=null"
+        raise ValueError(message("timeout", "workers, which can be ended", "--inline", todo))
+    return Inline(optimizee, job.chunk, job.max_tries)
+
+
 def _drive(
     store: "Store",
     name: str,
     job: "Job",
-    optimizee: "Optimizee",
     optimizer: "Optimizer",
-    workers: int | None,
-    inline: bool,
+    evaluator: "Evaluator",
     take_over: bool = False,
 ) -> None:
     """Run a stored run with progress, then say how it ended, draw it, and say how to go on."""
     import signal
 
-    from l2l_snn.evaluate import Inline, RayPool
     from l2l_snn.progress import shown
     from l2l_snn.run import run as run_loop
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill stops as cleanly as Ctrl-C
     again = f"l2l resume {name}" + (f" --store {store.url_shown}" if store.url_shown != DEFAULT_STORE else "")
     typer.echo(f"run {name} in {store.url_shown}")
-    evaluator: Evaluator
     try:
-        if inline:
-            evaluator = Inline(optimizee, job.chunk, job.max_tries)
-        else:
-            evaluator = RayPool(optimizee, job.chunk, job.max_tries, workers)
         with evaluator, shown(name, sys.stdout.isatty()) as tell:
             stored = run_loop(store, name, job, optimizer, evaluator, tell=tell, take_over=take_over)
     except KeyboardInterrupt:  # outside the loop: while workers end

@@ -184,7 +184,7 @@ async function tick() {
   byId("fitness").dataset.generation = detail.generation;
   await drawWorkers();
   await linkBest();
-  return detail.state === "running" || launched ? 1 : 5;
+  return detail.state === "running" || launched ? 0.5 : 5;
 }
 
 let linked = null;
