@@ -84,7 +84,7 @@ class Loop:
         """Return the next P individuals in the order in which they were told, and when it took how long."""
         began = time.perf_counter()
         z, seeds, evaluations, seconds, workers = [], [], [], [], []
-        self.evaluator.generation = number
+        self.evaluator.generation = number  # a worker is shown with the numbers of its asks
         while len(z) < self.population:
             self._keep_busy()
             first, evaluated = self.evaluator.collect()

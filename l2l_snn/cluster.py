@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 PATIENCE = 600.0  # s without an answer of the job server until following it is given up
 STOP_WAIT = 60  # s that a driver has for a polite end, until it is killed
 OWN_STATUSES = (0, 1, 2, 130)  # exit statuses of `l2l run`: whatever it ended with, once more ends the same
-# a driver that has joined a cluster dies of SIGTERM in Ray's own handler, and is stopped politely by Ctrl-C's signal
-_STOP = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT)}
+_STOP = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT)}
 _NEVER_BEGAN = (126, 127)  # the shell found no python
 _RUN = "l2l_run"  # key of a job's metadata
 ENDED = ("succeeded", "failed", "stopped", "lost")
@@ -201,7 +200,7 @@ def logs(client: "JobSubmissionClient", job_id: str) -> str:
 
 
 def stop(client: "JobSubmissionClient", job_id: str) -> Submitted:
-    """Ask a job's driver to stop politely (SIGINT, as Ctrl-C), wait until it has, and return how it ended.
+    """Ask a job's driver to stop politely (SIGTERM), wait until it has, and return how it ended.
 
     A driver that doesn't within `STOP_WAIT` is killed by the cluster; its run can be resumed either way.
     """

@@ -72,12 +72,12 @@ class Job(BaseModel):
     asynchronous: bool = False  # ask for one more as soon as one is told, without waiting for a generation
     seed: Annotated[int, Field(ge=0)] = 1
     seeds: Literal["individual", "generation", "run"] = "individual"  # which evaluations share a seed
-    genomes: Literal["all", "elite", "none"] = "all"  # which are kept; elite: those as good as all before them
     chunk: Annotated[int, Field(ge=1)] = 1  # individuals a worker takes at once
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5  # a larger share of failures in a generation stops the run
     max_tries: Annotated[int, Field(ge=1)] = 3  # how often a chunk may lose its worker
     timeout: Annotated[float, Field(gt=0)] | None = None  # s for one individual; a worker that takes longer is ended
     resources: Resources = Resources()  # of each worker
+    genomes: Literal["all", "elite", "none"] = "all"  # which are kept; elite: those as good as all before them
 
     def build(self) -> tuple[Optimizee, Optimizer]:
         """Return the optimizee and the optimizer.

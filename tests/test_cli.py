@@ -325,12 +325,15 @@ def test_a_driver_with_ray_killed_leaves_no_process_behind_and_goes_on(place):
     assert everything("x") == everything("whole")
 
 
-def test_ctrl_c_with_ray_stops_cleanly(place):
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)], ids=["ctrl_c", "kill"]
+)
+def test_a_polite_end_with_ray_stops_cleanly(place, send, number):
     process = start(
         "run", "job.yaml", "--workers", "2", "--name", "x", "--set", "optimizee.pause=0.03", start_new_session=True
     )
     wait_for_generations(process, "x", 2)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    send(process.pid, number)  # a terminal sends Ctrl-C to the workers too
     printed, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, printed
     assert "Traceback" not in printed
