@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -25,6 +26,8 @@ from l2l_snn.resources import Resources
 from l2l_snn.validate import did_you_mean
 
 STOPPING = ("generations", "stop", "max_failed", "max_tries", "timeout", "resources")  # may change when a run goes on
+LARGEST = 200_000  # characters of a job file; it is read by a slow parser
+MOST_ENTRIES = 20_000  # of a job file
 
 
 class JobError(Exception):
@@ -140,18 +143,26 @@ def load(path: Path, settings: Sequence[str] = ()) -> Job:
         JobError: one line for each thing that is wrong, with file, line and key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(text) > LARGEST:
+        raise JobError(f"{path}: expected a job file of at most {LARGEST} characters, got more; is it another file?")
+    loader = yaml.SafeLoader(text)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        node = loader.get_single_node()
+        if _entries(node, {}) > MOST_ENTRIES:
+            raise JobError(f"{path}: expected at most {MOST_ENTRIES} entries, got more, anchors (&, *) written out")
+        data = loader.construct_document(node) if node else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         raise JobError(f"{place}: not YAML: {getattr(error, 'problem', None) or error}") from error
     except (ValueError, RecursionError) as error:
         raise JobError(f"{path}: not YAML: {error}") from error
+    finally:
+        loader.dispose()
     if not isinstance(data, dict):
         raise JobError(f"{path}:1: expected a mapping with 'optimizee' and 'optimizer', got {type(data).__name__}")
     lines = _lines(node, path)
@@ -201,7 +212,7 @@ def load_class(address: str) -> type:
         JobError: what is missing, or why the import failed, in one line.
     """
     module_name, _, class_name = str(address).partition(":")
-    if not module_name or not class_name:
+    if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
         raise JobError(f"expected module:Class, got {address!r}")
     try:
         module = importlib.import_module(module_name)
@@ -327,6 +338,29 @@ def _what(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     return f"{message}, got {error['input']!r}"
+
+
+def _entries(node: Any, known: dict[int, int]) -> int:
+    """Return how many entries a YAML document has once its anchors are written out.
+
+    A few hundred characters of anchors within anchors can stand for millions of entries ("billion laughs").
+
+    Args:
+        node: the document; None if it is empty.
+        known: id of a node -> its entries; empty at first.
+
+    Raises:
+        ValueError: an entry contains itself.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 0
+        inner = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_entries(one, known) for one in inner)
+    elif not known[id(node)]:
+        raise ValueError(f"the anchor on line {node.start_mark.line + 1} contains itself")
+    return known[id(node)]
 
 
 def _lines(node: Any, path: Path) -> dict[str, int]:

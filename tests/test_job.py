@@ -1,3 +1,6 @@
+import re
+import tracemalloc
+
 import pytest
 import yaml
 
@@ -184,3 +187,59 @@ def test_an_optimizer_that_needs_a_gradient_is_refused_without_one(tmp_path):
         JobError, match=r"optimizer.class: Ascent needs a gradient and MountainCar has none; subclass Jax"
     ):
         jobs.load(write(tmp_path, yaml.safe_dump(data)))
+
+
+BOMB = (
+    "a: &a ["
+    + ", ".join(["x"] * 9)
+    + "]\n"
+    + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (GOOD + "x: !!python/object/apply:os.system ['touch hacked']\n", "could not determine a constructor"),
+        (GOOD + "x: !!python/name:os.system\n", "could not determine a constructor"),
+        (BOMB, "expected at most 20000 entries, got more"),
+        ("optimizee: &a {b: *a}\n", "the anchor on line 1 contains itself"),
+        ("[" * 50_000, "not YAML: "),
+        (GOOD + "#" * 200_000, "at most 200000 characters, got more"),
+        (
+            GOOD.replace("optimizees.functions:Function", "../../hacked:Function"),
+            "expected module:Class, got '../../hacked:",
+        ),
+        (
+            GOOD.replace("optimizees.functions:Function", "/tmp/hacked:Function"),
+            "expected module:Class, got '/tmp/hacked:",
+        ),
+        (GOOD.replace("optimizees.functions:Function", "..:Function"), "expected module:Class, got '..:"),
+        (GOOD.replace("optimizees.functions:Function", "os:system"), "module 'os' has no class 'system'"),
+        (GOOD.replace("optimizees.functions:Function", "subprocess:Popen"), "expected a subclass of Optimizee"),
+        (GOOD.replace("ackley", "<script>alert(1)</script>"), "name: input should be"),
+        (GOOD.replace("ackley", "x'; DROP TABLE runs; --"), "name: "),
+    ],
+)
+def test_a_hostile_job_file_is_refused_in_lines_of_words(tmp_path, monkeypatch, text, complaint):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JobError, match=re.escape(complaint)) as refused:
+        jobs.load(write(tmp_path, text))
+    assert len(str(refused.value)) < 1000
+    assert [path.name for path in tmp_path.iterdir()] == ["x.yaml"]
+
+
+def test_a_job_file_of_100_megabytes_is_refused_without_being_read(tmp_path):
+    path = tmp_path / "x.yaml"
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    tracemalloc.start()
+    with pytest.raises(JobError, match="at most 200000 characters"):
+        jobs.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 5e6  # bytes
+    tracemalloc.stop()
+
+
+def test_anchors_may_be_used(tmp_path):
+    text = GOOD.replace("optimizer:", "optimizer: &o").replace("generations: 5", "generations: 5\nseed: 3")
+    assert jobs.load(write(tmp_path, text)).seed == 3
