@@ -1,0 +1,97 @@
+"""Pendulum: against gymnasium, and by policies whose returns are known to be good or bad."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optimizees.pendulum import Pendulum
+from optimizees.tasks.pendulum import SPEED, TORQUE
+from optimizees.tasks.pendulum import Pendulum as Task
+
+
+def test_episodes_equal_gymnasiums_step_for_step():
+    env, generator = gymnasium.make("Pendulum-v1"), np.random.default_rng(1)
+    states, rewards = np.zeros((10, 201, 2)), np.zeros((10, 200))
+    torques = generator.uniform(-3, 3, (10, 200))  # beyond the limit too
+    for i in range(10):
+        env.reset(seed=i)
+        states[i, 0] = env.unwrapped.state
+        for t in range(200):
+            seen, rewards[i, t], over, _, _ = env.step(torques[i, t : t + 1])
+            states[i, t + 1] = env.unwrapped.state
+            assert not over
+
+    def one(state, torque):
+        after, reward, over = Task().step(state, torque)
+        return after, (after, reward, over)
+
+    with jax.enable_x64(True):
+        run = jax.jit(jax.vmap(lambda s, u: jax.lax.scan(one, s, u)[1]))
+        found, reward, over = run(jnp.asarray(states[:, 0]), jnp.asarray(torques))
+        observed = Task().observe(found[-1, -1])
+    np.testing.assert_allclose(found, states[:, 1:], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(reward, rewards, rtol=0, atol=1e-8)
+    assert not over.any()
+    assert np.abs(states[..., 0]).max() > 2 * np.pi  # some went round, and some were as fast as may be
+    assert np.abs(states[..., 1]).max() == SPEED
+    np.testing.assert_allclose([np.cos(observed[0]), np.sin(observed[0]), observed[1]], seen, rtol=1e-6)
+    limits = env.unwrapped
+    assert (limits.max_torque, limits.max_speed, env.spec.max_episode_steps) == (TORQUE, SPEED, Task().steps)
+
+
+def test_it_starts_where_gymnasium_does_and_its_error_is_the_cost():
+    starts = jax.vmap(Task().reset)(jax.random.split(jax.random.key(1), 2000))
+    np.testing.assert_allclose(np.abs(starts).max(axis=0), [np.pi, 1.0], rtol=0.01)
+    np.testing.assert_allclose(starts.std(axis=0), np.array([np.pi, 1.0]) / 3**0.5, rtol=0.05)
+    for state in starts[:5]:
+        np.testing.assert_allclose(Task().error(state) ** 2, -Task().step(state, 0.0)[1], rtol=1e-5)
+
+
+def test_the_torque_is_the_difference_of_two_populations():
+    for spikes, torque in (((3.0, 0.0), -2.0), ((0.0, 1.5), 1.0), ((4.0, 4.0), 0.0), ((0.0, 9.0), 2.0)):
+        np.testing.assert_allclose(Task().act(jax.random.key(0), jnp.array(spikes)), torque)
+
+
+SMALL = Pendulum(episodes=2, cells=(5, 3), step_ms=10)
+
+
+def test_weights_that_pump_and_brake_do_better_than_their_mirror_image():
+    angle, speed = np.meshgrid(np.linspace(-np.pi, np.pi, 5), np.linspace(-8, 8, 3), indexing="ij")
+    up = np.abs(angle) < 2
+    push = np.clip(np.where(up, -2 * angle - 0.5 * speed, 0.5 * speed), -1, 1).ravel()
+    w = np.stack([1.5 - 1.5 * push, 1.5 + 1.5 * push], axis=1)
+    z = [SMALL.space.encode({"sensor_motor": weights}) for weights in (w, w[:, ::-1])]
+    z = np.stack([*z, *z])
+    good, bad = SMALL.evaluate_batch(z, np.array([1, 1, 2, 2])).fitness.reshape(2, 2).mean(axis=0)
+    assert good > bad + 200
+
+
+def test_a_life_learns_and_draws_its_pictures(tmp_path):
+    life = Pendulum(mode="stdp_rl", episodes=2, budget=410, cells=(5, 3), step_ms=10, share=0.5)
+    z = life.space.sample(np.random.default_rng(1), 1)
+    evaluation = life.evaluate_batch(z, np.array([1]), with_artifacts=True)
+    assert evaluation.metrics["drift"][0] > 0.001
+    np.testing.assert_array_equal(evaluation.metrics["steps"], 400)
+    np.testing.assert_allclose(evaluation.fitness, evaluation.artifacts["returns"][:, 1], rtol=1e-6)
+    files = life.draw(life.space.decode(z[0]), evaluation, tmp_path)
+    assert sorted(file.name for file in files) == ["episode.png", "raster.png", "returns.png"]
+    assert all(file.stat().st_size > 5000 for file in files)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"mode": "evolve"}, "mode: expected one of 'weights', 'stdp_rl', 'both'"),
+        (
+            {"cells": (3, 3, 3)},
+            r"cells: expected an array of shape \(2\), got shape \(3,\); angle and angular velocity",
+        ),
+        ({"budget": 200}, "budget: expected an integer >= 201, got 200; an episode has to fit in"),
+        ({"motor": 0}, "motor: expected an integer >= 1, got 0"),
+    ],
+)
+def test_wrong_fields_are_refused(fields, text):
+    with pytest.raises(ValueError, match=text):
+        Pendulum(**fields)
