@@ -9,7 +9,8 @@ collides. The genome is the rule and what its teacher asks for; the middle of th
     evaluation = vehicle.evaluate_batch(vehicle.by_hand[None], np.array([1]))
 
 In the mode `mlp`, the baseline of artificial neurons, the genome is the weights of a small multilayer perceptron that
-drives in the W worlds; nothing learns.
+drives in the W worlds; nothing learns. No teacher tells it where to turn, so its fitness is `progress`: with reached
+minus collided, evolution finds that standing still collides with nothing, and stays there.
 
 World, motion and sensors are those of `optimizees/tasks/vehicle.py`, network and rule those of `vehicle_agent.py`, the
 perceptron that of `vehicle_drive.py`, and `vehicle_env.py` is the same world for gymnasium.
@@ -24,7 +25,7 @@ of each, C target cells, K sectors, M neurons of each motor population.
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -37,7 +38,6 @@ from l2l_snn.validate import check_choice, check_count, check_range, message
 class Vehicle(Optimizee):
     """The vehicle and its life; what evolution finds is in `space`."""
 
-    fitness_label: ClassVar[str] = "fitness: share reached - share collided"
     mode: Literal["rstdp", "mlp"] = "rstdp"
     worlds: int = 20  # N
     budget: int = 4000  # control steps of learning at most
@@ -82,6 +82,11 @@ class Vehicle(Optimizee):
                 raise ValueError(message(name, f"a multiple of the resolution, {self.resolution} ms", value))
 
     @property
+    def fitness_label(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the fitness is, for pictures."""
+        return "fitness: progress" if self.mode == "mlp" else "fitness: share reached - share collided"
+
+    @property
     def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The rule and its teacher; the middle of each range is the value set by hand in `Learning`. Or the mlp."""
         from optimizees.tasks.agent_mlp import mlp_space
@@ -110,11 +115,12 @@ class Vehicle(Optimizee):
     ) -> Evaluation:
         """Let P vehicles learn, then drive; an individual's worlds, training and unseen, follow from its seed.
 
-        Metrics, of the W unseen worlds: `reached`, `collided`, `late` (shares), `detour` (mean length of a way that
+        Metrics, of the W unseen worlds: `reached`, `collided`, `late` (shares), `progress` (mean share by which the
+        distance to the target has shrunk at the end, 1 where it is reached), `detour` (mean length of a way that
         reached its target over `vehicle.shortest`; nan if none did), and `untrained_reached`, `untrained_collided` with
         the weights before learning in the same worlds. Of the training: `training_reached`, `training_collided`,
         `training_late` (numbers of worlds), `training_steps` (control steps), `drift` (mV, mean change of a weight).
-        An mlp has the first four.
+        An mlp has the first five.
 
         Artifacts: training_outcome and training_length (P, N; control steps), 0 where not driven; training_error
         (P, budget) by how much of full speed the wheels were off, nan where not driven; before.sensor_motor and
@@ -128,7 +134,8 @@ class Vehicle(Optimizee):
         found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         metrics = {name: value.astype(np.float64) for name, value in found.items() if value.ndim == 1}
         artifacts = {name: value for name, value in found.items() if value.ndim > 1}
-        return Evaluation(metrics["reached"] - metrics["collided"], metrics, artifacts)
+        fitness = metrics["progress"] if self.mode == "mlp" else metrics["reached"] - metrics["collided"]
+        return Evaluation(fitness, metrics, artifacts)
 
     def _live(self, z: np.ndarray, seed: int, with_artifacts: bool) -> dict[str, np.ndarray]:
         """Return metrics and artifacts of one individual: its W worlds, driven side by side, fill the processor."""
@@ -224,6 +231,7 @@ def _compiled(vehicle: Vehicle) -> tuple[Any, Any]:
             "reached": reached.mean(),
             "collided": (last == COLLIDED).mean(),
             "late": (last == LATE).mean(),
+            "progress": drives.progress[-1].mean(),
             "detour": jnp.where(reached, drives.length[-1] / best[-1], 0.0).sum() / reached.sum(),
         }
         return metrics, {"outcome": drives.outcome, "nets": nets}

@@ -49,6 +49,7 @@ class Drives(NamedTuple):
     outcome: jax.Array  # REACHED, COLLIDED or LATE
     length: jax.Array  # m driven
     steps: jax.Array  # control steps
+    progress: jax.Array  # by which share the distance to the target's rim has shrunk, at least 0; 1: reached
 
 
 class Moment(NamedTuple):
@@ -93,6 +94,12 @@ def go(
     return jax.tree.map(lambda a, b: jnp.where(on, a, b), later, now), (wheels, seen), senses
 
 
+def progress(arena: Arena, world: World, start: State, end: State) -> jax.Array:
+    """Return by which share the distance to the target's rim has shrunk, in [0, 1]; 1: it is reached."""
+    first, last = (jnp.linalg.norm(world.target - state.position) - arena.reach for state in (start, end))
+    return jnp.clip(1 - last / first, 0.0, 1.0)
+
+
 def drive(arena: Arena, driver: Driver, keys: jax.Array) -> tuple[Drives, jax.Array]:
     """Drive in new worlds; return what became of it, and the shortest ways, m: each (W,).
 
@@ -114,7 +121,8 @@ def drive(arena: Arena, driver: Driver, keys: jax.Array) -> tuple[Drives, jax.Ar
 
     _, last = jax.lax.while_loop(on, step, (jnp.zeros((), int), first))
     best = jax.vmap(lambda world, state: task.shortest(arena, world, state))(worlds, starts)
-    return Drives(last.outcome, last.length, last.t), best
+    covered = jax.vmap(lambda *one: progress(arena, *one))(worlds, starts, last.state)
+    return Drives(last.outcome, last.length, last.t, covered), best
 
 
 def record(arena: Arena, driver: Driver, key: jax.Array) -> tuple[World, Drives, Moment]:
@@ -127,4 +135,4 @@ def record(arena: Arena, driver: Driver, key: jax.Array) -> tuple[World, Drives,
         return later, Moment(on, now.state, wheels * on, jax.tree.map(lambda x: x * on, seen))
 
     last, moments = jax.lax.scan(step, set_off(driver, start), jnp.arange(arena.steps))
-    return world, Drives(last.outcome, last.length, last.t), moments
+    return world, Drives(last.outcome, last.length, last.t, progress(arena, world, start, last.state)), moments
