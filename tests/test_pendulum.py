@@ -61,10 +61,11 @@ def test_weights_that_pump_and_brake_do_better_than_their_mirror_image_and_learn
     push = np.clip(np.where(up, -2 * angle - 0.5 * speed, 0.5 * speed), -1, 1).ravel()
     w = np.stack([1.5 - 1.5 * push, 1.5 + 1.5 * push], axis=1)
     rule = life.space.decode(np.full(life.space.size, 0.5)) | {"eta": 0.01, "noise": 20.0, "w_max": 6.0}
+    rule |= {"reward": 0.0, "punish": 0.1, "horizon": 300.0}  # it learns too slowly to unlearn what it inherits
     z = [life.space.encode(rule | {"sensor_motor": weights}) for weights in (w, w[:, ::-1])]
-    evaluation = life.evaluate_batch(np.stack([*z, *z]), np.array([1, 1, 2, 2]), with_artifacts=True)
-    good, bad = evaluation.metrics["mean_return"].reshape(2, 2).mean(axis=0)
-    assert good > bad + 200
+    evaluation = life.evaluate_batch(np.tile(z, (10, 1)), np.repeat(np.arange(10), 2), with_artifacts=True)
+    good, bad = evaluation.metrics["mean_return"].reshape(10, 2).mean(axis=0)
+    assert good > bad + 100
     assert (evaluation.metrics["drift"] > 0.001).all()
     np.testing.assert_allclose(evaluation.artifacts["before.sensor_motor"][0], w, rtol=1e-5)
     np.testing.assert_array_equal(evaluation.metrics["steps"], 400)
