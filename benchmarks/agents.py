@@ -176,7 +176,8 @@ def curves(files: list[Path], out: Path) -> Path:
             panel.plot(x, middle, color=color, label=f"{name} ({len(runs)} seeds)" if len(runs) > 1 else name)
     for panel, what in zip(panels, ("mean", "best"), strict=True):
         panel.set(xlabel="generation", title=f"{what} of the generation")
-    panels[0].set_ylabel(next(iter(jobs.values()))[0]["label"])
+    labels = {run["label"] for runs in jobs.values() for run in runs}
+    panels[0].set_ylabel(labels.pop() if len(labels) == 1 else "fitness")
     panels[0].legend()
     figure.suptitle("Median and quartiles over seeds", fontsize=19)
     return save(figure, out)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from optimizees.acrobot import Acrobot
 from optimizees.agent import Agent
 from optimizees.cartpole import CartPole
 from optimizees.pendulum import Pendulum
+from optimizees.tasks.agent_batch import _newborn
 from optimizees.tasks.cartpole import TASKS
 
 SMALL = {"cells": (3, 3, 3, 3), "motor": 2, "step_ms": 10.0, "rate": 2000.0}
@@ -117,9 +119,11 @@ def test_the_genome_is_the_weights_the_rule_both_or_a_perceptrons(agent):
 
 
 def test_controls_critic_and_hope_are_those_of_the_fields():
-    plan = Pendulum(mode="stdp_rl", critic="improvement", reward="shuffled", homeostasis="scaling", hope=-3.0)._study
-    assert (plan.plan.critic, plan.plan.shuffled, plan.plan.scaling, plan.hope) == ("improvement", True, True, -3.0)
-    assert plan.plan.plastic == ("sensor_motor",)
+    agent = Pendulum(mode="stdp_rl", critic="improvement", reward="shuffled", homeostasis="scaling", hope=-3.0)
+    plan = agent._study.plan
+    assert (plan.critic, plan.shuffled, plan.scaling, plan.plastic) == ("improvement", True, True, ("sensor_motor",))
+    born, _ = _newborn(agent._study, agent.space, jnp.full(agent.space.size, 0.5), jnp.asarray(1, jnp.uint32))
+    assert born.learning.critic.hope == -3.0
     frozen = Pendulum(mode="stdp_rl", plasticity="frozen", homeostasis="scaling")._study.plan
     assert (frozen.plastic, frozen.scaling) == ((), False)
     assert Acrobot()._study.plan.plastic == ()

@@ -55,11 +55,11 @@ def test_the_torque_is_the_difference_of_two_populations():
 
 
 def test_weights_that_pump_and_brake_do_better_than_their_mirror_image_and_learn_on(tmp_path):
-    life = Pendulum(mode="both", episodes=2, budget=410, cells=(5, 3), step_ms=10, share=0.5)
+    life = Pendulum(mode="both", episodes=2, budget=410, cells=(5, 3), share=0.5)
     angle, speed = np.meshgrid(np.linspace(-np.pi, np.pi, 5), np.linspace(-8, 8, 3), indexing="ij")
     up = np.abs(angle) < 2
     push = np.clip(np.where(up, -2 * angle - 0.5 * speed, 0.5 * speed), -1, 1).ravel()
-    w = np.stack([1.5 - 1.5 * push, 1.5 + 1.5 * push], axis=1)
+    w = np.stack([3 - 3 * push, 3 + 3 * push], axis=1)
     rule = life.space.decode(np.full(life.space.size, 0.5)) | {"eta": 0.01, "noise": 20.0, "w_max": 6.0}
     rule |= {"reward": 0.0, "punish": 0.1, "horizon": 300.0}  # it learns too slowly to unlearn what it inherits
     z = [life.space.encode(rule | {"sensor_motor": weights}) for weights in (w, w[:, ::-1])]
