@@ -1,108 +1,34 @@
 """Pendulum by an agent of spiking neurons: a torque from two motor populations, whose difference in spikes it is.
 
-The network, the modes and the metrics are CartPole's (`optimizees/cartpole.py`): `weights` evolves the weights,
-`stdp_rl` the rule by which they are learned in a life, `both` the two. A return is gymnasium's sum of costs,
-negated, over 200 steps: about -1200 when nothing is done, -150 when the pendulum is swung up and held.
+Modes, fields and metrics are those of `optimizees/agent.py`. A return is gymnasium's sum of costs, negated, over 200
+steps: about -1200 when nothing is done, -150 when the pendulum is swung up and held.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
+from optimizees.agent import Agent
 
-from l2l_snn.optimizee import Evaluation, Optimizee
-from l2l_snn.space import Real, Space
-from l2l_snn.validate import check_choice, check_count, check_range, check_shape
+if TYPE_CHECKING:
+    from optimizees.tasks.pendulum import Pendulum as Task
 
 
 @dataclass(frozen=True)
-class Pendulum(Optimizee):
+class Pendulum(Agent):
     """The agent and its life; what evolution finds is in `space`."""
 
-    fitness_label: ClassVar[str] = "fitness: mean return"
-    mode: Literal["weights", "stdp_rl", "both"] = "weights"
-    episodes: int = 10  # of a life; of the mode `weights`: over which the return is averaged
-    budget: int = 20_000  # control steps of a life at most
-    share: float = 0.2  # last part of a life, whose mean return is the fitness; and first, to compare
-    fresh: int = 0  # episodes after the life with frozen weights: the metric fresh_return
-    critic: Literal["td", "improvement"] = "td"
-    cells: tuple[int, int] = (9, 7)  # place cells for angle and angular velocity, on a grid
-    rate: float = 2000.0  # Hz, all place cells together
-    motor: int = 1  # neurons of each motor population
-    step_ms: int = 20  # ms simulated for each control step
+    observations: ClassVar[tuple[str, ...]] = ("angle (rad)", "velocity (rad/s)")
+    populations: ClassVar[tuple[str, ...]] = ("- torque", "+ torque")
+    action: ClassVar[str] = "torque (N m)"
 
-    def __post_init__(self) -> None:
-        check_choice("mode", self.mode, ("weights", "stdp_rl", "both"))
-        check_choice("critic", self.critic, ("td", "improvement"))
-        for name in ("episodes", "motor", "step_ms"):
-            check_count(name, getattr(self, name))
-        check_shape("cells", self.cells, (2,), "angle and angular velocity")
-        for n in self.cells:
-            check_count("cells", n, 2)
-        check_count("fresh", self.fresh, 0)
-        check_count("budget", self.budget, self._task.steps + 1, "an episode has to fit in")
-        check_range("share", self.share, 0.0, 1.0, open_low=True)
-        check_range("rate", self.rate, 0.0, open_low=True)
+    cells: tuple[int, ...] = (9, 7)  # place cells for angle and angular velocity, on a grid
+    joint: tuple[tuple[int, ...], ...] = ((0, 1),)
+    rate: float = 2000.0  # Hz
+    motor: int = 1
+    tau_m: float = 5.0  # ms
+    inhibition: float = 0.0  # mV; the two sides don't silence each other: their difference is a number
 
-    @property
-    def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The weights (n_pre, n_post) of the projection from place cells to motor neurons, mV; the rule; or both."""
-        from optimizees.tasks.agent_space import rule_space, weight_space
-
-        own: dict[str, Real] = weight_space(self._body, self._task.actions) if self.mode != "stdp_rl" else {}
-        if self.mode != "weights":
-            own |= rule_space("r_stdp", self.critic, inherited=self.mode == "both")
-        return Space(**own)
-
-    def evaluate_batch(
-        self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
-    ) -> Evaluation:
-        """Let P agents live side by side; metrics and artifacts are those of `agent_batch.evaluate`."""
-        from optimizees.tasks.agent_batch import Study, evaluate
-        from optimizees.tasks.agent_life import Plan
-
-        plastic = tuple(self._body.learned(self._task.actions)) if self.mode != "weights" else ()
-        plan = Plan(self.episodes, self.budget, plastic, "r_stdp", self.critic)
-        study = Study(self._task, self._body, plan, self.mode, self.share, self.fresh, noise=0.0)
-        return evaluate(study, self.space, z, seeds, with_artifacts)
-
-    def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
-        """Write the returns, one episode and its spikes."""
-        from optimizees.tasks import pendulum_figures as figures
-        from optimizees.tasks.vehicle_figures import raster
-
-        one, M = {name: value[0] for name, value in evaluation.artifacts.items()}, self.motor
-        seen = {"angle (rad)": one["state"][:, 0], "velocity (rad/s)": one["state"][:, 1]}
-        spikes = {"place cells": one["sensor"], "- torque": one["motor"][:, :M], "+ torque": one["motor"][:, M:]}
-        return [
-            figures.returns(one["returns"], folder / "returns.png"),
-            figures.episode(seen, one["action"], "torque (N m)", folder / "episode.png"),
-            raster(spikes, len(one["action"]) * self.step_ms / 1000, folder / "raster.png"),
-        ]
-
-    @property
-    def _task(self) -> Any:
+    def make_task(self) -> "Task":
         from optimizees.tasks.pendulum import Pendulum
 
         return Pendulum()
-
-    @property
-    def _body(self) -> Any:
-        from optimizees.tasks.agent import Body
-
-        return Body(
-            cells=self.cells,
-            joint=((0, 1),),
-            width=0.5,
-            rate=self.rate,
-            hidden=0,
-            motor=self.motor,
-            tau_m=5.0,
-            t_ref=2.0,
-            excitation=20.0,
-            inhibition=0.0,  # the two sides don't silence each other: their difference is a number
-            delay=1.0,
-            resolution=1.0,
-            step_ms=self.step_ms,
-        )

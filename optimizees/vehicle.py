@@ -8,8 +8,12 @@ collides. The genome is the rule and what its teacher asks for; the middle of th
     vehicle = Vehicle()
     evaluation = vehicle.evaluate_batch(vehicle.by_hand[None], np.array([1]))
 
-World, motion and sensors are those of `optimizees/tasks/vehicle.py`, network and rule those of `vehicle_agent.py`, and
-`vehicle_env.py` is the same world for gymnasium.
+In the mode `mlp`, the baseline of artificial neurons, the genome is the weights of a small multilayer perceptron that
+drives in the W worlds; nothing learns. No teacher tells it where to turn, so its fitness is `progress`: with reached
+minus collided, evolution finds that standing still collides with nothing, and stays there.
+
+World, motion and sensors are those of `optimizees/tasks/vehicle.py`, network and rule those of `vehicle_agent.py`, the
+perceptron that of `vehicle_drive.py`, and `vehicle_env.py` is the same world for gymnasium.
 
 Not Bing's: they train two networks with a hidden layer, one for the obstacles and one for the target, on
 recorded data, and switch between them; here one layer of synapses learns both, while driving.
@@ -21,7 +25,7 @@ of each, C target cells, K sectors, M neurons of each motor population.
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -34,7 +38,7 @@ from l2l_snn.validate import check_choice, check_count, check_range, message
 class Vehicle(Optimizee):
     """The vehicle and its life; what evolution finds is in `space`."""
 
-    fitness_label: ClassVar[str] = "fitness: share reached - share collided"
+    mode: Literal["rstdp", "mlp"] = "rstdp"
     worlds: int = 20  # N
     budget: int = 4000  # control steps of learning at most
     tests: int = 200  # W
@@ -54,10 +58,12 @@ class Vehicle(Optimizee):
     t_ref: float = 2.0  # ms, refractory time
     delay: float = 1.0  # ms, of all synapses
     resolution: float = 1.0  # ms, simulation step
+    mlp_hidden: int = 16  # hidden units of the perceptron
 
     def __post_init__(self) -> None:
+        check_choice("mode", self.mode, ("rstdp", "mlp"))
         check_choice("reward", self.reward, ("real", "random"))
-        for name in ("worlds", "tests", "shown", "obstacles", "steps", "motor"):
+        for name in ("worlds", "tests", "shown", "obstacles", "steps", "motor", "mlp_hidden"):
             check_count(name, getattr(self, name))
         check_count("tests", self.tests, self.shown, "the worlds that are shown are among them")
         check_count("blocking", self.blocking, 0)
@@ -76,10 +82,18 @@ class Vehicle(Optimizee):
                 raise ValueError(message(name, f"a multiple of the resolution, {self.resolution} ms", value))
 
     @property
+    def fitness_label(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the fitness is, for pictures."""
+        return "fitness: progress" if self.mode == "mlp" else "fitness: share reached - share collided"
+
+    @property
     def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The rule and its teacher; the middle of each range is the value set by hand in `Learning`."""
+        """The rule and its teacher; the middle of each range is the value set by hand in `Learning`. Or the mlp."""
+        from optimizees.tasks.agent_mlp import mlp_space
         from optimizees.tasks.vehicle_agent import Learning
 
+        if self.mode == "mlp":
+            return Space(**mlp_space(self.sectors + 2, self.mlp_hidden, 2))
         ratio = {"cruise": 1.5, "w_max": 2.0, "sharp": 2.0, "shy": 2.0}
         hand = Learning()._asdict()
         own = {k: Real(v / ratio.get(k, 4.0), v * ratio.get(k, 4.0), log=True) for k, v in hand.items()}
@@ -87,7 +101,13 @@ class Vehicle(Optimizee):
 
     @property
     def by_hand(self) -> np.ndarray:
-        """The genome (D,) whose values are set by hand."""
+        """The genome (D,) whose values are set by hand.
+
+        Raises:
+            ValueError: in the mode mlp, whose weights nobody has set.
+        """
+        if self.mode == "mlp":
+            raise ValueError(message("mode", "rstdp", self.mode, "weights of an mlp are not set by hand"))
         return np.full(self.space.size, 0.5)
 
     def evaluate_batch(
@@ -95,23 +115,27 @@ class Vehicle(Optimizee):
     ) -> Evaluation:
         """Let P vehicles learn, then drive; an individual's worlds, training and unseen, follow from its seed.
 
-        Metrics, of the W unseen worlds: `reached`, `collided`, `late` (shares), `detour` (mean length of a way that
+        Metrics, of the W unseen worlds: `reached`, `collided`, `late` (shares), `progress` (mean share by which the
+        distance to the target has shrunk at the end, 1 where it is reached), `detour` (mean length of a way that
         reached its target over `vehicle.shortest`; nan if none did), and `untrained_reached`, `untrained_collided` with
         the weights before learning in the same worlds. Of the training: `training_reached`, `training_collided`,
         `training_late` (numbers of worlds), `training_steps` (control steps), `drift` (mV, mean change of a weight).
+        An mlp has the first five.
 
         Artifacts: training_outcome and training_length (P, N; control steps), 0 where not driven; training_error
         (P, budget) by how much of full speed the wheels were off, nan where not driven; before.sensor_motor and
         after.sensor_motor (P, C + K, 2 M) mV; outcome (P, 2, W), untrained first. Of the first V unseen worlds: path
         (P, 2, V, T, 2) m and heading (P, 2, V, T), nan where the drive is over, untrained first; target (P, V, 2),
         centers (P, V, O, 2) and radii (P, V, O) m. Of the first one, after learning: wheels (P, T, 2), sensor
-        (P, T S, C + K) and motor (P, T S, 2 M) bool.
+        (P, T S, C + K) and motor (P, T S, 2 M) bool. Of an mlp: outcome, path and heading with 1 instead of 2, and the
+        worlds and wheels.
         """
         rows = [self._live(z[i], int(seeds[i]), with_artifacts) for i in range(len(z))]
         found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         metrics = {name: value.astype(np.float64) for name, value in found.items() if value.ndim == 1}
         artifacts = {name: value for name, value in found.items() if value.ndim > 1}
-        return Evaluation(metrics["reached"] - metrics["collided"], metrics, artifacts)
+        fitness = metrics["progress"] if self.mode == "mlp" else metrics["reached"] - metrics["collided"]
+        return Evaluation(fitness, metrics, artifacts)
 
     def _live(self, z: np.ndarray, seed: int, with_artifacts: bool) -> dict[str, np.ndarray]:
         """Return metrics and artifacts of one individual: its W worlds, driven side by side, fill the processor."""
@@ -121,33 +145,39 @@ class Vehicle(Optimizee):
             live, show = _compiled(self)
             metrics, artifacts = live(np.asarray(z, np.float32), np.uint32(seed))
             if with_artifacts:
-                both = np.stack([artifacts["before.sensor_motor"], artifacts["after.sensor_motor"]])
-                metrics = metrics | artifacts | show(both, np.uint32(seed))
+                nets = artifacts.pop("nets")
+                metrics = metrics | artifacts | show(nets, np.uint32(seed))
         return {name: np.asarray(value) for name, value in metrics.items()}
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
-        """Write ways and weights before and after, the training, the spikes of one drive, and with `video` its film."""
+        """Write ways and weights before and after, the training, the spikes of one drive, and with `video` its film.
+
+        Of an mlp: its ways and the film.
+        """
         from optimizees.tasks import vehicle_figures as figures
+        from optimizees.tasks.agent_figures import raster
         from optimizees.tasks.vehicle import World
 
         one, arena = {name: value[0] for name, value in evaluation.artifacts.items()}, self._arena
         worlds = [World(*(one[name][v] for name in World._fields)) for v in range(self.shown)]
-        ways = {name: (one["path"][i], one["outcome"][i, : self.shown]) for i, name in enumerate(("before", "after"))}
-        on = np.isfinite(one["heading"][1, 0])
-        taken, S = int(on.sum()), len(one["motor"]) // self.steps
-        sensor, motor = one["sensor"][: taken * S], one["motor"][: taken * S]
-        spikes = {"target": sensor[:, : self.cells], "proximity": sensor[:, self.cells :]}
-        spikes |= {"left": motor[:, : self.motor], "right": motor[:, self.motor :]}
-        before, after = one["before.sensor_motor"], one["after.sensor_motor"]
-        outcome, length, error = (one[f"training_{name}"] for name in ("outcome", "length", "error"))
-        files = [
-            figures.paths(arena, worlds, ways, folder / "paths.png"),
-            figures.weights(before, after, self.cells, self.sectors, folder / "weights.png"),
-            figures.learning(outcome, length, error, folder / "learning.png"),
-            figures.raster(spikes, taken * arena.tick, folder / "raster.png"),
-        ]
+        names = ("driven",) if self.mode == "mlp" else ("before", "after")
+        ways = {name: (one["path"][i], one["outcome"][i, : self.shown]) for i, name in enumerate(names)}
+        on = np.isfinite(one["heading"][-1, 0])
+        files = [figures.paths(arena, worlds, ways, folder / "paths.png")]
+        if self.mode == "rstdp":
+            S = len(one["motor"]) // self.steps
+            sensor, motor = one["sensor"][: on.sum() * S], one["motor"][: on.sum() * S]
+            spikes = {"target": sensor[:, : self.cells], "proximity": sensor[:, self.cells :]}
+            spikes |= {"left": motor[:, : self.motor], "right": motor[:, self.motor :]}
+            before, after = one["before.sensor_motor"], one["after.sensor_motor"]
+            outcome, length, error = (one[f"training_{name}"] for name in ("outcome", "length", "error"))
+            files += [
+                figures.weights(before, after, self.cells, self.sectors, folder / "weights.png"),
+                figures.learning(outcome, length, error, folder / "learning.png"),
+                raster(spikes, self.resolution, folder / "raster.png"),
+            ]
         if video:
-            way, heading, wheels = one["path"][1, 0][on], one["heading"][1, 0][on], one["wheels"][on]
+            way, heading, wheels = one["path"][-1, 0][on], one["heading"][-1, 0][on], one["wheels"][on]
             files.append(figures.animation(arena, worlds[0], way, heading, wheels, folder / "drive.gif"))
         return files
 
@@ -172,11 +202,16 @@ class _Keys(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _compiled(vehicle: Vehicle) -> tuple[Any, Any]:
-    """Return jitted functions: (z (D,), seed) -> metrics, artifacts; (both weights, seed) -> more of the artifacts."""
+    """Return jitted functions: (z (D,), seed) -> metrics, artifacts; (their `nets`, seed) -> more of the artifacts.
+
+    `nets`: weights before and after learning, or the perceptron, with the number of them leading.
+    """
     import jax
     import jax.numpy as jnp
 
     from optimizees.tasks import vehicle_agent as agent
+    from optimizees.tasks import vehicle_drive as road
+    from optimizees.tasks.agent_mlp import Perceptron
     from optimizees.tasks.vehicle import COLLIDED, LATE, REACHED
 
     brain, arena, space = vehicle._brain, vehicle._arena, vehicle.space
@@ -184,20 +219,35 @@ def _compiled(vehicle: Vehicle) -> tuple[Any, Any]:
     def keys_of(seed: Any) -> _Keys:
         return _Keys(*jax.random.split(jax.random.key(seed), 3))
 
+    def driver(net: Any) -> road.Driver:
+        return road.Artificial(arena, net) if vehicle.mode == "mlp" else agent.Spiking(brain, arena, net)
+
+    def tested(nets: Any, key: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        unseen = jax.random.split(key, vehicle.tests)
+        drives, best = jax.vmap(lambda net: road.drive(arena, driver(net), unseen))(nets)
+        last = drives.outcome[-1]
+        reached = last == REACHED
+        metrics = {
+            "reached": reached.mean(),
+            "collided": (last == COLLIDED).mean(),
+            "late": (last == LATE).mean(),
+            "progress": drives.progress[-1].mean(),
+            "detour": jnp.where(reached, drives.length[-1] / best[-1], 0.0).sum() / reached.sum(),
+        }
+        return metrics, {"outcome": drives.outcome, "nets": nets}
+
+    def perceptron(z: Any, seed: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        params = {name: value[None] for name, value in space.decode(z).items()}
+        return tested(Perceptron(**params), keys_of(seed).unseen)
+
     def live(z: Any, seed: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         learning, keys = agent.Learning(**space.decode(z)), keys_of(seed)
         first = agent.first_weights(brain, arena, learning, keys.weights)
         course = {"worlds": vehicle.worlds, "budget": vehicle.budget, "reward": vehicle.reward}
         lessons = agent.learn(brain, arena, learning, first, keys.training, **course)
-        both, unseen = jnp.stack([first, lessons.weights]), jax.random.split(keys.unseen, vehicle.tests)
-        drives, best = jax.vmap(lambda w: agent.drive(brain, arena, w, unseen))(both)
-        untrained, trained = drives.outcome
-        reached = trained == REACHED
-        metrics = {
-            "reached": reached.mean(),
-            "collided": (trained == COLLIDED).mean(),
-            "late": (trained == LATE).mean(),
-            "detour": jnp.where(reached, drives.length[1] / best[1], 0.0).sum() / reached.sum(),
+        metrics, artifacts = tested(jnp.stack([first, lessons.weights]), keys.unseen)
+        untrained = artifacts["outcome"][0]
+        return metrics | {
             "untrained_reached": (untrained == REACHED).mean(),
             "untrained_collided": (untrained == COLLIDED).mean(),
             "training_reached": (lessons.outcomes == REACHED).sum(),
@@ -205,28 +255,26 @@ def _compiled(vehicle: Vehicle) -> tuple[Any, Any]:
             "training_late": (lessons.outcomes == LATE).sum(),
             "training_steps": lessons.ticks,
             "drift": jnp.abs(lessons.weights - first).mean(),
-        }
-        return metrics, {
+        }, artifacts | {
             "training_outcome": lessons.outcomes,
             "training_length": lessons.steps,
             "training_error": lessons.errors,
             "before.sensor_motor": first,
             "after.sensor_motor": lessons.weights,
-            "outcome": drives.outcome,
         }
 
-    def show(both: Any, seed: Any) -> dict[str, Any]:
+    def show(nets: Any, seed: Any) -> dict[str, Any]:
         unseen = jax.random.split(keys_of(seed).unseen, vehicle.tests)[: vehicle.shown]
-        each = jax.vmap(lambda w: jax.vmap(lambda key: agent.record(brain, arena, w, key))(unseen))
-        worlds, _, moments = each(both)
-        sensor, motor, wheels = (x[1, 0] for x in (moments.sensor, moments.motor, moments.wheels))
-        return {
+        each = jax.vmap(lambda net: jax.vmap(lambda key: road.record(arena, driver(net), key))(unseen))
+        worlds, _, moments = each(nets)
+        found = {
             "path": jnp.where(moments.on[..., None], moments.state.position, jnp.nan),
             "heading": jnp.where(moments.on, moments.state.heading, jnp.nan),
             **{name: value[0] for name, value in worlds._asdict().items()},
-            "wheels": wheels,
-            "sensor": sensor.reshape(-1, sensor.shape[-1]) > 0,
-            "motor": motor.reshape(-1, motor.shape[-1]) > 0,
+            "wheels": moments.wheels[-1, 0],
         }
+        for name, spikes in zip(("sensor", "motor"), moments.seen, strict=False):  # of an mlp, none
+            found[name] = spikes[-1, 0].reshape(-1, spikes.shape[-1]) > 0
+        return found
 
-    return jax.jit(live), jax.jit(show)
+    return jax.jit(perceptron if vehicle.mode == "mlp" else live), jax.jit(show)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from l2l_snn import job as jobs
 from l2l_snn.cli import app
+from l2l_snn.tables import generations
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,6 +38,19 @@ def test_the_example_optimizee_runs_and_its_tables_are_as_written(tmp_path, monk
     exec(block("python", "from l2l_snn.tables"), names)
     assert names["best"]["target_rate-1"] == 0
     assert names["curve"]["best_so_far"].is_monotonic_increasing
+
+
+def test_a_task_of_your_own_is_a_screen_of_code_and_is_learned(tmp_path, monkeypatch):
+    task, job = block("python", "# reach.py"), block("yaml", "# reach.yaml")
+    assert len([line for line in task.splitlines() if line.strip()]) <= 36
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reach.py").write_text(task)
+    (tmp_path / "reach.yaml").write_text(job)
+    ran = CliRunner().invoke(app, ["run", "reach.yaml", "--inline", "--set", "generations=6"])
+    assert ran.exit_code == 0, ran.output
+    mean = generations("sqlite:///l2l.db", "reach-1")["mean"]
+    assert mean.iloc[-1] > mean.iloc[0] + 2
+    assert {file.name for file in (tmp_path / "runs/reach-1").glob("*.png")} > {"episode.png", "raster.png"}
 
 
 def test_the_tables_have_the_columns_that_the_readme_lists(tmp_path, monkeypatch):

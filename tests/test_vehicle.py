@@ -1,5 +1,7 @@
 """The vehicle's network and how it learns: against sums in numpy over recorded spikes, and by what it reaches."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 
 from l2l_snn.checks import check_optimizee
 from optimizees.tasks import vehicle_agent as agent
-from optimizees.tasks.vehicle import COLLIDED, LATE, REACHED, Arena, Senses, bearings
+from optimizees.tasks.vehicle import COLLIDED, LATE, REACHED, Arena, Senses, State, World, bearings
+from optimizees.tasks.vehicle_drive import progress
 from optimizees.vehicle import Vehicle
 
 ARENA = Arena(obstacles=4, steps=50)
@@ -15,6 +18,7 @@ BRAIN = agent.Brain(8, 0.6, 3, 1000.0, 100.0, 10.0, 2.0, 2.0, 1.0)
 LEARNING = agent.Learning(eta=0.03, tau_plus=12.0, tau_minus=8.0, tau_e=30.0, w_max=3.0)
 VEHICLE = Vehicle(worlds=10, budget=1500, tests=60, shown=2)
 SMALL = Vehicle(worlds=3, budget=60, tests=4, shown=2, steps=40, obstacles=3, cells=4, motor=2)
+MLP = Vehicle(mode="mlp", mlp_hidden=2, tests=40, shown=2, obstacles=1, blocking=0, steps=200)
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +165,52 @@ def test_it_draws_its_pictures(tmp_path):
     assert all(file.stat().st_size > 5000 for file in files)
 
 
-def test_it_conforms_to_the_contract():
-    assert [claim for claim in check_optimizee(SMALL, individuals=4) if not claim.ok] == []
+def test_a_perceptron_that_turns_to_the_target_reaches_it_and_its_mirror_image_does_not(tmp_path):
+    turn = np.zeros((8, 2))
+    turn[6, 0] = 3.0  # the target's angle / pi, left > 0
+    net = {"w_hidden": turn, "b_hidden": np.zeros(2), "b_out": np.full(2, 0.7)}
+    turns = np.array([[-1.0, 1.0], [0.0, 0.0]])
+    z = np.stack([MLP.space.encode(net | {"w_out": sign * turns}) for sign in (1, -1)])
+    evaluation = MLP.evaluate_batch(z, np.array([1, 1]), with_artifacts=True)
+    found = evaluation.metrics
+    assert found["reached"][0] > 0.5 > 0.05 > found["reached"][1]
+    assert found["progress"][0] > 0.6 > 0.3 > found["progress"][1]
+    np.testing.assert_array_equal(evaluation.fitness, found["progress"])
+    np.testing.assert_allclose(found["reached"] + found["collided"] + found["late"], 1, rtol=1e-6)
+    assert set(found) == {"reached", "collided", "late", "progress", "detour"}
+    one = {name: value[0] for name, value in evaluation.artifacts.items()}
+    for v in np.flatnonzero(one["outcome"][0, :2] == REACHED):
+        way = one["path"][0, v][np.isfinite(one["path"][0, v, :, 0])]
+        assert np.linalg.norm(way[-1] - one["target"][v]) < 0.25 + 0.06
+    x, y = (one["target"][0] - one["path"][0, 0]).T
+    angle = np.angle(np.exp(1j * (np.arctan2(y, x) - one["heading"][0, 0])))
+    driven = np.isfinite(angle)
+    push = np.tanh(3 * angle[driven] / np.pi)[:, None] * [-1, 1]
+    np.testing.assert_allclose(one["wheels"][driven], 0.5 + 0.5 * np.tanh(0.7 + push), atol=1e-4)
+    files = MLP.draw(MLP.space.decode(z[0]), evaluation.take(slice(0, 1)), tmp_path, video=True)
+    assert sorted(file.name for file in files) == ["drive.gif", "paths.png"]
+    assert all(file.stat().st_size > 5000 for file in files)
+
+
+def test_progress_is_the_share_by_which_the_distance_to_the_targets_rim_has_shrunk():
+    arena, world = Arena(), World(jnp.array([3.0 + Arena().reach, 0.0]), jnp.zeros((0, 2)), jnp.zeros(0))
+    start = State(jnp.zeros(2), jnp.zeros(()))
+    for x, expected in ((0.0, 0.0), (1.5, 0.5), (3.0, 1.0), (3.1, 1.0), (-2.0, 0.0)):
+        end = State(jnp.array([x, 0.0]), jnp.zeros(()))
+        np.testing.assert_allclose(progress(arena, world, start, end), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("vehicle", [SMALL, replace(SMALL, mode="mlp")], ids=["rstdp", "mlp"])
+def test_it_conforms_to_the_contract(vehicle):
+    assert [claim for claim in check_optimizee(vehicle, individuals=4) if not claim.ok] == []
 
 
 def test_the_middle_of_the_space_is_what_was_set_by_hand():
     found = VEHICLE.space.decode(VEHICLE.by_hand)
     for name, value in agent.Learning()._asdict().items():
         np.testing.assert_allclose(found[name], value, rtol=1e-12)
+    with pytest.raises(ValueError, match="mode: expected rstdp, got mlp; weights of an mlp are not set by hand"):
+        _ = MLP.by_hand
 
 
 @pytest.mark.parametrize(
@@ -177,6 +219,7 @@ def test_the_middle_of_the_space_is_what_was_set_by_hand():
         ({"sectors": 5}, "sectors: expected an even number, got 5; half of them are on each side"),
         ({"budget": 100}, "budget: expected an integer >= 300, got 100; a drive has to fit in"),
         ({"tests": 3}, "tests: expected an integer >= 4, got 3; the worlds that are shown are among them"),
+        ({"mode": "ann"}, "mode: expected one of 'rstdp', 'mlp', got 'ann'"),
         ({"reward": "none"}, "reward: expected one of 'real', 'random', got 'none'"),
         ({"sight": 0.0}, "sight: expected a number > 0, got 0"),
         ({"delay": 0.4}, "delay: expected a multiple of the resolution, 1.0 ms, got 0.4"),

@@ -4,7 +4,7 @@ Legend: P individuals, N episodes of a life, F fresh episodes after it, T contro
 """
 
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,8 @@ from l2l_snn.space import Space
 from optimizees.tasks.agent import Body, Task
 from optimizees.tasks.agent_learning import Plan
 from optimizees.tasks.agent_life import Life, Newborn, live, live_all
+from optimizees.tasks.agent_mlp import Perceptron, most_spikes, play, record
 from optimizees.tasks.agent_space import learning
-
-Mode = Literal["weights", "stdp_rl", "both"]
 
 
 class Study(NamedTuple):
@@ -26,21 +25,23 @@ class Study(NamedTuple):
     task: Task
     body: Body
     plan: Plan
-    mode: Mode  # weights: N separate episodes, nothing learns; else one life of N episodes
+    mode: str  # of optimizees/agent.py; weights, mlp: N separate episodes, nothing learns; else one life of N episodes
     share: float  # first and last part of a life that are compared
     fresh: int  # F
     noise: float  # pA, where the genome doesn't say
+    hope: float  # of agent_critic.Critic
 
 
 def evaluate(study: Study, space: Space, z: np.ndarray, seeds: np.ndarray, with_artifacts: bool) -> Evaluation:
     """Return the evaluation of P agents.
 
-    Fitness is the mean return of all episodes (`weights`) or of the last `share` of those lived. Metrics: `mean_return`
-    over the life, `first_return`, `last_return`, `fresh_return` over F episodes with the weights as they are at its end
-    (nan if F is 0), `lived` (episodes), `steps` (control steps), `rate_motor` and `rate_inhibitory` (Hz), `drift` (mV,
-    mean change of a plastic weight). Artifacts: returns (P, N), nan where not lived; before.<projection> and
-    after.<projection> (P, n_pre, n_post) mV; of one more episode with the last weights, state (P, T + 1, ...), action
-    (P, T, ...), lived_through (P, T) bool, sensor (P, T S, cells) and motor (P, T S, neurons) bool.
+    Fitness is the mean return of all episodes (`weights`, `mlp`) or of the last `share` of those lived. Metrics:
+    `mean_return` over the life, `first_return`, `last_return`, `fresh_return` over F episodes with the weights as they
+    are at its end (nan if F is 0), `lived` (episodes), `steps` (control steps), `rate_motor` and `rate_inhibitory` (Hz;
+    nan of an mlp), `drift` (mV, mean change of a plastic weight). Artifacts: returns (P, N), nan where not lived; of
+    one more episode with the last weights, state (P, T + 1, ...) as observed, action (P, T, ...) and lived_through
+    (P, T) bool; of spiking networks, before.<projection> and after.<projection> (P, n_pre, n_post) mV, and of that
+    episode sensor (P, T S, cells) and motor (P, T S, neurons) bool; of an mlp, of that episode activity (P, T, A).
 
     Args:
         study: what is asked.
@@ -59,7 +60,7 @@ def evaluate(study: Study, space: Space, z: np.ndarray, seeds: np.ndarray, with_
         metrics[name] = np.array([part(row, study.share, at_end=at_end).mean() for row in returns])
     metrics |= {name: value.astype(np.float64) for name, value in found.items() if value.ndim == 1}
     artifacts = {"returns": returns} | {name: value for name, value in found.items() if value.ndim > 1}
-    fitness = metrics["mean_return" if study.mode == "weights" else "last_return"]
+    fitness = metrics["mean_return" if study.mode in ("weights", "mlp") else "last_return"]
     return Evaluation(fitness, metrics, artifacts if with_artifacts else {})
 
 
@@ -77,11 +78,47 @@ def part(returns: np.ndarray, share: float, *, at_end: bool) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _compiled(study: Study, space: Space, with_artifacts: bool) -> Any:
     def all_of_them(z: jax.Array, seeds: jax.Array) -> dict[str, jax.Array]:
+        if study.mode == "mlp":
+            return _perceptrons(study, space, z, seeds, with_artifacts)
         born, keys = jax.vmap(partial(_newborn, study, space))(z, seeds)
         found, after = _lives(study, born, keys[:, 0])
         return found | (_shown(study, born, after, keys[:, 1]) if with_artifacts else {})
 
     return jax.jit(all_of_them)
+
+
+def _perceptrons(
+    study: Study, space: Space, z: jax.Array, seeds: jax.Array, with_artifacts: bool
+) -> dict[str, jax.Array]:
+    """Return what became of P perceptrons, in the episodes that spiking networks with these seeds would have."""
+    nets = jax.vmap(lambda z: Perceptron(**space.decode(z)))(z)
+    keys, most = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), 4))(seeds), most_spikes(study.body)
+
+    def episodes(net: Perceptron, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+        return jax.vmap(partial(play, study.task, most, net))(jax.random.split(key, n))
+
+    returns, steps = jax.vmap(partial(episodes, n=study.plan.episodes))(nets, keys[:, 1])
+    fresh = missing = jnp.full(len(z), jnp.nan)
+    if study.fresh:
+        fresh = jax.vmap(partial(episodes, n=study.fresh))(nets, keys[:, 2])[0].mean(axis=1)
+    found = {
+        "returns": returns,
+        "fresh_return": fresh,
+        "lived": jnp.full(len(z), study.plan.episodes),
+        "steps": steps.sum(axis=1),
+        "rate_motor": missing,
+        "rate_inhibitory": missing,
+        "drift": jnp.zeros(len(z)),
+    }
+    if with_artifacts:
+        trace = jax.vmap(partial(record, study.task, most))(nets, keys[:, 3])
+        found |= {
+            "state": jax.vmap(jax.vmap(study.task.observe))(trace.state),
+            "action": trace.action,
+            "lived_through": trace.lived,
+            "activity": trace.activity,
+        }
+    return found
 
 
 def _newborn(study: Study, space: Space, z: jax.Array, seed: jax.Array) -> tuple[Newborn, jax.Array]:
@@ -96,7 +133,7 @@ def _newborn(study: Study, space: Space, z: jax.Array, seed: jax.Array) -> tuple
     parts = jax.random.split(keys[0], len(shapes))
     weights = {name: first(name, shape, key) for (name, shape), key in zip(shapes.items(), parts, strict=True)}
     noise = jnp.asarray(params.get("noise", study.noise), float)
-    return Newborn(learning(params), weights, noise, keys[1]), keys[2:]
+    return Newborn(learning(params, study.hope), weights, noise, keys[1]), keys[2:]
 
 
 def _alone(study: Study) -> Plan:

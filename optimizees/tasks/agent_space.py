@@ -1,7 +1,7 @@
 """What evolution may change in how an agent learns: names, bounds and units, and back to `Learning`.
 
 space = Space(**rule_space("r_stdp", "td"))
-learning(space.decode(z))                       # numpy or traced
+learning(space.decode(z), hope=1.0)             # numpy or traced
 """
 
 from collections.abc import Mapping
@@ -56,9 +56,12 @@ def rule_space(rule: str, critic: str, *, scaling: bool = False, inherited: bool
     return space
 
 
-def learning(params: Mapping[str, Any]) -> Learning:
-    """Return the parameters of learning that `params` names; those that it doesn't name keep their defaults."""
-    critic = Critic(**{name: params[name] for name in Critic._fields if name in params})
+def learning(params: Mapping[str, Any], hope: float) -> Learning:
+    """Return the parameters of learning that `params` names; those that it doesn't name keep their defaults.
+
+    The critic's `hope` is no part of the space: it follows from what a task pays.
+    """
+    critic = Critic(**{name: params[name] for name in Critic._fields if name in params}, hope=hope)
     scaling = SynapticScaling(w_min=0.0)
     if "target" in params:
         scaling = scaling._replace(target=params["target"], beta=params["scaling"])

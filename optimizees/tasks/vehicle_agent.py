@@ -1,4 +1,4 @@
-"""The vehicle's network, how it learns while it drives, and how it drives afterwards.
+"""The vehicle's network, and how it learns while it drives; how it drives afterwards is in `vehicle_drive.py`.
 
 Sensors: place cells for the target's angle, and one neuron for each proximity sector, of which only that of the
 nearest obstacle fires. With `heed`, the nearest obstacle's proximity, the first share the rate (1 - heed) and the other
@@ -15,7 +15,7 @@ the obstacle; < 0 if it turned too fast. That is the error of a supervised rule,
 recorded before and two networks are trained on them, while here one network learns as it drives.
 
 Legend: C target cells, K sectors, M neurons of each motor population, S simulation steps of a window, N training
-worlds, W worlds driven side by side.
+worlds.
 """
 
 from typing import Any, NamedTuple
@@ -29,7 +29,8 @@ from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.plasticity import RSTDP
 from optimizees.tasks import agent_eligibility as eligibility
 from optimizees.tasks import vehicle as task
-from optimizees.tasks.vehicle import DRIVING, LATE, Arena, Senses, State, World
+from optimizees.tasks.vehicle import DRIVING, Arena, Senses, State, World
+from optimizees.tasks.vehicle_drive import Drive, go, set_off
 
 
 class Brain(NamedTuple):
@@ -70,18 +71,10 @@ class Learning(NamedTuple):
     shy: Any = 1.0  # how much of the tightest turn an obstacle straight ahead should cause
 
 
-class Drives(NamedTuple):
-    """What became of drives."""
-
-    outcome: jax.Array  # REACHED, COLLIDED or LATE
-    length: jax.Array  # m driven
-    steps: jax.Array  # control steps
-
-
 class Moment(NamedTuple):
-    """One control step, for pictures and tests."""
+    """One control step of a life, for tests."""
 
-    on: jax.Array  # () whether the drive goes on; the rest is 0 where it doesn't
+    on: jax.Array  # () whether the life goes on
     state: State  # before it
     sensor: jax.Array  # (S, C + K) spikes
     motor: jax.Array  # (S, 2 M) spikes, left first
@@ -126,15 +119,26 @@ def desired(arena: Arena, learning: Learning, senses: Senses) -> jax.Array:
     return jnp.clip(learning.cruise + jnp.stack([-turn, turn]), 0.0, 1.0)
 
 
-def think(brain: Brain, arena: Arena, key: jax.Array, net: Any, senses: Senses) -> tuple[Any, jax.Array, Any]:
-    """Run the network for a window; return its state, the wheels (2,), and the spikes of sensors and motor neurons."""
-    S = brain.substeps(arena)
-    rates = jnp.broadcast_to(sensor_rates(brain, arena, senses), (S, brain.sensors(arena)))
-    sensor = poisson(key, rates, brain.resolution)
-    net, seen = network(brain, arena).rollout(net, spikes={"sensor": sensor}, record=("spikes.motor",))
-    motor = seen.spikes["motor"]
-    hertz = motor.sum(axis=0).reshape(2, brain.motor).mean(axis=1) / arena.tick
-    return net, jnp.minimum(hertz / brain.full, 1.0), (sensor, motor)
+class Spiking(NamedTuple):
+    """A spiking network as a driver (`vehicle_drive.py`); it carries the network's state, the weights in it."""
+
+    brain: Brain
+    arena: Arena
+    weights: jax.Array  # (C + K, 2 M) mV
+
+    def rest(self) -> Any:
+        return network(self.brain, self.arena).init({"sensor_motor": self.weights})
+
+    def think(self, key: jax.Array, carried: Any, senses: Senses) -> tuple[Any, jax.Array, tuple[jax.Array, jax.Array]]:
+        """Run the network for a window; also return the spikes of sensors and motor neurons."""
+        brain, arena = self.brain, self.arena
+        S = brain.substeps(arena)
+        rates = jnp.broadcast_to(sensor_rates(brain, arena, senses), (S, brain.sensors(arena)))
+        sensor = poisson(key, rates, brain.resolution)
+        carried, seen = network(brain, arena).rollout(carried, spikes={"sensor": sensor}, record=("spikes.motor",))
+        motor = seen.spikes["motor"]
+        hertz = motor.sum(axis=0).reshape(2, brain.motor).mean(axis=1) / arena.tick
+        return carried, jnp.minimum(hertz / brain.full, 1.0), (sensor, motor)
 
 
 def first_weights(brain: Brain, arena: Arena, learning: Learning, key: jax.Array) -> jax.Array:
@@ -142,75 +146,11 @@ def first_weights(brain: Brain, arena: Arena, learning: Learning, key: jax.Array
     return learning.w_start * jax.random.uniform(key, (brain.sensors(arena), 2 * brain.motor), float, 0.5, 1.5)
 
 
-class _Drive(NamedTuple):
-    state: State
-    net: Any
-    outcome: jax.Array
-    length: jax.Array
-    t: jax.Array
-
-
-def _set_off(brain: Brain, arena: Arena, weights: jax.Array, state: State) -> _Drive:
-    net = network(brain, arena).init({"sensor_motor": weights})
-    zero = jnp.zeros((), int)
-    return _Drive(state, net, zero + DRIVING, jnp.zeros(()), zero)
-
-
-def _go(brain: Brain, arena: Arena, world: World, key: jax.Array, now: _Drive) -> tuple[_Drive, Any, Senses]:
-    """Take a control step; nothing moves where the drive is over."""
-    senses = task.sense(arena, world, now.state)
-    net, wheels, spikes = think(brain, arena, key, now.net, senses)
-    state, outcome = task.step(arena, world, now.state, wheels)
-    t = now.t + 1
-    outcome = jnp.where((outcome == DRIVING) & (t >= arena.steps), LATE, outcome)
-    length = now.length + jnp.abs(wheels.sum()) / 2 * arena.speed * arena.tick
-    later, on = _Drive(state, net, outcome, length, t), now.outcome == DRIVING
-    return jax.tree.map(lambda a, b: jnp.where(on, a, b), later, now), (wheels, *spikes), senses
-
-
-def drive(brain: Brain, arena: Arena, weights: jax.Array, keys: jax.Array) -> tuple[Drives, jax.Array]:
-    """Drive in new worlds without learning; return what became of it, and the shortest ways, m: each (W,).
-
-    Args:
-        brain: the network's numbers.
-        arena: those of the worlds.
-        weights: (C + K, 2 M) mV.
-        keys: (W,) one a world, of all that is random in it.
-    """
-    worlds, starts = jax.vmap(lambda key: task.create(arena, key))(keys)
-    first = jax.vmap(lambda state: _set_off(brain, arena, weights, state))(starts)
-
-    def on(carry: tuple) -> jax.Array:
-        return (carry[1].outcome == DRIVING).any()
-
-    def go(carry: tuple) -> tuple:
-        t, now = carry
-        chance = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
-        return t + 1, jax.vmap(lambda *one: _go(brain, arena, *one)[0])(worlds, chance, now)
-
-    _, last = jax.lax.while_loop(on, go, (jnp.zeros((), int), first))
-    best = jax.vmap(lambda world, state: task.shortest(arena, world, state))(worlds, starts)
-    return Drives(last.outcome, last.length, last.t), best
-
-
-def record(brain: Brain, arena: Arena, weights: jax.Array, key: jax.Array) -> tuple[World, Drives, Moment]:
-    """Drive in the world that `drive` makes of this key, and keep every moment; (T, ...), T = arena.steps."""
-    world, start = task.create(arena, key)
-
-    def go(now: _Drive, t: jax.Array) -> tuple[_Drive, Moment]:
-        later, (wheels, sensor, motor), _ = _go(brain, arena, world, jax.random.fold_in(key, t), now)
-        on = now.outcome == DRIVING
-        return later, Moment(on, now.state, sensor * on, motor * on, wheels * on, jnp.zeros(2))
-
-    last, moments = jax.lax.scan(go, _set_off(brain, arena, weights, start), jnp.arange(arena.steps))
-    return world, Drives(last.outcome, last.length, last.t), moments
-
-
 class _Lesson(NamedTuple):
     tick: jax.Array
     episode: jax.Array
     world: World
-    drive: _Drive
+    drive: Drive
     traces: eligibility.Eligibility
     outcomes: jax.Array
     steps: jax.Array
@@ -258,21 +198,23 @@ def learn(
     shape, late = (brain.sensors(arena), 2 * brain.motor), round(brain.delay / brain.resolution)
     places, chance = jax.random.split(key)
 
-    def begin(episode: jax.Array, weights: jax.Array) -> tuple[World, _Drive, eligibility.Eligibility]:
+    def begin(episode: jax.Array, weights: jax.Array) -> tuple[World, Drive, eligibility.Eligibility]:
         world, start = task.create(arena, jax.random.fold_in(places, episode))
-        return world, _set_off(brain, arena, weights, start), eligibility.rest(shape, late)
+        return world, set_off(Spiking(brain, arena, weights), start), eligibility.rest(shape, late)
 
-    def go(now: _Lesson) -> tuple[_Lesson, Moment]:
+    driver = Spiking(brain, arena, weights)
+
+    def step(now: _Lesson) -> tuple[_Lesson, Moment]:
         keys = jax.random.split(jax.random.fold_in(chance, now.tick))
-        after, (wheels, sensor, motor), senses = _go(brain, arena, now.world, keys[0], now.drive)
+        after, (wheels, (sensor, motor)), senses = go(arena, driver, now.world, keys[0], now.drive)
         error = desired(arena, learning, senses) - wheels
         if reward == "random":
             error = jnp.abs(error) * jax.random.rademacher(keys[1], (2,), error.dtype)
         traces = eligibility.collect(rule, now.traces, sensor, motor, brain.resolution)
         w = eligibility.hear(
-            rule, traces, now.drive.net.weights["sensor_motor"], jnp.repeat(error, brain.motor)[None, :]
+            rule, traces, now.drive.carried.weights["sensor_motor"], jnp.repeat(error, brain.motor)[None, :]
         )
-        after = after._replace(net=after.net._replace(weights={"sensor_motor": w}))
+        after = after._replace(carried=after.carried._replace(weights={"sensor_motor": w}))
         over = after.outcome != DRIVING
         fresh = begin(now.episode + 1, w)
         world, drive, traces = jax.tree.map(lambda a, b: jnp.where(over, a, b), fresh, (now.world, after, traces))
@@ -298,11 +240,11 @@ def learn(
     if keep:
 
         def kept(now: _Lesson, _: None) -> tuple[_Lesson, Moment]:
-            later, moment = go(now)
+            later, moment = step(now)
             return jax.tree.map(lambda a, b: jnp.where(on(now), a, b), later, now), moment
 
         lesson, moments = jax.lax.scan(kept, lesson, None, length=budget)
     else:
-        lesson = jax.lax.while_loop(on, lambda now: go(now)[0], lesson)
-    weights = lesson.drive.net.weights["sensor_motor"]
+        lesson = jax.lax.while_loop(on, lambda now: step(now)[0], lesson)
+    weights = lesson.drive.carried.weights["sensor_motor"]
     return Lessons(weights, lesson.outcomes, lesson.steps, lesson.tick, lesson.errors, moments)

@@ -1,4 +1,4 @@
-"""Pictures of one vehicle: its ways before and after learning, its weights, how it learned, its spikes, and a film.
+"""Pictures of one vehicle: its ways before and after learning, its weights, how it learned, and a film.
 
 Legend: V worlds that are shown, T control steps, S simulation steps of each, C target cells, K proximity sectors,
 M neurons of a motor population, N training worlds.
@@ -98,24 +98,6 @@ def learning(outcomes: np.ndarray, steps: np.ndarray, errors: np.ndarray, path: 
         bars.bar(world, np.where(own, steps, 0), color=color, label=f"{NAMES[outcome]}: {own.sum()}")
     bars.set(xlabel="training world", ylabel="control steps", ylim=(0, 1.35 * max(steps.max(), 1)))
     bars.legend(loc="upper center", ncols=3)
-    return save(figure, path)
-
-
-@styled
-def raster(spikes: Mapping[str, np.ndarray], seconds: float, path: Path) -> Path:
-    """Draw the spikes (steps, neurons) of each population over so many seconds."""
-    sizes = [values.shape[1] for values in spikes.values()]
-    figure, panels = new_figure(
-        len(spikes), 1, size=(12.0, 8.0), sharex=True, squeeze=False, gridspec_kw={"height_ratios": sizes}
-    )
-    colors = (ORANGE, GREY, BLUE, VERMILLION)
-    for color, axes, (name, values) in zip(colors, panels[:, 0], spikes.items(), strict=False):
-        time, neuron = np.nonzero(values)
-        axes.plot((time + 1) * seconds / len(values), neuron, "|", color=color, markersize=6, markeredgewidth=0.8)
-        axes.set(xlim=(0, seconds), ylim=(-0.7, values.shape[1] - 0.3), yticks=())
-        axes.set_ylabel(f"{name}\n{len(time):,} spikes", rotation=0, ha="right", va="center")
-    panels[-1, 0].set_xlabel("time (s)")
-    figure.suptitle("Spikes of one episode", fontsize=19)
     return save(figure, path)
 
 

@@ -1,14 +1,18 @@
-"""Agents that learn to balance a pole: how fast they live, what evolution reaches, and whether learning is the cause.
+"""Agents in tasks: what evolution reaches over seeds, how fast they live, and whether learning is the cause.
 
-    .venv/bin/python benchmarks/cartpole.py speed
-    .venv/bin/python benchmarks/cartpole.py evolve jobs/cartpole_weights.yaml --seeds 1 2 3 4 5 --out /tmp/cartpole
-    .venv/bin/python benchmarks/cartpole.py controls /tmp/cartpole/cartpole_stdp_rl_*.json --out /tmp/cartpole
+    .venv/bin/python benchmarks/agents.py evolve jobs/cartpole_weights.yaml --seeds 1 2 3 4 5 --out /tmp/agents
+    .venv/bin/python benchmarks/agents.py evolve jobs/cartpole_mlp.yaml --inline --processes 2 --out /tmp/agents
+    .venv/bin/python benchmarks/agents.py curves /tmp/agents/cartpole_*.json --out /tmp/agents/cartpole.png
+    .venv/bin/python benchmarks/agents.py speed
+    .venv/bin/python benchmarks/agents.py controls /tmp/agents/cartpole_stdp_rl_*.json --out /tmp/agents
 
-`speed`: lives a minute on two processes, and where a control step's time goes. `evolve`: runs a job for several seeds;
-what the optimizer recommends in the end is tried in 100 fresh episodes and written as JSON. `controls`: lets agents
-with such a rule live on seeds and from weights that evolution never saw: as they are, with plasticity frozen, with
-rewards shuffled in time, and in the mirrored and the rescaled task; returns are means of each life's first and last
-fifth, and of 100 fresh episodes after it with its last weights. docs/results/cartpole.md has the results.
+`evolve`: runs a job of any `Agent` for several seeds; what the optimizer recommends in the end is tried in 100 fresh
+episodes (of agents that learn: after each of 10 lives, with its last weights) and written as JSON, with the fitness of
+every generation. `curves`: median and quartiles over seeds of the mean and the best fitness, a line a job. `speed`:
+CartPole lives a minute on two processes, and where a control step's time goes. `controls`: lets CartPole agents with
+such a rule live on seeds and from weights that evolution never saw: as they are, with plasticity frozen, with rewards
+shuffled in time, and in the mirrored and the rescaled task; returns are means of each life's first and last fifth, and
+of 100 fresh episodes after it with its last weights. docs/results/cartpole.md has the results.
 """
 
 import argparse
@@ -17,7 +21,9 @@ import multiprocessing
 import os
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +32,17 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PJRT_NPROC"
 import numpy as np
 
 from l2l_snn.evaluate import Inline
+from l2l_snn.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, new_figure, save, styled
 from l2l_snn.job import load
 from l2l_snn.pool import RayPool
 from l2l_snn.run import run
 from l2l_snn.store import Store
+from l2l_snn.tables import generations
+from optimizees.agent import Agent
 from optimizees.cartpole import CartPole
 
 UNSEEN = 2**31  # seeds from here on are above every seed that a run can give
-FULL = 50_100  # control steps of the longest life of 100 episodes
+FULL = 50_100  # control steps of CartPole's longest life of 100 episodes
 CONDITIONS: dict[str, dict[str, Any]] = {
     "learning": {},
     "frozen": {"plasticity": "frozen"},
@@ -93,33 +102,85 @@ def speed(lives: int) -> None:
         print(f"| {name} | {1e6 * np.median(seconds):.1f} |", flush=True)
 
 
-def evolve(path: Path, seeds: list[int], settings: list[str], inline: bool, out: Path) -> None:
+def evolved(path: Path, seed: int, settings: list[str], inline: bool) -> dict[str, Any]:
+    """Run a job and try what it recommends; return what is written as JSON."""
+    job = load(path, [*settings, f"seed={seed}"])
+    optimizee, optimizer = job.build()
+    if not isinstance(optimizee, Agent):
+        raise SystemExit(f"{path}: expected a job of an Agent, got {type(optimizee).__name__}")
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, Store(f"sqlite:///{folder}/l2l.db") as store:
+        store.create("run", path.stem, {}, optimizee.space)
+        evaluator = (Inline if inline else RayPool)(optimizee, job.chunk, job.max_tries)
+        with evaluator:
+            stored = run(store, "run", job, optimizer, evaluator)
+        state = store.optimizer_state("run", type(optimizer.init(optimizee.space, seed)))
+        table = generations(store, "run")
+    z = np.asarray(optimizer.recommend(state))
+    if optimizee.mode in ("weights", "mlp"):
+        fresh = replace(optimizee, episodes=100).evaluate_batch(z[None], np.array([UNSEEN])).fitness
+    else:
+        budget = optimizee.episodes * (optimizee.make_task().steps + optimizee.pause)  # of the longest life
+        life = replace(optimizee, budget=budget, fresh=100)
+        fresh = life.evaluate_batch(np.repeat(z[None], 10, axis=0), UNSEEN + np.arange(10)).metrics["fresh_return"]
+    return {
+        "job": path.stem,
+        "settings": settings,
+        "seed": seed,
+        "label": optimizee.fitness_label,
+        "evaluations": stored.evaluations,
+        "best": stored.best,
+        "fresh": float(fresh.mean()),  # mean return of 100 fresh episodes
+        "seconds": time.perf_counter() - began,
+        "generations": {name: table[name].tolist() for name in ("evaluations", "best", "mean", "std")},
+        "fields": asdict(optimizee),
+        "params": {name: np.asarray(value).tolist() for name, value in optimizee.space.decode(z).items()},
+    }
+
+
+def evolve(path: Path, seeds: list[int], settings: list[str], inline: bool, processes: int, out: Path) -> None:
     print("| job | seed | generations | evaluations | best fitness | 100 fresh episodes | s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for seed in seeds:
-        job = load(path, [*settings, f"seed={seed}"])
-        optimizee, optimizer = job.build()
-        assert isinstance(optimizee, CartPole)
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder, Store(f"sqlite:///{folder}/l2l.db") as store:
-            store.create("run", path.stem, {}, optimizee.space)
-            evaluator = (Inline if inline else RayPool)(optimizee, job.chunk, job.max_tries)
-            with evaluator:
-                stored = run(store, "run", job, optimizer, evaluator)
-            state = store.optimizer_state("run", type(optimizer.init(optimizee.space, seed)))
-        z = np.asarray(optimizer.recommend(state))
-        if optimizee.mode == "weights":
-            fresh = replace(optimizee, episodes=100).evaluate_batch(z[None], np.array([UNSEEN])).fitness
-        else:
-            life = replace(optimizee, budget=FULL, fresh=100)
-            fresh = life.evaluate_batch(np.repeat(z[None], 10, axis=0), UNSEEN + np.arange(10)).metrics["fresh_return"]
-        seconds = time.perf_counter() - began
-        print(f"| {path.stem} | {seed} | {stored.generation} | {stored.evaluations} | {stored.best:.1f} "
-              f"| {fresh.mean():.1f} | {seconds:.0f} |", flush=True)  # fmt: skip
-        out.mkdir(parents=True, exist_ok=True)
-        params = {name: np.asarray(value).tolist() for name, value in optimizee.space.decode(z).items()}
-        text = json.dumps({"fields": asdict(optimizee), "params": params}, indent=1)
-        (out / f"{path.stem}_{seed}.json").write_text(text)
+    out.mkdir(parents=True, exist_ok=True)
+    one = partial(evolved, path, settings=settings, inline=inline)
+    if processes == 1:
+        _write(map(one, seeds), out)
+    else:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            _write(pool.imap(one, seeds), out)
+
+
+def _write(results: Iterable[dict[str, Any]], out: Path) -> None:
+    """Print each result as it comes, and write it."""
+    for one in results:
+        print(f"| {one['job']} | {one['seed']} | {len(one['generations']['best'])} | {one['evaluations']} "
+              f"| {one['best']:.1f} | {one['fresh']:.1f} | {one['seconds']:.0f} |", flush=True)  # fmt: skip
+        (out / f"{one['job']}_{one['seed']}.json").write_text(json.dumps(one, indent=1))
+
+
+@styled
+def curves(files: list[Path], out: Path) -> Path:
+    """Draw median and quartiles over the seeds of each job of the mean and the best fitness of each generation."""
+    jobs: dict[str, list[dict[str, Any]]] = {}
+    for file in files:
+        one = json.loads(file.read_text())
+        jobs.setdefault(" ".join((one["job"], *one["settings"])), []).append(one)
+    figure, panels = new_figure(1, 2, size=(15.0, 6.75), sharex=True, sharey=True)
+    for color, (name, runs) in zip((BLUE, VERMILLION, GREEN, ORANGE, PURPLE, GREY), jobs.items(), strict=False):
+        for panel, what in zip(panels, ("mean", "best"), strict=True):
+            rows = [run["generations"][what] for run in runs]
+            length = min(map(len, rows))
+            low, middle, high = np.quantile([row[:length] for row in rows], [0.25, 0.5, 0.75], axis=0)
+            x = np.arange(1, length + 1)
+            panel.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+            panel.plot(x, middle, color=color, label=f"{name} ({len(runs)} seeds)" if len(runs) > 1 else name)
+    for panel, what in zip(panels, ("mean", "best"), strict=True):
+        panel.set(xlabel="generation", title=f"{what} of the generation")
+    labels = {run["label"] for runs in jobs.values() for run in runs}
+    panels[0].set_ylabel(labels.pop() if len(labels) == 1 else "fitness")
+    panels[0].legend()
+    figure.suptitle("Median and quartiles over seeds", fontsize=19)
+    return save(figure, out)
 
 
 def controls(files: list[Path], lives: int, out: Path) -> None:
@@ -137,7 +198,7 @@ def controls(files: list[Path], lives: int, out: Path) -> None:
             curves[name].append(found.artifacts["returns"])
             print(f"| {file.stem} | {name} | {_spread(first)} | {_spread(last)} | {last.mean() / first.mean():.1f} "
                   f"| {_spread(fresh)} | {(fresh > 145).mean():.0%} |", flush=True)  # fmt: skip
-    from optimizees.tasks import cartpole_figures as figures
+    from optimizees.tasks import agent_figures as figures
 
     lived = {name: np.concatenate(parts) for name, parts in curves.items()}
     standard = {name: lived[name] for name in ("learning", "shuffled rewards", "frozen")}
@@ -167,7 +228,11 @@ def main() -> None:
     command.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     command.add_argument("--set", dest="settings", action="append", default=[], help="KEY=VALUE, as of l2l run")
     command.add_argument("--inline", action="store_true", help="in this process, without Ray")
-    command.add_argument("--out", type=Path, required=True)
+    command.add_argument("--processes", type=int, default=1, help="with --inline: seeds that run side by side")
+    command.add_argument("--out", type=Path, required=True, help="folder for a JSON file a seed")
+    command = commands.add_parser("curves")
+    command.add_argument("files", type=Path, nargs="+", help="written by evolve")
+    command.add_argument("--out", type=Path, required=True, help="the picture, PNG")
     command = commands.add_parser("controls")
     command.add_argument("files", type=Path, nargs="+", help="written by evolve")
     command.add_argument("--lives", type=int, default=10, help="of each rule and condition")
@@ -176,7 +241,11 @@ def main() -> None:
     if given.command == "speed":
         speed(given.lives)
     elif given.command == "evolve":
-        evolve(given.job, given.seeds, given.settings, given.inline, given.out)
+        if given.processes < 1 or (given.processes > 1 and not given.inline):
+            parser.error(f"--processes: expected 1, or more with --inline, got {given.processes}")
+        evolve(given.job, given.seeds, given.settings, given.inline, given.processes, given.out)
+    elif given.command == "curves":
+        print(curves(given.files, given.out))
     else:
         controls(given.files, given.lives, given.out)
 
