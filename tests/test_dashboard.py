@@ -528,7 +528,14 @@ def test_what_changes_something_must_come_from_the_page_itself(looking, headers,
 
 
 def test_every_answer_forbids_foreign_content(looking):
-    for path in ("/", "/api/runs", "/static/page.css", "/static/plotly/plotly-basic.min.js", "/api/nothing", "/api/runs?limit=x"):
+    for path in (
+        "/",
+        "/api/runs",
+        "/static/page.css",
+        "/static/plotly/plotly-basic.min.js",
+        "/api/nothing",
+        "/api/runs?limit=x",
+    ):
         answer = looking.get(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
