@@ -59,9 +59,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     api.include_router(replay_api.router(store, replays))
     api.include_router(read_api.router(store, settings))
     app.include_router(api)
-    plotly = pages.plotly_folder()
-    app.include_router(pages.router(settings, store.url_shown, pages.plotly_style_ids(plotly / "plotly.min.js")))
-    app.mount("/plotly", _Static(directory=plotly))
+    app.include_router(pages.router(settings, store.url_shown))
     app.mount("/static", _Static(directory=pages.HERE / "static"))
     for kind, status in STATUS.items():
         app.add_exception_handler(kind, _handler(status))
