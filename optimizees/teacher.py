@@ -2,8 +2,8 @@
 
 What is optimised are the weights of a network of regular and adaptive LIF neurons; in each episode it meets a function
 that it has never seen and has to answer to one input after the other, being told the right answer to the one before.
-Fitness is the negative mean squared error over all examples of all episodes, less the price of rates. By gradient
-(GradientAscent), or by evolution: nothing is different.
+Fitness is the negative mean squared error over all examples of all episodes (of sinuses in units of 5, half the range
+of their values), less the price of rates. By gradient (GradientAscent) or by evolution, the optimizee is the same.
 
     l2l run jobs/teacher_sinus.yaml
 
@@ -65,6 +65,9 @@ class Teacher(Optimizee):
             check_range(name, getattr(self, name), 0.0)
         check_range("tau_a_max", self.tau_a_max, self.tau_a_min)
         check_range("delay_max", self.delay_max, self.delay)
+        for name in ("delay", "delay_max"):
+            if getattr(self, name) % 1:
+                raise ValueError(message(name, "a multiple of 1 ms, the network's step", f"{getattr(self, name):g} ms"))
         check_range("rate", self.rate, 0.0, 1000.0)
 
     @property
@@ -85,7 +88,7 @@ class Teacher(Optimizee):
     def evaluate_batch(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
     ) -> Evaluation:
-        """Let each individual learn B functions; one after the other, the episodes of each side by side.
+        """Let each individual learn B functions: the episodes side by side, the individuals one after the other.
 
         Metrics: `mse`, over all examples; `mse_late` and `linear_late`, of the network and of the optimal linear
         predictor fitted to all preceding examples, from example `skip` on; `rate`, Hz. Artifacts: errors and
@@ -151,8 +154,7 @@ def _compiled(teacher: Teacher, with_grad: bool) -> Any:
     from optimizees.tasks.teacher import FAMILIES, draw_episodes
 
     learner, space = teacher._learner(), teacher.space
-    family = FAMILIES[teacher.family]
-    unit = (family.high - family.low) / 2 if teacher.family == "sinus" else 1.0
+    unit = FAMILIES[teacher.family].unit
 
     def fitness(z: Any, key: Any) -> Any:
         which, noise = jax.random.split(key)

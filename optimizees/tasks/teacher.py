@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2l_snn.snn.cells import AdaptiveLIF
+from l2l_snn.snn.cells import LIF, AdaptiveLIF
 from l2l_snn.snn.coding import bernoulli_spikes, place_code
 from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.state import State
@@ -41,9 +41,10 @@ class Family(NamedTuple):
     inputs: int  # I
     low: float  # least and largest value of y, as it is coded
     high: float
+    unit: float  # errors are divided by it before they are squared and trained
 
 
-FAMILIES = {"network": Family(2, 0.0, 1.0), "sinus": Family(1, -5.0, 5.0)}
+FAMILIES = {"network": Family(2, 0.0, 1.0, 1.0), "sinus": Family(1, -5.0, 5.0, 5.0)}
 
 
 def draw_function(family: str, key: jax.Array) -> dict[str, jax.Array]:
@@ -117,7 +118,7 @@ class Learner(NamedTuple):
         adapts = np.arange(self.neurons) >= self.regular
         cell = AdaptiveLIF(
             tau_m=self.tau_m,
-            v_th=np.where(adapts, 0.01, 0.03),  # the cells' own defaults
+            v_th=np.where(adapts, AdaptiveLIF().v_th, LIF().v_th),
             t_ref=self.t_ref,
             beta=np.where(adapts, self.beta, 0.0),
             tau_a=generator.uniform(*self.tau_a, self.neurons),
@@ -142,24 +143,26 @@ class Learner(NamedTuple):
         p = jnp.repeat(jnp.moveaxis(p, 0, 1), self.step_ms, axis=0)
         return bernoulli_spikes(key, p)
 
+    def encode_episodes(self, key: jax.Array, episodes: Episodes) -> jax.Array:
+        """Return the sources' spikes of whole episodes; the answer told with the first example is 0 (the source)."""
+        x, y = episodes
+        return self.encode(key, x, jnp.concatenate([jnp.zeros((len(y), 1)), y[:, :-1]], axis=1))
+
     def run(self, params: Any, key: jax.Array, episodes: Episodes, **options: Any) -> Any:
         """Show the examples to the learner.
 
         Args:
             params: w_in (sources, N), w_rec (N, N), w_out (N,), b_out ().
             key: of the sources' spikes.
-            episodes: B of them; the answer told with the first example is 0, as in the source.
+            episodes: B of them.
             options: for `Network.rollout`.
 
         Returns:
             Answers (B, E) in the family's unit, and spikes of sources and neurons, (S E, B, N) each.
         """
-        net, (x, y) = self.network(), episodes
-        B, E = y.shape
-        before = jnp.concatenate([jnp.zeros((B, 1)), y[:, :-1]], axis=1)
-        spikes = self.encode(key, x, before)
-        weights = {"in": params["w_in"], "rec": params["w_rec"]}
-        state = net.init(weights, batch=B)
+        net, (B, E) = self.network(), episodes.y.shape
+        spikes = self.encode_episodes(key, episodes)
+        state = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=B)
         _, record = net.rollout(state, spikes={"in": spikes}, record=("spikes.lsnn",), **options)
         counts = record.spikes["lsnn"].reshape(E, self.step_ms, B, self.neurons).sum(axis=1)
         return self.answers(params, counts), (spikes, record.spikes["lsnn"])
@@ -171,10 +174,8 @@ class Learner(NamedTuple):
 
     def states(self, params: Any, key: jax.Array, episodes: Episodes) -> State:
         """Return the network's state after each example of one episode (B = 1), with E in front of every array."""
-        x, y = jnp.asarray(episodes.x), jnp.asarray(episodes.y)
-        before = jnp.concatenate([jnp.zeros((1, 1)), y[:, :-1]], axis=1)
-        spikes = self.encode(key, x, before).reshape(y.shape[1], self.step_ms, 1, self.sources)
-        net = self.network()
+        net, spikes = self.network(), self.encode_episodes(key, Episodes(*map(jnp.asarray, episodes)))
+        spikes = spikes.reshape(-1, self.step_ms, 1, self.sources)
 
         def example(state: State, spikes: jax.Array) -> tuple[State, State]:
             state, _ = net.rollout(state, spikes={"in": spikes}, record=())

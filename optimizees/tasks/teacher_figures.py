@@ -3,15 +3,18 @@
 As in figure 2 of 004 (D, E, H, I). Legend: E examples, I inputs, N neurons, S steps of 1 ms an example.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 from l2l_snn.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, new_figure, save, styled
 from l2l_snn.optimizee import Evaluation
-from optimizees.tasks.teacher import Episodes, Learner, backpropagation_predictions
+from optimizees.tasks.teacher import Episodes, Learner, backpropagation_predictions, draw_episodes
 
 MODELS = (1, 2, 4, 7, 10, 20)  # numbers of examples after which the internal model is shown
 GRID = 21  # points along each input
@@ -62,12 +65,8 @@ def draw_errors(teacher: Any, one: dict[str, np.ndarray], functions: int = 200) 
 
 
 def _backpropagation(teacher: Any, functions: int) -> np.ndarray:
-    import jax
-
-    from optimizees.tasks.teacher import draw_episodes
-
-    episodes, _ = draw_episodes("network", jax.random.key(0), functions, teacher.examples, teacher.gain)
-    x, y = np.asarray(episodes.x), np.asarray(episodes.y)
+    draw = partial(draw_episodes, "network", episodes=functions, examples=teacher.examples, gain=teacher.gain)
+    x, y = map(np.asarray, jax.jit(draw)(jax.random.key(0))[0])
     return ((backpropagation_predictions(x, y, gain=teacher.gain) - y) ** 2).mean(axis=0)
 
 
@@ -81,9 +80,6 @@ def draw_models(teacher: Any, learner: Learner, params: dict[str, Any], one: dic
         params: decoded weights.
         one: artifacts x (E, I), y (E,) of the episode.
     """
-    import jax
-    import jax.numpy as jnp
-
     x, y = one["x"], one["y"]
     shown = [n for n in MODELS if n <= len(y)]
     axis = np.linspace(-1, 1, GRID)
