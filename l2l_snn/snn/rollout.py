@@ -128,8 +128,6 @@ class Rollout:
             arriving = _exact(sent.reshape(-1, sent.shape[2]), matrix).reshape(*sent.shape[:2], -1)
         arriving = arriving if probe is None else arriving + probe
         post = self.net.projections[name].post
-        if len(delays) == 1:  # moving an axis of one costs XLA a copy
-            return arriving.reshape(1, *sent.shape[:2], self.net._receptors(post), -1)
         arriving = arriving.reshape(*sent.shape[:2], len(delays), self.net._receptors(post), -1)
         return jnp.moveaxis(arriving, 2, 0)
 
