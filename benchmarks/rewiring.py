@@ -161,7 +161,7 @@ def main() -> None:
     found = measure(network(), options.shares, options.seeds, options.steps)
     dense = np.array(found["dense"]["error"])
     print(
-        "\n| network | error, median (quartiles) | over dense, median of the seeds | connections before | after | s |"
+        "\n| network | error, median (quartiles) | over dense, median | connections before | after | s of processor |"
     )
     print("| --- | --- | --- | --- | --- | --- |")
     for name, one in found.items():
