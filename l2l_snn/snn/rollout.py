@@ -18,7 +18,7 @@ import numpy as np
 
 from l2l_snn.snn.cells import Arriving, Exact
 from l2l_snn.snn.parameters import Array
-from l2l_snn.snn.state import Component, Inputs, Lines, Live, Record, Traces, Wiring
+from l2l_snn.snn.state import Component, Inputs, Lines, Live, Record, Traces, TwoWays, Wiring
 from l2l_snn.snn.synapses import by_delay, deliver
 
 if TYPE_CHECKING:
@@ -28,6 +28,28 @@ BLOCK = 64  # steps taken at once; more leave the cache ...
 # ... but all steps at once where there are so few spikes: a backward pass has much to keep for each block
 LARGE = 10_000  # synapses of a trace from which on traces are worked on one after the other
 SMALL = 4_000_000
+
+
+_exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+_kept = jax.lax.optimization_barrier  # a value as it is, where XLA would work it out again in each step
+
+
+@jax.custom_vjp
+def _product(sent: Array, matrix: Array, transposed: Array) -> Array:
+    """Return sent @ matrix; the way back takes the transposed matrix, which is made once and not in each step."""
+    return _exact(sent, matrix)
+
+
+def _product_forward(sent: Array, matrix: Array, transposed: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _exact(sent, matrix), (sent, transposed)
+
+
+def _product_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array, None]:
+    sent, transposed = kept
+    return _exact(gradient, transposed), _exact(sent.T, gradient), None
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 class Rollout:
@@ -91,18 +113,19 @@ class Rollout:
     def weighted(self, name: str, wiring: Wiring, sent: Array, probe: Array | None = None) -> Array:
         """Return what a projection sends in C steps, by delay (K, C, B, R, n_post), of spikes (C, B, n_pre)."""
         matrix, delays = wiring
-        exact = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-        if isinstance(matrix, Traces):
+        if isinstance(matrix, TwoWays):
+            arriving = _product(sent.reshape(-1, sent.shape[2]), *matrix).reshape(*sent.shape[:2], -1)
+        elif isinstance(matrix, Traces):
             rule = self.net.projections[name].rule
 
             def product(state: Any, sent: Array) -> Array:
-                return exact(sent, self.wire(name, rule.effective(matrix.weights, state))[0])
+                return _exact(sent, self.wire(name, rule.effective(matrix.weights, state))[0])
 
             arriving = self.each_trace(name, product, matrix.rules, sent.swapaxes(0, 1)).swapaxes(0, 1)
         elif matrix.ndim == 3:  # not by einsum: it would turn neurons and steps about, at more than the product's cost
-            arriving = exact(sent.swapaxes(0, 1), matrix).swapaxes(0, 1)
-        else:
-            arriving = exact(sent, matrix)
+            arriving = _exact(sent.swapaxes(0, 1), matrix).swapaxes(0, 1)
+        else:  # as one matrix: of three axes, XLA would take the gradient of the weights at half the speed
+            arriving = _exact(sent.reshape(-1, sent.shape[2]), matrix).reshape(*sent.shape[:2], -1)
         arriving = arriving if probe is None else arriving + probe
         post = self.net.projections[name].post
         arriving = arriving.reshape(*sent.shape[:2], len(delays), self.net._receptors(post), -1)
@@ -225,7 +248,8 @@ class Rollout:
         matrices = {name: matrix for name, (matrix, _) in wiring.items()}
 
         def run(matrices: Lines, probes: Lines, cells: Any, lines: Lines, currents: Lines) -> Any:
-            given = {name: (matrix, wiring[name][1]) for name, matrix in matrices.items()}
+            both = {name: TwoWays(w, _kept(w.T)) if w.ndim == 2 else w for name, w in matrices.items()}
+            given = {name: (w, wiring[name][1]) for name, w in both.items()}
             return self.advance(component, given, cells, lines, currents, C, probes)
 
         B = next(iter(lines.values())).shape[1]
@@ -248,8 +272,11 @@ class Rollout:
             sent, *rest = back(gradient)
             found = {}
             for name, gradients in sent.items():
-                form = "cbn,cbm->nm" if wiring[name][0].ndim == 2 else "cbn,cbm->bnm"
-                found[name] = jnp.einsum(form, spikes[self.net.projections[name].pre], gradients)
+                pre = spikes[self.net.projections[name].pre]
+                if wiring[name][0].ndim == 2:
+                    found[name] = _exact(pre.reshape(-1, pre.shape[2]).T, gradients.reshape(-1, gradients.shape[2]))
+                else:
+                    found[name] = jnp.einsum("cbn,cbm->bnm", pre, gradients)
             return found, *rest
 
         rolled.defvjp(forward, backward)

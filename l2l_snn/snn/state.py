@@ -47,6 +47,13 @@ class Traces(NamedTuple):
     rules: Any  # (B, ...) states of the rule
 
 
+class TwoWays(NamedTuple):
+    """Weights for a product in each step, and what its backward pass multiplies by."""
+
+    matrix: Array  # (n_pre, K * R * n_post)
+    transposed: Array  # (K * R * n_post, n_pre)
+
+
 class Component(NamedTuple):
     """Populations that reach each other, or a single one."""
 

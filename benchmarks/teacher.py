@@ -1,0 +1,73 @@
+"""How a trained network learns from teachers it has never met, beside linear prediction and backpropagation.
+
+    python benchmarks/teacher.py teacher_sinus-1 --store sqlite:///l2l.db --episodes 1000
+
+The weights are those that the run's optimizer holds now (of single evaluations the best is mostly a lucky one). Errors
+are means over functions drawn from a seed that no evaluation of a run has (those are >= 1); backpropagation is that of
+the best of five learning rates. The last line says from which example on the network's error is under that of the
+optimal linear predictor fitted to all examples before.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from l2l_snn.cli.common import stored_job
+from l2l_snn.store import Store
+from optimizees.tasks.teacher import backpropagation_predictions, draw_episodes
+from optimizees.teacher import Teacher
+from optimizers.gradient_ascent import GradientAscentState
+
+SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 50, 100, 200, 500)
+
+
+def backpropagation(teacher: Teacher, episodes: int) -> np.ndarray:
+    """Return the mean squared error over examples (E,) of the best of a few learning rates."""
+    drawn, _ = draw_episodes("network", jax.random.key(1), episodes, teacher.examples, teacher.gain)
+    x, y = np.asarray(drawn.x), np.asarray(drawn.y)
+    errors = [
+        ((backpropagation_predictions(x, y, gain=teacher.gain, learning_rate=rate) - y) ** 2).mean(axis=0)
+        for rate in (0.01, 0.03, 0.1, 0.3, 1.0)
+    ]
+    return min(errors, key=lambda error: error.mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--store", default="sqlite:///l2l.db")
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--examples", type=int, help="of each episode; as in the run by default")
+    parser.add_argument("--out", type=Path, help="folder for pictures")
+    options = parser.parse_args()
+    with Store(options.store, create=False) as store:
+        job, stored = stored_job(store, options.run, [])
+        z = store.optimizer_state(options.run, GradientAscentState).z[:1]
+    trained, _ = job.build()
+    if not isinstance(trained, Teacher):
+        parser.error(f"run: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
+    teacher = replace(trained, episodes=options.episodes, examples=options.examples or trained.examples)
+    evaluation = teacher.evaluate_batch(z, np.array([0]), with_artifacts=True)
+    errors, linear = evaluation.artifacts["errors"][0], evaluation.artifacts["linear_errors"][0]
+    bp = backpropagation(teacher, options.episodes) if teacher.family == "network" else np.full(len(errors), np.nan)
+    print(f"{options.run}, {stored.generation} generations, {options.episodes} functions; ", end="")
+    print(", ".join(f"{name} {value[0]:.4g}" for name, value in evaluation.metrics.items()))
+    print("\n| example | network | linear predictor | backpropagation |\n| --: | --: | --: | --: |")
+    for n in [n for n in SHOWN if n <= len(errors)]:
+        print(f"| {n} | {errors[n - 1]:.4g} | {linear[n - 1]:.4g} | {bp[n - 1]:.4g} |")
+    above = np.flatnonzero(errors >= linear)
+    first = 1 if not len(above) else above[-1] + 2
+    print(
+        f"\nunder the linear predictor from example {first} on" if first <= len(errors) else "\nnot under it at the end"
+    )
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for file in teacher.draw(teacher.space.decode(z[0]), evaluation, options.out):
+            print(file)
+
+
+if __name__ == "__main__":
+    main()

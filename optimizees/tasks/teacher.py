@@ -1,0 +1,272 @@
+"""Learning from a teacher: the families of functions, the learner's network in JAX, and what it is compared with.
+
+Bellec et al. 2018 (004), section 5. In an episode a function is drawn from a family; E examples of it are shown, each
+for 20 ms, together with the right answer to the one before. The learner's weights are fixed: what it learns of the
+function is in its state.
+
+What isn't in the source's text: the range of the inputs, the code of the populations, how the sigmoid is scaled. With
+inputs from [-1, 1] and the plain logistic function all its targets are linear but for a mean square error of 1.3e-5
+(variance 1.6e-3): nothing to learn for neurons that see a value by some hundred spikes. `gain` is a factor before each
+sigmoid; 1 is the printed function.
+
+Legend: B episodes side by side; E examples; I inputs of the function; H its hidden units; N neurons; S steps an
+example; C neurons that code a value; G points at which the learner is asked.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from l2l_snn.snn.cells import LIF, AdaptiveLIF
+from l2l_snn.snn.coding import bernoulli_spikes, place_code
+from l2l_snn.snn.network import Network, Population, Projection
+from l2l_snn.snn.state import State
+from l2l_snn.snn.surrogate import triangle
+
+HIDDEN = 10  # H
+
+
+class Episodes(NamedTuple):
+    """Examples of B functions."""
+
+    x: Any  # (B, E, I) in [-1, 1]
+    y: Any  # (B, E) what the function gives, in the family's unit
+
+
+class Family(NamedTuple):
+    """A family of functions of I inputs."""
+
+    inputs: int  # I
+    low: float  # least and largest value of y, as it is coded
+    high: float
+    unit: float  # errors are divided by it before they are squared and trained
+
+
+FAMILIES = {"network": Family(2, 0.0, 1.0, 1.0), "sinus": Family(1, -5.0, 5.0, 5.0)}
+
+
+def draw_function(family: str, key: jax.Array) -> dict[str, jax.Array]:
+    """Return the parameters of a function of the family.
+
+    network: (2, 10) and (10,) weights, (10,) biases in [-1, 1] ("40 parameters: 30 weights and 10 biases").
+    sinus: amplitude in [0.1, 5], phase in [0, 2 pi).
+    """
+    keys = jax.random.split(key, 3)
+    if family == "sinus":
+        amplitude = jax.random.uniform(keys[0], minval=0.1, maxval=5.0)
+        return {"amplitude": amplitude, "phase": jax.random.uniform(keys[1], maxval=2 * np.pi)}
+    shapes = {"w_hidden": (2, HIDDEN), "b_hidden": (HIDDEN,), "w_out": (HIDDEN,)}
+    return {
+        name: jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
+        for key, (name, shape) in zip(keys, shapes.items(), strict=True)
+    }
+
+
+def evaluate_function(family: str, function: dict[str, Any], x: Any, gain: float) -> jax.Array:
+    """Return the function at x (..., I) in [-1, 1], (...); a sinus takes 5 x, so that it sees [-5, 5]."""
+    if family == "sinus":
+        return function["amplitude"] * jnp.sin(5 * x[..., 0] + function["phase"])
+    b = function["b_hidden"].reshape((1,) * (x.ndim - 1) + (HIDDEN,))
+    hidden = jax.nn.sigmoid(gain * (x @ function["w_hidden"] + b))
+    return jax.nn.sigmoid(gain * (hidden @ function["w_out"]))
+
+
+def draw_episodes(family: str, key: jax.Array, episodes: int, examples: int, gain: float) -> tuple[Episodes, Any]:
+    """Return examples of functions drawn from the family, inputs uniform in [-1, 1], and the functions."""
+
+    def one(key: jax.Array) -> tuple[Any, Any, Any]:
+        which, where = jax.random.split(key)
+        function = draw_function(family, which)
+        x = jax.random.uniform(where, (examples, FAMILIES[family].inputs), minval=-1.0, maxval=1.0)
+        return x, evaluate_function(family, function, x, gain), function
+
+    x, y, functions = jax.vmap(one)(jax.random.split(key, episodes))
+    return Episodes(x, y), functions
+
+
+class Learner(NamedTuple):
+    """The network that learns, but for its weights; fields as in `optimizees.teacher.Teacher`."""
+
+    family: str
+    regular: int
+    adaptive: int
+    coding: int
+    step_ms: int
+    delay: float
+    delay_max: float
+    beta: float
+    tau_m: float
+    tau_a: tuple[float, float]
+    t_ref: float
+    damping: float
+    rate: float
+    sharpness: float
+
+    @property
+    def neurons(self) -> int:
+        return self.regular + self.adaptive
+
+    @property
+    def sources(self) -> int:
+        return self.coding * (FAMILIES[self.family].inputs + 1)
+
+    def network(self) -> Network:
+        """Return sources and one population: regular neurons first (beta 0), then adaptive ones."""
+        generator = np.random.default_rng(0)  # of what belongs to the network and not to a run
+        adapts = np.arange(self.neurons) >= self.regular
+        cell = AdaptiveLIF(
+            tau_m=self.tau_m,
+            v_th=np.where(adapts, AdaptiveLIF().v_th, LIF().v_th),
+            t_ref=self.t_ref,
+            beta=np.where(adapts, self.beta, 0.0),
+            tau_a=generator.uniform(*self.tau_a, self.neurons),
+            spike=triangle(self.damping),
+        )
+        populations = {"in": Population(self.sources), "lsnn": Population(self.neurons, cell)}
+        projections = {"in": Projection("in", "lsnn", self.delay), "rec": Projection("lsnn", "lsnn", self.delay)}
+        if self.delay_max > self.delay:
+            for name, p in projections.items():
+                shape = populations[p.pre].n, self.neurons
+                drawn = generator.integers(round(self.delay), round(self.delay_max) + 1, shape)
+                projections[name] = p._replace(delay=drawn * 1.0)
+        return Network(populations, projections, dt=1.0)
+
+    def encode(self, key: jax.Array, x: Any, y_before: Any) -> jax.Array:
+        """Return the sources' spikes (S E, B, C (I + 1)) of inputs (B, E, I) and earlier answers (B, E)."""
+        low, high = FAMILIES[self.family].low, FAMILIES[self.family].high
+        answer = 2 * (y_before - low) / (high - low) - 1
+        values = jnp.concatenate([x, answer[..., None]], axis=-1)  # (B, E, I + 1), all in [-1, 1]
+        p = place_code(values, -1.0, 1.0, self.coding, sharpness=self.sharpness, floor=0.0)
+        p = (p * self.rate / 1000.0).reshape(*x.shape[:2], -1)
+        p = jnp.repeat(jnp.moveaxis(p, 0, 1), self.step_ms, axis=0)
+        return bernoulli_spikes(key, p)
+
+    def encode_episodes(self, key: jax.Array, episodes: Episodes) -> jax.Array:
+        """Return the sources' spikes of whole episodes; the answer told with the first example is 0 (the source)."""
+        x, y = episodes
+        return self.encode(key, x, jnp.concatenate([jnp.zeros((len(y), 1)), y[:, :-1]], axis=1))
+
+    def run(self, params: Any, key: jax.Array, episodes: Episodes, **options: Any) -> Any:
+        """Show the examples to the learner.
+
+        Args:
+            params: w_in (sources, N), w_rec (N, N), w_out (N,), b_out ().
+            key: of the sources' spikes.
+            episodes: B of them.
+            options: for `Network.rollout`.
+
+        Returns:
+            Answers (B, E) in the family's unit, and spikes of sources and neurons, (S E, B, N) each.
+        """
+        net, (B, E) = self.network(), episodes.y.shape
+        spikes = self.encode_episodes(key, episodes)
+        state = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=B)
+        _, record = net.rollout(state, spikes={"in": spikes}, record=("spikes.lsnn",), **options)
+        counts = record.spikes["lsnn"].reshape(E, self.step_ms, B, self.neurons).sum(axis=1)
+        return self.answers(params, counts), (spikes, record.spikes["lsnn"])
+
+    def answers(self, params: Any, counts: jax.Array) -> jax.Array:
+        """Return answers (B, E) of spike counts (E, B, N): their weighted sum, in the family's unit."""
+        low, high = FAMILIES[self.family].low, FAMILIES[self.family].high
+        return (low + high) / 2 + (high - low) / 2 * (counts @ params["w_out"] + params["b_out"]).T
+
+    def states(self, params: Any, key: jax.Array, episodes: Episodes) -> State:
+        """Return the network's state after each example of one episode (B = 1), with E in front of every array."""
+        net, spikes = self.network(), self.encode_episodes(key, Episodes(*map(jnp.asarray, episodes)))
+        spikes = spikes.reshape(-1, self.step_ms, 1, self.sources)
+
+        def example(state: State, spikes: jax.Array) -> tuple[State, State]:
+            state, _ = net.rollout(state, spikes={"in": spikes}, record=())
+            return state, state
+
+        start = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=1)
+        return jax.lax.scan(example, start, spikes)[1]
+
+    def asked(self, params: Any, key: jax.Array, state: State, last: Any, grid: Any) -> jax.Array:
+        """Return what the network would answer at each point of a grid: its internal model of the function.
+
+        Args:
+            params, key: as for `run`.
+            state: after some examples, one entry of `states`.
+            last: () the right answer to the last of them, which is told with each question.
+            grid: (G, I) in [-1, 1]; each is asked from the same state.
+
+        Returns:
+            (G,) in the family's unit.
+        """
+        G, net = len(grid), self.network()
+        many = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=G)
+        cells = jax.tree.map(lambda new, old: jnp.broadcast_to(old, new.shape), many.cells, state.cells)
+        lines = {name: jnp.repeat(line, G, axis=1) for name, line in state.arriving.items()}
+        spikes = self.encode(key, jnp.asarray(grid)[:, None], jnp.broadcast_to(last, (G, 1)))
+        _, record = net.rollout(many._replace(cells=cells, arriving=lines), spikes={"in": spikes}, record="counts.lsnn")
+        return self.answers(params, record.counts["lsnn"][None])[:, 0]
+
+
+def linear_predictions(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return what the optimal linear predictor, fitted to all preceding examples, answers to each.
+
+    Recursive least squares, exact: the first examples, until they determine it, by the pseudoinverse (the smallest
+    coefficients that fit; 0 at first), then updates of rank one.
+
+    Args:
+        x: (E, I) inputs.
+        y: (E,) right answers.
+
+    Returns:
+        (E,) predictions, of an offset and I slopes.
+
+    >>> x = np.linspace(-1, 1, 5)[:, None]
+    >>> linear_predictions(x, 2 * x[:, 0] + 1).round(9).tolist()[2:]  # two examples determine a line
+    [1.0, 2.0, 3.0]
+    """
+    features = np.concatenate([np.ones((len(x), 1)), np.asarray(x, np.float64)], axis=1)
+    y = np.asarray(y, np.float64)
+    out, w, inverse = np.zeros(len(y)), np.zeros(features.shape[1]), None
+    for n, (row, target) in enumerate(zip(features, y, strict=True)):
+        out[n] = row @ w
+        seen = features[: n + 1]
+        if inverse is None:
+            w = np.linalg.pinv(seen) @ y[: n + 1]
+            if np.linalg.matrix_rank(seen) == features.shape[1]:
+                inverse = np.linalg.inv(seen.T @ seen)
+            continue
+        gain = inverse @ row / (1 + row @ inverse @ row)
+        inverse = inverse - np.outer(gain, row @ inverse)
+        w = w + gain * (target - row @ w)
+    return out
+
+
+def backpropagation_predictions(
+    x: np.ndarray, y: np.ndarray, *, gain: float, learning_rate: float = 0.3, decay: float = 1e-4, seed: int = 0
+) -> np.ndarray:
+    """Return what the teacher's own architecture answers, trained by one step of backpropagation after each example.
+
+    Small initial weights and biases, and weight decay (the source: "with a prior for small weights").
+
+    Args:
+        x: (B, E, 2) inputs.
+        y: (B, E) right answers in [0, 1].
+        gain: as of the teacher.
+        learning_rate: of the error's half square.
+        decay: of weights and biases, per step and unit of learning rate.
+        seed: of the initial weights, normal with standard deviation 0.1.
+
+    Returns:
+        (B, E) predictions, each before its example was learnt.
+    """
+    shapes = {"w_hidden": (2, HIDDEN), "b_hidden": (HIDDEN,), "w_out": (HIDDEN,)}
+    keys = jax.random.split(jax.random.key(seed), 3)
+    first = {name: 0.1 * jax.random.normal(k, s) for k, (name, s) in zip(keys, shapes.items(), strict=True)}
+
+    def error(function: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        answer = evaluate_function("network", function, x, gain)
+        return (answer - y) ** 2 / 2, answer
+
+    def step(function: Any, example: Any) -> Any:
+        (_, answer), slope = jax.value_and_grad(error, has_aux=True)(function, *example)
+        return jax.tree.map(lambda w, g: w - learning_rate * (g + decay * w), function, slope), answer
+
+    return np.asarray(jax.jit(jax.vmap(lambda x, y: jax.lax.scan(step, first, (x, y))[1]))(x, y))
