@@ -187,6 +187,7 @@ def controls(files: list[Path], lives: int, out: Path) -> None:
     print("| rule | condition | first fifth | last fifth | last / first | 100 fresh episodes | lives above 145 |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     curves: dict[str, list[np.ndarray]] = {name: [] for name in CONDITIONS}
+    returns: dict[str, list[np.ndarray]] = {name: [] for name in CONDITIONS}
     for file in files:
         stored = json.loads(file.read_text())
         fields = {name: _tuples(value) for name, value in stored["fields"].items()}
@@ -194,10 +195,12 @@ def controls(files: list[Path], lives: int, out: Path) -> None:
             optimizee = CartPole(**fields | {"budget": FULL, "episodes": 100, "fresh": 100} | changes)
             z = np.repeat(optimizee.space.encode(stored["params"])[None], lives, axis=0)
             found = optimizee.evaluate_batch(z, UNSEEN + 1000 + np.arange(lives), with_artifacts=True)
-            first, last, fresh = (found.metrics[f"{part}_return"] for part in ("first", "last", "fresh"))
             curves[name].append(found.artifacts["returns"])
-            print(f"| {file.stem} | {name} | {_spread(first)} | {_spread(last)} | {last.mean() / first.mean():.1f} "
-                  f"| {_spread(fresh)} | {(fresh > 145).mean():.0%} |", flush=True)  # fmt: skip
+            returns[name].append(np.stack([found.metrics[f"{part}_return"] for part in ("first", "last", "fresh")]))
+            _row(file.stem, name, returns[name][-1])
+    if len(files) > 1:
+        for name, parts in returns.items():
+            _row("all", name, np.concatenate(parts, axis=1))
     from optimizees.tasks import agent_figures as figures
 
     lived = {name: np.concatenate(parts) for name, parts in curves.items()}
@@ -206,6 +209,13 @@ def controls(files: list[Path], lives: int, out: Path) -> None:
     figures.curves(standard, out / "learning.png", title)
     others = {name: values for name, values in lived.items() if name not in standard}
     figures.curves(others, out / "transfer.png", "The same rules in tasks that evolution never saw")
+
+
+def _row(rule: str, condition: str, returns: np.ndarray) -> None:
+    """Print a row of the table from the returns (3, lives) of the first and last fifth and of fresh episodes."""
+    first, last, fresh = returns
+    print(f"| {rule} | {condition} | {_spread(first)} | {_spread(last)} | {last.mean() / first.mean():.1f} "
+          f"| {_spread(fresh)} | {(fresh > 145).mean():.0%} |", flush=True)  # fmt: skip
 
 
 def _spread(values: np.ndarray) -> str:
