@@ -12,6 +12,19 @@ for library in ("OMP", "OPENBLAS", "MKL"):
 os.environ["PYNEST_QUIET"] = "1"
 
 
+@pytest.fixture(scope="module")
+def compiled_soon():
+    """Let XLA leave its optimisations out, which take longer than all runs of a module's tests, and change no claim."""
+    import jax
+
+    name = "JAX_DISABLE_MOST_OPTIMIZATIONS"  # for processes that tests start
+    os.environ[name] = "1"
+    jax.config.update(name.lower(), True)
+    yield
+    jax.config.update(name.lower(), False)
+    del os.environ[name]
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """A PostgreSQL server, or a skip where it isn't installed; tests that use it share the xdist group "postgres"."""

@@ -10,6 +10,8 @@ from optimizees.acrobot import Acrobot
 from optimizees.tasks.acrobot import SPEEDS, START
 from optimizees.tasks.acrobot import Acrobot as Task
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 
 @pytest.fixture(scope="module")
 def gymnasiums():

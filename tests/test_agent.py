@@ -14,6 +14,8 @@ from optimizees.pendulum import Pendulum
 from optimizees.tasks.agent_batch import _newborn
 from optimizees.tasks.cartpole import TASKS
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 SMALL = {"cells": (3, 3, 3, 3), "motor": 2, "step_ms": 10.0, "rate": 2000.0}
 LIFE = CartPole(**SMALL, episodes=6, budget=600, share=0.5)
 WEIGHTS = CartPole(**SMALL, mode="weights", episodes=3)

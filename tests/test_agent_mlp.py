@@ -6,6 +6,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from l2l_snn.checks import check_optimizee
 from optimizees.cartpole import CartPole
@@ -14,6 +15,8 @@ from optimizees.tasks import agent_mlp as mlp
 from optimizees.tasks.agent_batch import _compiled
 from optimizees.tasks.cartpole import CartPole as Task
 from optimizees.tasks.pendulum import Pendulum as PendulumTask
+
+pytestmark = pytest.mark.usefixtures("compiled_soon")
 
 AGENT = CartPole(mode="mlp", mlp_hidden=2, episodes=3, fresh=2)
 # hidden unit 0 sees how the pole leans and turns; it drives the right output up and the left one down

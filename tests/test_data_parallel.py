@@ -21,6 +21,8 @@ from optimizees.cue_association import CueAssociation
 from optimizees.tasks.cue_trials import Trials
 from optimizers.gradient_ascent import GradientAscent
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 SHARD = CueAssociation(
     rule="decay", trials=4, cues=3, cue=10.0, gap=5.0, rests=(10.0, 15.0), horizon=80.0, delta_tau=10.0, group=3,
     hidden=6, w_hidden=2.0, w_out=8.0, alpha=20.0, gain=2.0, precision="float64",

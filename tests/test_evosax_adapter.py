@@ -12,6 +12,8 @@ from l2l_snn.checks import check_optimizer, require
 from l2l_snn.seeding import draw
 from optimizers.evosax_adapter import Evosax, _key, algorithms, constructed, exactly, known_params, opened
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 SPACE = Space(x=Real(-5, 5, shape=(3,)), w=Free((3,)))
 FREE = Space(w=Free((6,)))  # as large as that of the contract's check, which has compiled the variants
 FAST = {"optimizer": {"rule": "adam", "learning_rate": 0.05}, "std_schedule": 0.2}

@@ -16,6 +16,8 @@ from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.plasticity import PairSTDP
 from l2l_snn.snn.surrogate import smooth, triangle
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 T, B = 30, 3
 
 

@@ -16,6 +16,8 @@ from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.plasticity import PairSTDP
 from l2l_snn.snn.surrogate import smooth
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 MODELS = {IafPscDelta: "iaf_psc_delta", IafPscExp: "iaf_psc_exp", IafPscAlpha: "iaf_psc_alpha"}
 SCALE = {IafPscDelta: 1.0, IafPscExp: 120.0, IafPscAlpha: 60.0}  # mV or pA, of weights that make neurons spike
 

@@ -10,6 +10,8 @@ from optimizees.pendulum import Pendulum
 from optimizees.tasks.pendulum import SPEED, TORQUE
 from optimizees.tasks.pendulum import Pendulum as Task
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 
 def test_episodes_equal_gymnasiums_step_for_step():
     env, generator = gymnasium.make("Pendulum-v1"), np.random.default_rng(1)

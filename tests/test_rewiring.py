@@ -10,6 +10,8 @@ import pytest
 
 from l2l_snn.snn.rewiring import deep_r, draw_signs, sparse_weights
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 N_PRE, N_POST = 20, 15
 
 

@@ -26,13 +26,7 @@ TINY = {"examples": 6, "episodes": 3, "regular": 4, "adaptive": 3, "coding": 6, 
 SMALL = Teacher(**TINY, gain=4.0, skip=2)
 ONE = TINY | {"episodes": 1, "price": 5.0, "target_rate": 25.0, "delay": 1.0}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_soon():
-    """Let XLA leave its optimisations out, which take longer than all runs of these tests, and change no claim."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compiled_soon")
 
 
 @partial(jax.jit, static_argnums=(0, 2, 3))

@@ -13,6 +13,8 @@ from optimizees.tasks.vehicle import COLLIDED, LATE, REACHED, Arena, Senses, Sta
 from optimizees.tasks.vehicle_drive import progress
 from optimizees.vehicle import Vehicle
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 ARENA = Arena(obstacles=4, steps=50)
 BRAIN = agent.Brain(8, 0.6, 3, 1000.0, 100.0, 10.0, 2.0, 2.0, 1.0)
 LEARNING = agent.Learning(eta=0.03, tau_plus=12.0, tau_minus=8.0, tau_e=30.0, w_max=3.0)
