@@ -17,8 +17,6 @@ from optimizees.tasks.agent_learning import Learning, Plan, rules
 from optimizees.tasks.agent_life import Newborn, live, live_all
 from optimizees.tasks.cartpole import CartPole
 
-pytestmark = pytest.mark.usefixtures("compiled_soon")
-
 BODY = Body((3, 3, 4, 4), ((0, 1), (2, 3)), 0.5, 1000.0, 0, 3, 10.0, 2.0, 20.0, 10.0, 1.0, 1.0, 10.0)
 LEARNING = Learning(eta=0.8, tau_e=40.0, critic=Critic(reward=0.7, punish=1.2, horizon=20.0))
 PLAN = Plan(episodes=40, budget=900, plastic=("sensor_motor",), record=True)
