@@ -98,6 +98,9 @@ class Job(BaseModel):
                 f"{type(optimizer).__name__} needs a gradient and {type(optimizee).__name__} has none; "
                 "subclass JaxOptimizee, or take an optimizer that needs only the fitness",
             )
+        if optimizer.averages and self.seeds != "individual":
+            text = f"{type(optimizer).__name__} averages several evaluations of one point; with {self.seeds!r} they'd "
+            raise _Complaint("seeds", text + "all be the same; expected 'individual', or one evaluation")
         if self.asynchronous and not optimizer.asynchronous:
             text = (
                 f"{type(optimizer).__name__} learns from whole generations; take one that needn't, e.g. SteadyStateGA"

@@ -34,6 +34,11 @@ class Optimizer(ABC, Generic[S]):
     learns: ClassVar[bool] = True  # whether what is asked follows from what was told; if not, it needn't beat chance
     asynchronous: ClassVar[bool] = False  # whether ask may come again before tell, and tell take any of what was asked
 
+    @property
+    def averages(self) -> bool:
+        """Whether several evaluations of one z are averaged: they have to differ in their seeds."""
+        return False
+
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:
         """Return the state before the first generation."""

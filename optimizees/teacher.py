@@ -3,7 +3,8 @@
 What is optimised are the weights of a network of regular and adaptive LIF neurons; in each episode it meets a function
 that it has never seen and has to answer to one input after the other, being told the right answer to the one before.
 Fitness is the negative mean squared error over all examples of all episodes (of sinuses in units of 5, half the range
-of their values), less the price of rates. By gradient (GradientAscent) or by evolution, the optimizee is the same.
+of their values), less the price of rates and, if wanted, the error of hints. By gradient (GradientAscent) or by
+evolution, the optimizee is the same.
 
     l2l run jobs/teacher_sinus.yaml
 
@@ -27,7 +28,7 @@ class Teacher(Optimizee):
     """The source's network and task are the defaults; `optimizees/tasks/teacher.py` says what its text leaves open."""
 
     has_grad: ClassVar[bool] = True
-    fitness_label: ClassVar[str] = "fitness: -(mean squared error + price of rates)"
+    fitness_label: ClassVar[str] = "fitness: -(mean squared error + prices of rates and hints)"
     family: Literal["network", "sinus"] = "network"  # of the functions
     gain: float = 1.0  # before each sigmoid of a target network; 1 in the source
     examples: int = 500  # E
@@ -48,6 +49,7 @@ class Teacher(Optimizee):
     sharpness: float = 50.0  # of the code: exp(-sharpness (x - preferred)^2), all values in [-1, 1]
     price: float = 0.1  # of the squared distance of each neuron's rate to `target_rate`, spikes / ms, summed
     target_rate: float = 10.0  # Hz
+    hints: float = 0.0  # of the mean squared error of K more readouts, in training alone: see tasks.teacher.hints
     skip: int = 20  # examples before which an answer isn't counted in the metrics `mse_late` and `linear_late`
     checkpoint: int = 0  # steps between the states kept for the gradient; 0: all, faster
 
@@ -61,7 +63,7 @@ class Teacher(Optimizee):
             raise ValueError(message("regular + adaptive", "at least one neuron", 0))
         for name in ("gain", "delay", "tau_m", "tau_a_min", "damping", "rate", "sharpness"):
             check_range(name, getattr(self, name), 0.0, open_low=True)
-        for name in ("beta", "t_ref", "price", "target_rate"):
+        for name in ("beta", "t_ref", "price", "target_rate", "hints"):
             check_range(name, getattr(self, name), 0.0)
         check_range("tau_a_max", self.tau_a_max, self.tau_a_min)
         check_range("delay_max", self.delay_max, self.delay)
@@ -74,15 +76,24 @@ class Teacher(Optimizee):
     def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Input (C (I + 1), N), recurrent (N, N) and readout (N,) weights, normal / sqrt(n), and the readout's offset.
 
-        Adam's 0.01 of the source is a step of 0.01 sqrt(n) in z.
+        With hints, their readouts' weights (N, K) and offsets (K,) too. Adam's 0.01 of the source is a step of
+        0.01 sqrt(n) in z.
         """
+        from optimizees.tasks.teacher import FAMILIES
+
         learner = self._learner()
         n_in, n = learner.sources, learner.neurons
+        told = {}
+        if self.hints:
+            inputs = FAMILIES[self.family].inputs
+            K = 3**inputs + 2 * inputs
+            told = {"w_hint": Free((n, K), scale=0.2 * n**-0.5), "b_hint": Free((K,), scale=n**-0.5)}
         return Space(
             w_in=Free((n_in, n), scale=n_in**-0.5),
             w_rec=Free((n, n), scale=n**-0.5),
             w_out=Free((n,), scale=0.25 * n**-0.5),
             b_out=Free(scale=n**-0.5),
+            **told,
         )
 
     def evaluate_batch(
@@ -110,8 +121,8 @@ class Teacher(Optimizee):
     def _row(self, fitness: float, got: dict[str, Any], grad: Any, with_grad: bool, with_artifacts: bool) -> Evaluation:
         from optimizees.tasks.teacher import linear_predictions
 
-        linear = np.stack([linear_predictions(x, y) for x, y in zip(got["x"], got["y"], strict=True)])
-        errors, linear_errors = (got["answers"] - got["y"]) ** 2, (linear - got["y"]) ** 2
+        errors = (got["answers"] - got["y"]) ** 2
+        linear_errors = (linear_predictions(got["x"], got["y"]) - got["y"]) ** 2
         late = slice(min(self.skip, self.examples - 1), None)
         metrics = {
             "mse": errors.mean(),
@@ -151,19 +162,24 @@ def _compiled(teacher: Teacher, with_grad: bool) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from optimizees.tasks.teacher import FAMILIES, draw_episodes
+    from optimizees.tasks.teacher import FAMILIES, draw_episodes, hints
 
     learner, space = teacher._learner(), teacher.space
     unit = FAMILIES[teacher.family].unit
 
     def fitness(z: Any, key: Any) -> Any:
         which, noise = jax.random.split(key)
-        episodes, _ = draw_episodes(teacher.family, which, teacher.episodes, teacher.examples, teacher.gain)
+        drawn = draw_episodes(teacher.family, which, teacher.episodes, teacher.examples, teacher.gain)
+        episodes, params = drawn[0], space.decode(z)
         options = {"reverse_only": with_grad, "checkpoint_every": teacher.checkpoint or None}
-        answers, (spikes_in, spikes) = learner.run(space.decode(z), noise, episodes, **options)
+        answers, (spikes_in, spikes) = learner.run(params, noise, episodes, **options)
         rates = spikes.mean(axis=(0, 1))  # spikes / ms
         cost = jnp.mean(((answers - episodes.y) / unit) ** 2)
         cost += teacher.price * jnp.sum((rates - teacher.target_rate / 1000) ** 2)
+        if teacher.hints:
+            told = learner.counts(spikes) @ params["w_hint"] + params["b_hint"][None, None]
+            wanted = jnp.swapaxes(hints(teacher.family, *drawn, teacher.gain), 0, 1)
+            cost += teacher.hints * jnp.mean((told - wanted) ** 2)
         details = {"x": episodes.x, "y": episodes.y, "answers": answers, "rate": 1000 * rates.mean()}
         details |= {"spikes_in": spikes_in[:, 0], "spikes": spikes[:, 0]}
         return -cost, details

@@ -260,13 +260,17 @@ class GradientAscent(Ascent):
     """Gradient ascent with the optimizee's own gradient, averaged over evaluations with different seeds.
 
     The evaluations are the shards of data-parallel training: workers take one each (the job's `chunk: 1`), and where
-    fitness is a mean over B tasks drawn from the seed, the step is that of one evaluation of E B tasks. Seeds have to
-    differ (`seeds: individual`, the default). Failed evaluations are left out of the mean. `stop: {fitness: ...}` in
-    a job is that of a single evaluation. See jobs/cue_association_parallel.yaml.
+    fitness is a mean over B tasks drawn from the seed, the step is that of one evaluation of E B tasks. Failed
+    evaluations are left out of the mean. `stop: {fitness: ...}` in a job is that of a single evaluation. See
+    jobs/cue_association_parallel.yaml.
     """
 
     needs_grad: ClassVar[bool] = True
     evaluations: int = 1  # E of each start in a generation
+
+    @property
+    def averages(self) -> bool:
+        return self.evaluations > 1
 
     def _check(self) -> None:
         check_count("GradientAscent.evaluations", self.evaluations, 1)

@@ -189,6 +189,17 @@ def test_an_optimizer_that_needs_a_gradient_is_refused_without_one(tmp_path):
         jobs.load(write(tmp_path, yaml.safe_dump(data)))
 
 
+def test_shards_that_would_all_draw_the_same_tasks_are_refused(tmp_path):
+    data = yaml.safe_load(GOOD)
+    data["optimizer"] = {"class": "optimizers.gradient_ascent:GradientAscent", "evaluations": 4}
+    jobs.load(write(tmp_path, yaml.safe_dump(data)))
+    for seeds in ("generation", "run"):
+        path = write(tmp_path, yaml.safe_dump(data | {"seeds": seeds}))
+        with pytest.raises(JobError, match=f"seeds: .* with '{seeds}' they'd all be the same; expected 'individual'"):
+            jobs.load(path)
+        jobs.load(path, ["optimizer.evaluations=1"])
+
+
 BOMB = (
     "a: &a ["
     + ", ".join(["x"] * 9)

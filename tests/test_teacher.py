@@ -1,6 +1,7 @@
 """Learning from a teacher: functions as the source draws them, exact baselines, answers that never see the future."""
 
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import jax
@@ -16,6 +17,8 @@ from optimizees.tasks.teacher import (
     Episodes,
     backpropagation_predictions,
     draw_episodes,
+    evaluate_function,
+    hints,
     linear_predictions,
 )
 from optimizees.teacher import Teacher
@@ -78,13 +81,15 @@ def test_with_the_plain_logistic_function_all_targets_are_nearly_linear():
 
 def test_the_linear_predictor_is_least_squares_on_all_examples_before():
     generator = np.random.default_rng(1)
-    x = generator.normal(size=(40, 2))
-    x[1] = x[0]  # two examples that say the same about x: the rank grows late
-    y = generator.normal(size=40)
-    y[1] = y[0]
-    features = np.concatenate([np.ones((40, 1)), x], axis=1)
-    expected = [features[n] @ np.linalg.lstsq(features[:n], y[:n], rcond=None)[0] if n else 0.0 for n in range(40)]
-    np.testing.assert_allclose(linear_predictions(x, y), expected, rtol=1e-8, atol=1e-10)
+    x, y = generator.normal(size=(2, 40, 2)), generator.normal(size=(2, 40))
+    x[0, 1], y[0, 1] = x[0, 0], y[0, 0]  # two examples that say the same: the rank grows late
+    for x_one, y_one, got in zip(x, y, linear_predictions(x, y), strict=True):
+        features = np.concatenate([np.ones((40, 1)), x_one], axis=1)
+        fitted = [np.linalg.lstsq(features[:n], y_one[:n], rcond=None)[0] for n in range(1, 40)]
+        expected = [0.0, *(row @ w for row, w in zip(features[1:], fitted, strict=True))]
+        np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-10)
+    short = linear_predictions(x[:, :3], y[:, :3])
+    np.testing.assert_allclose(short, linear_predictions(x, y)[:, :3])
 
 
 def test_backpropagation_in_the_teachers_network_takes_the_steps_of_the_chain_rule_and_learns():
@@ -208,6 +213,42 @@ def test_fitness_is_the_mean_squared_error_in_the_functions_range_and_the_price_
     np.testing.assert_allclose(one["answers"], 5 * (counts @ decoded["w_out"] + decoded["b_out"]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["network", "sinus"])
+def test_hints_are_the_function_on_a_grid_and_the_example_before(family):
+    episodes, functions = draw_episodes(family, jax.random.key(5), 2, 4, 3.0)
+    got = np.asarray(hints(family, episodes, functions, 3.0))
+    grid = [np.array(point) for point in product([-0.7, 0.0, 0.7], repeat=episodes.x.shape[-1])]
+    middle, half = (0.5, 0.5) if family == "network" else (0.0, 5.0)
+    for b in range(2):
+        function = {name: value[b] for name, value in functions.items()}
+        values = [float(evaluate_function(family, function, jnp.array(point), 3.0)) for point in grid]
+        n = len(values)
+        assert got.shape == (2, 4, n + 2 * episodes.x.shape[-1])
+        for e in range(4):
+            assert sorted(got[b, e, :n]) == pytest.approx(sorted((np.array(values) - middle) / half), abs=1e-5)
+            x, y = np.asarray(episodes.x[b, e - 1]), float(episodes.y[b, e - 1])
+            before = np.r_[x, x * (y - middle) / half] if e else np.zeros(2 * len(x))
+            np.testing.assert_allclose(got[b, e, n:], 3**0.5 * before, rtol=1e-5, atol=1e-6)
+
+
+def test_the_error_of_hints_is_paid_for_and_changes_no_answer():
+    z, seeds = SMALL.space.sample(np.random.default_rng(1), 1), np.array([7])
+    hinted = Teacher(**TINY, gain=4.0, skip=2, hints=0.5)
+    n = 7 * 13 + 13  # of weights and offsets
+    assert hinted.space.size == SMALL.space.size + n
+    params = SMALL.space.decode(z[0])
+    at_zero = hinted.space.encode(params | {"w_hint": np.zeros((7, 13)), "b_hint": np.zeros(13)})[None]
+    plain = SMALL.evaluate_batch(z, seeds, with_artifacts=True)
+    told = hinted.evaluate_batch(at_zero, seeds, with_grad=True, with_artifacts=True)
+    np.testing.assert_array_equal(told.artifacts["answers"], plain.artifacts["answers"])
+    which, _ = jax.random.split(jax.random.key(jnp.uint32(7)))
+    wanted = hints("network", *draw_episodes("network", which, 3, 6, 4.0), 4.0)
+    assert told.fitness[0] == pytest.approx(plain.fitness[0] - 0.5 * float(np.mean(wanted**2)), rel=1e-5)
+    shift = hinted.space.encode(params | {"w_hint": np.zeros((7, 13)), "b_hint": np.full(13, 0.01)})[None] - at_zero
+    better = [hinted.evaluate_batch(at_zero + sign * shift, seeds).fitness[0] for sign in (1, -1)]
+    assert told.grad[0] @ shift[0] == pytest.approx((better[0] - better[1]) / 2, rel=1e-2)
+
+
 def test_evolution_takes_the_same_optimizee():
     es = OpenES(population=4)
     state = es.init(SMALL.space, 1)
@@ -235,6 +276,7 @@ def test_pictures_of_target_networks_have_their_plane_and_the_job_is_readable(tm
         ({"gain": 0.0}, r"gain: expected a number > 0, got 0"),
         ({"rate": 1500.0}, r"rate: expected a number in \[0, 1000\], got 1500"),
         ({"delay": 1.5, "delay_max": 2.0}, r"delay: expected a multiple of 1 ms, the network's step, got 1.5 ms"),
+        ({"hints": -0.1}, r"hints: expected a number >= 0, got -0.1"),
         ({"coding": 1}, r"coding: expected an integer >= 2, got 1"),
     ],
 )

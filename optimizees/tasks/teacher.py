@@ -10,7 +10,7 @@ inputs from [-1, 1] and the plain logistic function all its targets are linear b
 sigmoid; 1 is the printed function.
 
 Legend: B episodes side by side; E examples; I inputs of the function; H its hidden units; N neurons; S steps an
-example; C neurons that code a value; G points at which the learner is asked.
+example; C neurons that code a value; G points at which the learner is asked; K hints.
 """
 
 from typing import Any, NamedTuple
@@ -84,6 +84,28 @@ def draw_episodes(family: str, key: jax.Array, episodes: int, examples: int, gai
 
     x, y, functions = jax.vmap(one)(jax.random.split(key, episodes))
     return Episodes(x, y), functions
+
+
+def hints(family: str, episodes: Episodes, functions: Any, gain: float) -> jax.Array:
+    """Return what the network's state has to hold to answer well, for readouts that are there in training alone.
+
+    Args:
+        family, gain: as for `evaluate_function`.
+        episodes, functions: as `draw_episodes` returns them.
+
+    Returns:
+        (B, E, K), K = 3^I + 2 I, scaled to variances of about 1: the function at -0.7, 0 and 0.7 of each input, the
+        same at every example; the input before; that times the answer it had.
+    """
+    B, E, I = episodes.x.shape  # noqa: E741
+    low, high = FAMILIES[family].low, FAMILIES[family].high
+    grid = jnp.stack(jnp.meshgrid(*[jnp.array([-0.7, 0.0, 0.7])] * I), axis=-1).reshape(-1, I)
+    values = jax.vmap(lambda function: evaluate_function(family, function, grid, gain))(functions)
+    x, y = (jnp.pad(array[:, :-1], ((0, 0), (1, 0), (0, 0))) for array in (episodes.x, episodes.y[..., None]))
+    unit = (low + high) / 2, (high - low) / 2
+    answer = jnp.where(jnp.arange(E)[:, None] > 0, (y - unit[0]) / unit[1], 0.0)
+    values = jnp.broadcast_to(((values - unit[0]) / unit[1])[:, None], (B, E, len(grid)))
+    return jnp.concatenate([values, 3**0.5 * x, 3**0.5 * x * answer], axis=-1)
 
 
 class Learner(NamedTuple):
@@ -160,12 +182,15 @@ class Learner(NamedTuple):
         Returns:
             Answers (B, E) in the family's unit, and spikes of sources and neurons, (S E, B, N) each.
         """
-        net, (B, E) = self.network(), episodes.y.shape
+        net, B = self.network(), len(episodes.y)
         spikes = self.encode_episodes(key, episodes)
         state = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=B)
         _, record = net.rollout(state, spikes={"in": spikes}, record=("spikes.lsnn",), **options)
-        counts = record.spikes["lsnn"].reshape(E, self.step_ms, B, self.neurons).sum(axis=1)
-        return self.answers(params, counts), (spikes, record.spikes["lsnn"])
+        return self.answers(params, self.counts(record.spikes["lsnn"])), (spikes, record.spikes["lsnn"])
+
+    def counts(self, spikes: jax.Array) -> jax.Array:
+        """Return how often each neuron fired during each example, (E, B, N), of spikes (S E, B, N)."""
+        return spikes.reshape(-1, self.step_ms, *spikes.shape[1:]).sum(axis=1)
 
     def answers(self, params: Any, counts: jax.Array) -> jax.Array:
         """Return answers (B, E) of spike counts (E, B, N): their weighted sum, in the family's unit."""
@@ -208,35 +233,29 @@ class Learner(NamedTuple):
 def linear_predictions(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return what the optimal linear predictor, fitted to all preceding examples, answers to each.
 
-    Recursive least squares, exact: the first examples, until they determine it, by the pseudoinverse (the smallest
-    coefficients that fit; 0 at first), then updates of rank one.
+    Least squares; as long as the examples don't determine it, the smallest coefficients that fit (0 at first).
 
     Args:
-        x: (E, I) inputs.
-        y: (E,) right answers.
+        x: (B, E, I) inputs.
+        y: (B, E) right answers.
 
     Returns:
-        (E,) predictions, of an offset and I slopes.
+        (B, E) predictions, of an offset and I slopes.
 
-    >>> x = np.linspace(-1, 1, 5)[:, None]
-    >>> linear_predictions(x, 2 * x[:, 0] + 1).round(9).tolist()[2:]  # two examples determine a line
+    >>> x = np.linspace(-1, 1, 5)[None, :, None]
+    >>> linear_predictions(x, 2 * x[..., 0] + 1)[0].round(9).tolist()[2:]  # two examples determine a line
     [1.0, 2.0, 3.0]
     """
-    features = np.concatenate([np.ones((len(x), 1)), np.asarray(x, np.float64)], axis=1)
+    features = np.concatenate([np.ones((*x.shape[:2], 1)), np.asarray(x, np.float64)], axis=2)
     y = np.asarray(y, np.float64)
-    out, w, inverse = np.zeros(len(y)), np.zeros(features.shape[1]), None
-    for n, (row, target) in enumerate(zip(features, y, strict=True)):
-        out[n] = row @ w
-        seen = features[: n + 1]
-        if inverse is None:
-            w = np.linalg.pinv(seen) @ y[: n + 1]
-            if np.linalg.matrix_rank(seen) == features.shape[1]:
-                inverse = np.linalg.inv(seen.T @ seen)
-            continue
-        gain = inverse @ row / (1 + row @ inverse @ row)
-        inverse = inverse - np.outer(gain, row @ inverse)
-        w = w + gain * (target - row @ w)
-    return out
+    few = min(features.shape[1], 2 * features.shape[2])  # pseudoinverses are exact and dear, normal equations neither
+    w = np.zeros_like(features)
+    for n in range(1, few):
+        w[:, n] = np.einsum("bin,bn->bi", np.linalg.pinv(features[:, :n]), y[:, :n])
+    gram = np.cumsum(features[..., None] * features[:, :, None], axis=1)[:, few - 1 : -1]
+    moment = np.cumsum(features * y[..., None], axis=1)[:, few - 1 : -1]
+    w[:, few:] = np.linalg.solve(gram, moment[..., None])[..., 0]
+    return (w * features).sum(axis=2)
 
 
 def backpropagation_predictions(
