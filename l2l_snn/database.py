@@ -105,7 +105,9 @@ def _warn_of_network(database: str) -> None:
 
 def _configure(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # Python's sqlite3 begins and commits nothing by itself
-    for pragma in (f"busy_timeout={int(PATIENCE * 1000)}", "synchronous=NORMAL", "foreign_keys=ON"):
+    pragmas = (f"busy_timeout={int(PATIENCE * 1000)}", "synchronous=NORMAL", "foreign_keys=ON")
+    # 64 MB of log before it is copied into the file: a large optimizer's state is there in many versions, copied once
+    for pragma in (*pragmas, "wal_autocheckpoint=16384"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -117,14 +117,14 @@ def append(
     states: list[dict[str, Any]],
     seconds: float,
 ) -> None:
-    """Add a generation's rows, put its state in place of the last, and bring the run's totals up to date.
+    """Add a generation's rows, put what changed in the state in its place, and bring the run's totals up to date.
 
     Args:
         connection: of the store, in a transaction that writes.
         run: the run's row, locked.
         generation: the columns of its row, run and best_so_far left out.
         individuals: whole rows.
-        states: whole rows.
+        states: whole rows, those of fields that changed.
         seconds: s, of all the run's drivers together.
     """
     best = max((b for b in (run.best, generation["best"]) if b is not None), default=None)
@@ -138,8 +138,10 @@ def append(
     connection.execute(update(RUNS).where(RUNS.c.id == run.id).values(totals))
     connection.execute(insert(GENERATIONS).values(run_id=run.id, best_so_far=best, **generation))
     connection.execute(insert(INDIVIDUALS), individuals)
-    connection.execute(delete(STATES).where(STATES.c.run_id == run.id))
-    connection.execute(insert(STATES), states)
+    if states:
+        fields = [row["field"] for row in states]
+        connection.execute(delete(STATES).where(STATES.c.run_id == run.id, STATES.c.field.in_(fields)))
+        connection.execute(insert(STATES), states)
 
 
 def individual(connection: Connection, run_id: int, generation: int | None, index: int | None) -> Row | None:

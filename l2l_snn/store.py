@@ -78,6 +78,7 @@ class Store:
         """
         self._url = url
         self.url_shown = shown(url)
+        self._written: dict[str, dict[str, bytes]] = {}  # by the lease's owner: the fields of the last state committed
         with explained("opening", url):
             self._engine = connect(url)
         self._writer = self._engine.execution_options(writes=True)
@@ -263,6 +264,7 @@ class Store:
         self._release(lease, "its driver ended early")
 
     def _release(self, lease: Lease, why: str, patience: float | None = None) -> None:
+        self._written.pop(lease.owner, None)
         self.writing(f"releasing run {lease.name!r}", lambda c, again: release(c, lease, clean(why)), patience)
 
     def _owned(self, connection: Connection, lease: Lease) -> Row:
@@ -302,7 +304,10 @@ class Store:
         """
         keep = kept(lease.genomes, generation.evaluation, self._best(lease) if lease.genomes == "elite" else None)
         rows = individual_rows(lease, generation, keep & (not _in_files(lease)))
-        states = [{"run_id": lease.run_id, "field": f, "data": to_bytes(f, v)} for f, v in state._asdict().items()]
+        fields = {field: to_bytes(field, value) for field, value in state._asdict().items()}
+        before = self._written.pop(lease.owner, {})  # stays out if this fails
+        changed = {field: data for field, data in fields.items() if before.get(field) != data}
+        states = [{"run_id": lease.run_id, "field": field, "data": data} for field, data in changed.items()]
         values = summary(generation)
         if _in_files(lease) and keep.any():
             files, numbers = self.genome_files(lease.name, lease.size), np.flatnonzero(keep)
@@ -319,6 +324,7 @@ class Store:
             run_rows.append(connection, run, values, rows, states, seconds)
 
         self.writing(f"committing generation {generation.number} of run {lease.name!r}", body)
+        self._written[lease.owner] = fields
 
     def _best(self, lease: Lease) -> float | None:
         return self.reading(lambda c: c.scalars(select(RUNS.c.best).where(RUNS.c.id == lease.run_id)).one_or_none())
