@@ -17,6 +17,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from l2l_snn import run_rows
 from l2l_snn.database import connect, shown
 from l2l_snn.optimizee import Evaluation
 from l2l_snn.records import WorkerStatus
@@ -151,6 +152,32 @@ def test_optimizer_state_comes_back_with_type_and_shape(store, array):
     assert found.mean.shape == array.shape
     np.testing.assert_array_equal(found.mean, array)
     assert found.step == 3
+
+
+def test_of_a_state_only_what_changed_is_written_and_all_of_it_by_each_driver(store, monkeypatch):
+    written, append = [], run_rows.append
+
+    def watched(connection, run, generation, individuals, states, seconds):
+        written.append({row["field"] for row in states})
+        append(connection, run, generation, individuals, states, seconds)
+
+    monkeypatch.setattr(run_rows, "append", watched)
+    whole = set(State._fields)
+    first = State(np.zeros(8), np.array([1], np.uint64), np.array(0))
+    second = first._replace(step=np.array(1))
+    third = second._replace(mean=np.ones(8))
+    with store.lease("a") as lease:
+        store.commit(lease, make(0), first)
+        store.commit(lease, make(1), second)
+        store.commit(lease, make(2), second)
+        with pytest.raises(StoreError, match="generation 7 can't be committed"):
+            store.commit(lease, make(7), third)
+        store.commit(lease, make(3), third)
+    with store.lease("a") as lease:
+        store.commit(lease, make(4), third)
+    assert written == [whole, {"step"}, set(), whole, whole]
+    for field, value in zip(State._fields, store.optimizer_state("a", State), strict=True):
+        np.testing.assert_array_equal(value, getattr(third, field))
 
 
 @pytest.mark.parametrize("value", [None, object(), np.random.default_rng(), (1, 2), {"a": 1}, np.zeros(2, "V2")])
