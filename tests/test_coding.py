@@ -23,6 +23,8 @@ from l2l_snn.snn.coding import (
 )
 
 POSITIONS, VELOCITIES = (-1.2, 0.6), (-0.07, 0.07)  # of Mountain Car
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 KEY = jax.random.key(7)
 DRAWS = 100_000
 

@@ -7,6 +7,8 @@ import pytest
 
 from l2l_snn.snn.differentiable import DPBCM, NDPBCM, DPLinearDecay, DPOja, NDPOja, Oja
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 RULES = [DPLinearDecay, DPOja, Oja, DPBCM, NDPOja, NDPBCM]
 W_M = np.array([[0.5, -1.0], [2.0, 0.3]])  # from neuron (row) to neuron (column)
 
