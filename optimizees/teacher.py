@@ -49,7 +49,7 @@ class Teacher(Optimizee):
     sharpness: float = 50.0  # of the code: exp(-sharpness (x - preferred)^2), all values in [-1, 1]
     price: float = 0.1  # of the squared distance of each neuron's rate to `target_rate`, spikes / ms, summed
     target_rate: float = 10.0  # Hz
-    hints: float = 0.0  # of the mean squared error of K more readouts, in training alone: see tasks.teacher.hints
+    hints: float = 0.0  # price of errors of more readouts, there in training alone: see tasks.teacher.hints
     skip: int = 20  # examples before which an answer isn't counted in the metrics `mse_late` and `linear_late`
     checkpoint: int = 0  # steps between the states kept for the gradient; 0: all, faster
 
@@ -59,6 +59,8 @@ class Teacher(Optimizee):
             check_count(name, getattr(self, name), 2 if name == "coding" else 1)
         for name in ("regular", "adaptive", "skip", "checkpoint"):
             check_count(name, getattr(self, name), 0)
+        if self.hints and not self.adaptive:
+            raise ValueError(message("hints", "0 where no neuron is adaptive", self.hints))
         if not self.regular + self.adaptive:
             raise ValueError(message("regular + adaptive", "at least one neuron", 0))
         for name in ("gain", "delay", "tau_m", "tau_a_min", "damping", "rate", "sharpness"):
@@ -76,18 +78,20 @@ class Teacher(Optimizee):
     def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Input (C (I + 1), N), recurrent (N, N) and readout (N,) weights, normal / sqrt(n), and the readout's offset.
 
-        With hints, their readouts' weights (N, K) and offsets (K,) too. Adam's 0.01 of the source is a step of
-        0.01 sqrt(n) in z.
+        With hints, weights and offsets of their readouts too: of all K from spike counts (N, K) and (K,), and of the
+        function's G values from the traces of adaptive neurons, (A, G) and (G,).
+        Adam's 0.01 of the source is a step of 0.01 sqrt(n) in z.
         """
-        from optimizees.tasks.teacher import FAMILIES
-
         learner = self._learner()
         n_in, n = learner.sources, learner.neurons
         told = {}
         if self.hints:
-            inputs = FAMILIES[self.family].inputs
-            K = 3**inputs + 2 * inputs
+            from optimizees.tasks.teacher import FAMILIES, hint_grid
+
+            G = len(hint_grid(self.family))
+            K = G + 2 * FAMILIES[self.family].inputs
             told = {"w_hint": Free((n, K), scale=0.2 * n**-0.5), "b_hint": Free((K,), scale=n**-0.5)}
+            told |= {"w_trace": Free((self.adaptive, G), scale=0.3), "b_trace": Free((G,), scale=n**-0.5)}
         return Space(
             w_in=Free((n_in, n), scale=n_in**-0.5),
             w_rec=Free((n, n), scale=n**-0.5),
@@ -177,9 +181,11 @@ def _compiled(teacher: Teacher, with_grad: bool) -> Any:
         cost = jnp.mean(((answers - episodes.y) / unit) ** 2)
         cost += teacher.price * jnp.sum((rates - teacher.target_rate / 1000) ** 2)
         if teacher.hints:
-            told = learner.counts(spikes) @ params["w_hint"] + params["b_hint"][None, None]
-            wanted = jnp.swapaxes(hints(teacher.family, *drawn, teacher.gain), 0, 1)
-            cost += teacher.hints * jnp.mean((told - wanted) ** 2)
+            counts, wanted = learner.counts(spikes), jnp.swapaxes(hints(teacher.family, *drawn, teacher.gain), 0, 1)
+            told = counts @ params["w_hint"] + params["b_hint"][None, None]
+            kept = learner.traces(counts) @ params["w_trace"] + params["b_trace"][None, None]
+            errors = jnp.mean((told - wanted) ** 2) + jnp.mean((kept - wanted[..., : kept.shape[-1]]) ** 2)
+            cost += teacher.hints * errors
         details = {"x": episodes.x, "y": episodes.y, "answers": answers, "rate": 1000 * rates.mean()}
         details |= {"spikes_in": spikes_in[:, 0], "spikes": spikes[:, 0]}
         return -cost, details

@@ -234,19 +234,33 @@ def test_hints_are_the_function_on_a_grid_and_the_example_before(family):
 def test_the_error_of_hints_is_paid_for_and_changes_no_answer():
     z, seeds = SMALL.space.sample(np.random.default_rng(1), 1), np.array([7])
     hinted = Teacher(**TINY, gain=4.0, skip=2, hints=0.5)
-    n = 7 * 13 + 13  # of weights and offsets
-    assert hinted.space.size == SMALL.space.size + n
-    params = SMALL.space.decode(z[0])
-    at_zero = hinted.space.encode(params | {"w_hint": np.zeros((7, 13)), "b_hint": np.zeros(13)})[None]
+    sizes = {"w_hint": (7, 13), "b_hint": 13, "w_trace": (3, 9), "b_trace": 9}
+    assert hinted.space.size == SMALL.space.size + sum(np.zeros(size).size for size in sizes.values())
+    params = SMALL.space.decode(z[0]) | {name: np.zeros(size) for name, size in sizes.items()}
+    at_zero = hinted.space.encode(params)[None]
     plain = SMALL.evaluate_batch(z, seeds, with_artifacts=True)
     told = hinted.evaluate_batch(at_zero, seeds, with_grad=True, with_artifacts=True)
     np.testing.assert_array_equal(told.artifacts["answers"], plain.artifacts["answers"])
     which, _ = jax.random.split(jax.random.key(jnp.uint32(7)))
-    wanted = hints("network", *draw_episodes("network", which, 3, 6, 4.0), 4.0)
-    assert told.fitness[0] == pytest.approx(plain.fitness[0] - 0.5 * float(np.mean(wanted**2)), rel=1e-5)
-    shift = hinted.space.encode(params | {"w_hint": np.zeros((7, 13)), "b_hint": np.full(13, 0.01)})[None] - at_zero
+    wanted = np.asarray(hints("network", *draw_episodes("network", which, 3, 6, 4.0), 4.0))
+    price = 0.5 * (np.mean(wanted**2) + np.mean(wanted[..., :9] ** 2))
+    assert told.fitness[0] == pytest.approx(plain.fitness[0] - price, rel=1e-5)
+    generator = np.random.default_rng(2)
+    shift = {name: 0.01 * generator.standard_normal(size) for name, size in sizes.items()}
+    shift = hinted.space.encode(params | shift)[None] - at_zero
     better = [hinted.evaluate_batch(at_zero + sign * shift, seeds).fitness[0] for sign in (1, -1)]
     assert told.grad[0] @ shift[0] == pytest.approx((better[0] - better[1]) / 2, rel=1e-2)
+
+
+def test_traces_decay_with_the_time_constants_of_adaptation():
+    learner = SMALL._learner()
+    counts = np.random.default_rng(1).integers(0, 3, (6, 2, 7)).astype(np.float32)
+    decay = np.exp(-10 / learner.network().populations["lsnn"].cell.tau_a[4:])
+    trace, expected = np.zeros((2, 3)), []
+    for count in counts[..., 4:]:
+        trace = decay * trace + (1 - decay) * count
+        expected.append(trace)
+    np.testing.assert_allclose(learner.traces(jnp.asarray(counts)), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_evolution_takes_the_same_optimizee():
@@ -276,6 +290,7 @@ def test_pictures_of_target_networks_have_their_plane_and_the_job_is_readable(tm
         ({"gain": 0.0}, r"gain: expected a number > 0, got 0"),
         ({"rate": 1500.0}, r"rate: expected a number in \[0, 1000\], got 1500"),
         ({"delay": 1.5, "delay_max": 2.0}, r"delay: expected a multiple of 1 ms, the network's step, got 1.5 ms"),
+        ({"hints": 0.1, "adaptive": 0}, r"hints: expected 0 where no neuron is adaptive, got 0.1"),
         ({"hints": -0.1}, r"hints: expected a number >= 0, got -0.1"),
         ({"coding": 1}, r"coding: expected an integer >= 2, got 1"),
     ],

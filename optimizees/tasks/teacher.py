@@ -86,6 +86,12 @@ def draw_episodes(family: str, key: jax.Array, episodes: int, examples: int, gai
     return Episodes(x, y), functions
 
 
+def hint_grid(family: str) -> jax.Array:
+    """Return the points (3^I, I) at which hints tell the function: -0.7, 0 and 0.7 of each input."""
+    inputs = FAMILIES[family].inputs
+    return jnp.stack(jnp.meshgrid(*[jnp.array([-0.7, 0.0, 0.7])] * inputs), axis=-1).reshape(-1, inputs)
+
+
 def hints(family: str, episodes: Episodes, functions: Any, gain: float) -> jax.Array:
     """Return what the network's state has to hold to answer well, for readouts that are there in training alone.
 
@@ -94,12 +100,11 @@ def hints(family: str, episodes: Episodes, functions: Any, gain: float) -> jax.A
         episodes, functions: as `draw_episodes` returns them.
 
     Returns:
-        (B, E, K), K = 3^I + 2 I, scaled to variances of about 1: the function at -0.7, 0 and 0.7 of each input, the
-        same at every example; the input before; that times the answer it had.
+        (B, E, K), K = 3^I + 2 I, scaled to variances of about 1: the function at `hint_grid`, the same at every
+        example; the input before; that times the answer it had.
     """
-    B, E, I = episodes.x.shape  # noqa: E741
+    (B, E), grid = episodes.y.shape, hint_grid(family)
     low, high = FAMILIES[family].low, FAMILIES[family].high
-    grid = jnp.stack(jnp.meshgrid(*[jnp.array([-0.7, 0.0, 0.7])] * I), axis=-1).reshape(-1, I)
     values = jax.vmap(lambda function: evaluate_function(family, function, grid, gain))(functions)
     x, y = (jnp.pad(array[:, :-1], ((0, 0), (1, 0), (0, 0))) for array in (episodes.x, episodes.y[..., None]))
     unit = (low + high) / 2, (high - low) / 2
@@ -136,14 +141,13 @@ class Learner(NamedTuple):
 
     def network(self) -> Network:
         """Return sources and one population: regular neurons first (beta 0), then adaptive ones."""
-        generator = np.random.default_rng(0)  # of what belongs to the network and not to a run
         adapts = np.arange(self.neurons) >= self.regular
         cell = AdaptiveLIF(
             tau_m=self.tau_m,
             v_th=np.where(adapts, AdaptiveLIF().v_th, LIF().v_th),
             t_ref=self.t_ref,
             beta=np.where(adapts, self.beta, 0.0),
-            tau_a=generator.uniform(*self.tau_a, self.neurons),
+            tau_a=self.tau_adaptation,
             spike=triangle(self.damping),
         )
         populations = {"in": Population(self.sources), "lsnn": Population(self.neurons, cell)}
@@ -151,7 +155,7 @@ class Learner(NamedTuple):
         if self.delay_max > self.delay:
             for name, p in projections.items():
                 shape = populations[p.pre].n, self.neurons
-                drawn = generator.integers(round(self.delay), round(self.delay_max) + 1, shape)
+                drawn = np.random.default_rng(1).integers(round(self.delay), round(self.delay_max) + 1, shape)
                 projections[name] = p._replace(delay=drawn * 1.0)
         return Network(populations, projections, dt=1.0)
 
@@ -188,9 +192,25 @@ class Learner(NamedTuple):
         _, record = net.rollout(state, spikes={"in": spikes}, record=("spikes.lsnn",), **options)
         return self.answers(params, self.counts(record.spikes["lsnn"])), (spikes, record.spikes["lsnn"])
 
+    @property
+    def tau_adaptation(self) -> np.ndarray:
+        """(N,) ms, the neurons' time constants of adaptation, uniform in the range `tau_a`."""
+        return np.random.default_rng(0).uniform(*self.tau_a, self.neurons)  # of the network, not of a run
+
     def counts(self, spikes: jax.Array) -> jax.Array:
         """Return how often each neuron fired during each example, (E, B, N), of spikes (S E, B, N)."""
         return spikes.reshape(-1, self.step_ms, *spikes.shape[1:]).sum(axis=1)
+
+    def traces(self, counts: jax.Array) -> jax.Array:
+        """Return the adaptation of the adaptive neurons after each example, (E, B, A), in spikes an example."""
+        decay = jnp.exp(-self.step_ms / jnp.asarray(self.tau_adaptation[self.regular :], jnp.float32))[None]
+
+        def example(trace: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:
+            trace = decay * trace + (1 - decay) * count
+            return trace, trace
+
+        counts = counts[..., self.regular :]
+        return jax.lax.scan(example, jnp.zeros_like(counts[0]), counts)[1]
 
     def answers(self, params: Any, counts: jax.Array) -> jax.Array:
         """Return answers (B, E) of spike counts (E, B, N): their weighted sum, in the family's unit."""
