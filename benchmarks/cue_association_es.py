@@ -1,10 +1,7 @@
 """Gradient beside evolution on cue association, from stored runs: docs/results/cue_association.md.
 
-    for seed in 1 2 3 4 5; do
-        l2l run jobs/cue_association_es.yaml --inline --set seed=$seed
-        l2l run jobs/cue_association_adam.yaml --inline --set optimizee.rule=decay --set "stop={}" \\
-            --set generations=150 --set seed=$seed
-    done
+    l2l run jobs/cue_association_es.yaml --inline
+    l2l run jobs/cue_association_adam.yaml --inline --set optimizee.rule=decay --set "stop={}" --set generations=150
     .venv/bin/python benchmarks/cue_association_es.py
 
 One row a run: after how many evaluations (of 64 trials each) the mean fitness of a generation, that of the network
