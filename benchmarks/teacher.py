@@ -4,8 +4,9 @@
 
 The weights are those that the run's optimizer holds now (of single evaluations the best is mostly a lucky one). Errors
 are means over functions drawn from a seed that no evaluation of a run has (those are >= 1); backpropagation is that of
-the best of five learning rates. The last line says from which example on the network's error is under that of the
-optimal linear predictor fitted to all examples before.
+the best of five learning rates. Then: from which example on the network's error is under that of the optimal linear
+predictor fitted to all examples before; and whether the network's memory or its answers fall short, by the error of a
+readout outside the network that multiplies the slow traces of its adaptive neurons with the input.
 """
 
 import argparse
@@ -33,6 +34,29 @@ def backpropagation(teacher: Teacher, episodes: int) -> np.ndarray:
         for rate in (0.01, 0.03, 0.1, 0.3, 1.0)
     ]
     return min(errors, key=lambda error: error.mean())
+
+
+def from_memory(teacher: Teacher, z: np.ndarray, episodes: int) -> float:
+    """Return the mean squared error over the last ten examples of answers linear in (1, traces) x (1, input).
+
+    Traces are those before an example is shown. Weights are fitted to the first half of the functions, the error is
+    that of the second.
+    """
+    learner, params = teacher._learner(), teacher.space.decode(z)
+    key, noise = jax.random.split(jax.random.key(2))
+    drawn, _ = draw_episodes(teacher.family, key, episodes, teacher.examples, teacher.gain)
+
+    def remembered() -> jax.Array:
+        return learner.traces(learner.counts(learner.run(params, noise, drawn)[1][1]))
+
+    traces = np.swapaxes(jax.jit(remembered)(), 0, 1)[:, -11:-1]  # (B, 10, A)
+    x, y = (np.asarray(array, np.float64)[:, -10:] for array in drawn)
+    known, asked = (np.concatenate([np.ones((*y.shape, 1)), array], axis=-1) for array in (traces, x))
+    features = (known[..., None] * asked[..., None, :]).reshape(*y.shape, -1)
+    half, width = episodes // 2, features.shape[-1]
+    fitted, target = features[:half].reshape(-1, width), y[:half].ravel()
+    weights = np.linalg.solve(fitted.T @ fitted + 1e-3 * np.eye(width), fitted.T @ target)
+    return float(np.mean((features[half:] @ weights - y[half:]) ** 2))
 
 
 def main() -> None:
@@ -63,6 +87,8 @@ def main() -> None:
     print(
         f"\nunder the linear predictor from example {first} on" if first <= len(errors) else "\nnot under it at the end"
     )
+    if teacher.adaptive and teacher.examples > 10:
+        print(f"from the traces of its adaptive neurons: {from_memory(teacher, z[0], options.episodes):.4g}")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         for file in teacher.draw(teacher.space.decode(z[0]), evaluation, options.out):
