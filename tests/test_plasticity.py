@@ -10,8 +10,6 @@ import pytest
 
 from l2l_snn.snn.plasticity import RSTDP, DopamineSTDP, PairSTDP, TripletSTDP
 
-pytestmark = pytest.mark.usefixtures("compiled_soon")
-
 RULES = [PairSTDP, TripletSTDP, RSTDP, DopamineSTDP]
 DT = 0.1  # ms
 STEPS = 4000
