@@ -154,7 +154,7 @@ class Teacher(Optimizee):
         return teacher_figures.draw(self, self._learner(), params, evaluation, folder)
 
     def _learner(self) -> Any:
-        from optimizees.tasks.teacher import Learner
+        from optimizees.tasks.teacher_learner import Learner
 
         own = {name: getattr(self, name) for name in Learner._fields if name != "tau_a"}
         return Learner(**own, tau_a=(self.tau_a_min, self.tau_a_max))

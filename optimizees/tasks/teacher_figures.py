@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from l2l_snn.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, new_figure, save, styled
 from l2l_snn.optimizee import Evaluation
-from optimizees.tasks.teacher import Episodes, Learner, backpropagation_predictions, draw_episodes
+from optimizees.tasks.teacher import Episodes, backpropagation_predictions, draw_episodes
+from optimizees.tasks.teacher_learner import Learner
 
 MODELS = (1, 2, 4, 7, 10, 20)  # numbers of examples after which the internal model is shown
 GRID = 21  # points along each input
