@@ -1,6 +1,7 @@
 """Evolutionary and learning-to-learn optimisation of spiking neural networks."""
 
-from l2l_snn.optimizee import Evaluation, JaxOptimizee, Optimizee
+from l2l_snn.evaluation import Evaluation
+from l2l_snn.optimizee import JaxOptimizee, Optimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.space import Choice, Free, Integer, Real, Space
 

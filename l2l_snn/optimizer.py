@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Space
 from l2l_snn.validate import check_shape, message
 

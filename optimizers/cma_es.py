@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l2l_snn.bounds import asked, smooth
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.search.bounds import asked, smooth
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message

@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from l2l_snn.families import Mixture, blend, centre, elite_weights, fit, sample, start, widened
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message

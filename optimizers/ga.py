@@ -2,7 +2,7 @@
 
 Holland (1975), Adaptation in natural and artificial systems; Goldberg (1989), Genetic algorithms in search,
 optimization and machine learning. The operators, their papers and how they compare with DEAP's are in
-`l2l_snn.variation`. The defaults are those of Yegenoglu et al. (2022) for Mountain Car.
+`l2l_snn.search.variation`. The defaults are those of Yegenoglu et al. (2022) for Mountain Car.
 
 Legend: P individuals, D search coordinates.
 """
@@ -12,12 +12,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.search.variation import check_genes, check_settings, tournament, vary
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_count, check_shape, message
-from l2l_snn.variation import check_genes, check_settings, tournament, vary
 
 
 class GAState(NamedTuple):

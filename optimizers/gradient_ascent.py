@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
@@ -56,7 +56,7 @@ def _transformation(ascent: "Ascent") -> Any:
 
 def optax_step(ascent: "Ascent", size: int) -> tuple[np.ndarray, Callable[..., Any]]:
     """Return `step_rules.step_rule` of an ascent in D = `size` dimensions."""
-    from l2l_snn.step_rules import step_rule
+    from l2l_snn.search.step_rules import step_rule
 
     return step_rule(size, _transformation, ascent)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from deap import base, tools
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import draw, python_random, stream
 from l2l_snn.space import Space

@@ -14,12 +14,12 @@ import jax
 import numpy as np
 import optax
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.search.shaping import SHAPING, first_moment
+from l2l_snn.search.step_rules import step_rule
 from l2l_snn.seeding import draw, stream
-from l2l_snn.shaping import SHAPING, first_moment
 from l2l_snn.space import Space
-from l2l_snn.step_rules import step_rule
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
 
 

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.search.shaping import SHAPING, moments
+from l2l_snn.search.step_rules import step_rule
 from l2l_snn.seeding import draw, stream
-from l2l_snn.shaping import SHAPING, moments
 from l2l_snn.space import Space
-from l2l_snn.step_rules import step_rule
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
 
 WIDEST = 1e20  # sigma of a free coordinate stays below this: far from overflow

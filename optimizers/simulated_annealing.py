@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space

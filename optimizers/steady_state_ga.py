@@ -2,7 +2,7 @@
 
 Whitley (1989), The GENITOR algorithm and selection pressure; Syswerda (1991), A study of reproduction in
 generational and steady-state genetic algorithms (deletion of the worst, the oldest, or one at random). Selection,
-crossover and mutation are those of `l2l_snn.variation`.
+crossover and mutation are those of `l2l_snn.search.variation`.
 
 `ask` changes nothing but the words of the random stream, and `tell` takes any number of individuals in any order:
 a loop that doesn't wait for a whole generation may ask several times before the first is told.
@@ -15,12 +15,12 @@ from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.search.variation import check_genes, check_settings, tournament, vary
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_choice, check_count, check_shape
-from l2l_snn.variation import check_genes, check_settings, tournament, vary
 
 
 class SteadyStateGAState(NamedTuple):

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.search.shaping import shaped, utilities
 from l2l_snn.seeding import draw, stream
-from l2l_snn.shaping import shaped, utilities
 from l2l_snn.space import Space
 from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
 

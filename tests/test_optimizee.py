@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from l2l_snn import Evaluation, Free, JaxOptimizee, Optimizee, Real, Space
-from l2l_snn.optimizee import failure, validated
+from l2l_snn.evaluation import failure
+from l2l_snn.optimizee import validated
 
 NAN = np.nan
 SPACE = Space(x=Real(-1, 1), w=Free((2,)))

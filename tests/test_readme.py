@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from l2l_snn import job as jobs
 from l2l_snn.cli import app
-from l2l_snn.tables import generations
+from l2l_snn.loop import job as jobs
+from l2l_snn.results.tables import generations
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

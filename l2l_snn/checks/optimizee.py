@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from l2l_snn.checks.common import Check, fingerprint, frozen_json, globals_untouched, rebuilt, run_claims
-from l2l_snn.optimizee import Evaluation, JaxOptimizee, Optimizee, validated
+from l2l_snn.evaluation import Evaluation
+from l2l_snn.optimizee import JaxOptimizee, Optimizee, validated
 from l2l_snn.space import Space
 from l2l_snn.validate import message
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from l2l_snn.checks.common import Check, fingerprint, frozen_json, globals_untouched, rebuilt, run_claims
-from l2l_snn.optimizee import Evaluation
+from l2l_snn.evaluation import Evaluation
+from l2l_snn.loop.restarts import nearest
 from l2l_snn.optimizer import Optimizer
-from l2l_snn.population import nearest
 from l2l_snn.space import Free, Real, Space
 from l2l_snn.validate import message
 

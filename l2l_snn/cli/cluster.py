@@ -11,7 +11,7 @@ import typer
 from l2l_snn.cli.common import SetOption, complaints, duration, print_table
 
 if TYPE_CHECKING:
-    from l2l_snn.cluster import JobSubmissionClient, Submitted
+    from l2l_snn.cluster.jobs import JobSubmissionClient, Submitted
 
 AddressOption = Annotated[
     str,
@@ -41,10 +41,11 @@ def submit(
 ) -> None:
     """Start a run on a cluster, with the modules of your own that it needs, and follow it."""
     with complaints():
-        from l2l_snn import cluster, packing
-        from l2l_snn import job as jobs
-        from l2l_snn.records import check_name
-        from l2l_snn.submission import Submission, check_store, free_name
+        from l2l_snn.cluster import jobs as cluster
+        from l2l_snn.cluster import packing
+        from l2l_snn.cluster.submission import Submission, check_store, free_name
+        from l2l_snn.loop import job as jobs
+        from l2l_snn.storage.records import check_name
 
         if resume and name is None:
             raise ValueError("--resume: expected together with --name, got it alone; e.g. --name mine-1 --resume")
@@ -75,7 +76,7 @@ def submit(
 def jobs(address: AddressOption = DEFAULT_ADDRESS) -> None:
     """List the jobs of a cluster."""
     with complaints():
-        from l2l_snn import cluster
+        from l2l_snn.cluster import jobs as cluster
 
         rows = [
             (
@@ -98,7 +99,7 @@ def logs(
 ) -> None:
     """Print what a job, or a run's last job, printed."""
     with complaints():
-        from l2l_snn import cluster
+        from l2l_snn.cluster import jobs as cluster
 
         client = cluster.connect(address)
         job = cluster.find(client, name)
@@ -116,7 +117,7 @@ def logs(
 def stop(name: IdArgument, address: AddressOption = DEFAULT_ADDRESS) -> None:
     """Stop a job politely: its run is then "stopped", and can be gone on with."""
     with complaints():
-        from l2l_snn import cluster
+        from l2l_snn.cluster import jobs as cluster
 
         client = cluster.connect(address)
         job = cluster.find(client, name)
@@ -131,7 +132,7 @@ def stop(name: IdArgument, address: AddressOption = DEFAULT_ADDRESS) -> None:
 
 def _finish(client: "JobSubmissionClient", ended: "Submitted", name: str) -> None:
     """Say how a followed run ended, and exit with its driver's status."""
-    from l2l_snn import cluster
+    from l2l_snn.cluster import jobs as cluster
 
     if ended.state == "succeeded":
         return

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from l2l_snn.job import Job
-    from l2l_snn.store import Store, StoredRun
+    from l2l_snn.loop.job import Job
+    from l2l_snn.storage.store import Store, StoredRun
 
 StoreOption = Annotated[
     str, typer.Option(help="Results store: sqlite:///file.db or postgresql+psycopg://...", envvar="L2L_STORE")
@@ -24,9 +24,9 @@ RESULTS = Path("runs")
 @contextmanager
 def complaints() -> Iterator[None]:
     """Turn what a user can mend into one line each on stderr and exit status 2."""
-    from l2l_snn.evaluate import EvaluatorError
-    from l2l_snn.job import JobError
-    from l2l_snn.store import StoreError
+    from l2l_snn.loop.job import JobError
+    from l2l_snn.storage.store import StoreError
+    from l2l_snn.workers.evaluator import EvaluatorError
 
     try:
         yield
@@ -38,7 +38,7 @@ def complaints() -> Iterator[None]:
 
 
 def open_store(url: str, create: bool = False) -> "Store":
-    from l2l_snn.store import Store
+    from l2l_snn.storage.store import Store
 
     return Store(url, create=create)
 
@@ -49,7 +49,7 @@ def folder_of(name: str) -> Path:
 
 def stored_job(store: "Store", name: str, settings: list[str]) -> tuple["Job", "StoredRun"]:
     """Return a stored run's job, with settings changed, and the run; its modules can be imported after this."""
-    from l2l_snn import job as jobs
+    from l2l_snn.loop import job as jobs
 
     stored = store.load(name)
     jobs.find_modules(Path(stored.manifest["file"]).parent)
@@ -58,9 +58,9 @@ def stored_job(store: "Store", name: str, settings: list[str]) -> tuple["Job", "
 
 def draw(store: "Store", name: str) -> None:
     """Write the run's pictures and those of its best individual."""
-    from l2l_snn import figures, tables
-    from l2l_snn.genomes import GenomeMissing
-    from l2l_snn.run import repeat
+    from l2l_snn.loop.run import repeat
+    from l2l_snn.results import figures, tables
+    from l2l_snn.storage.genomes import GenomeMissing
 
     folder = folder_of(name)
     folder.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ def show(name: RunArgument, store: StoreOption = DEFAULT_STORE) -> None:
         typer.echo("\njob:\n" + indented(yaml.safe_dump(stored.manifest["job"], sort_keys=False)))
         typer.echo("versions:\n" + indented(yaml.safe_dump(stored.manifest["versions"])))
         if stored.best is not None:
-            from l2l_snn.genomes import GenomeMissing
+            from l2l_snn.storage.genomes import GenomeMissing
 
             try:
                 z = opened.individual(name).z
@@ -70,7 +70,7 @@ def table(
 ) -> None:
     """Print or write the table of a run's individuals."""
     with complaints(), open_store(store) as opened:
-        from l2l_snn import tables
+        from l2l_snn.results import tables
 
         if out is not None and out.suffix not in (".csv", ".parquet"):
             raise ValueError(f"--out: expected a file ending in .csv or .parquet, got {out}")
@@ -102,8 +102,8 @@ def compare(
 ) -> None:
     """Compare runs: best fitness against evaluations, medians and quartiles over runs that differ in their seed."""
     with complaints(), open_store(store) as opened:
-        from l2l_snn.compare import compare as compare_runs
-        from l2l_snn.compare import draw_comparison
+        from l2l_snn.results.compare import compare as compare_runs
+        from l2l_snn.results.compare import draw_comparison
 
         if out.suffix != ".png":
             raise ValueError(f"--out: expected a file ending in .png, got {out}")

@@ -21,11 +21,11 @@ from l2l_snn.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from l2l_snn.evaluate import Evaluator
-    from l2l_snn.job import Job
+    from l2l_snn.loop.job import Job
     from l2l_snn.optimizee import Optimizee
     from l2l_snn.optimizer import Optimizer
-    from l2l_snn.store import Store
+    from l2l_snn.storage.store import Store
+    from l2l_snn.workers.evaluator import Evaluator
 
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes; all CPUs by default.")]
 InlineOption = Annotated[bool, typer.Option("--inline", help="Evaluate in this process, without Ray.")]
@@ -51,7 +51,7 @@ def run(
 ) -> None:
     """Start a new run of a job file."""
     with complaints():
-        from l2l_snn import job as jobs
+        from l2l_snn.loop import job as jobs
 
         loaded = jobs.load(job, settings or [])
         optimizee, optimizer = loaded.build()
@@ -79,7 +79,7 @@ def resume(
 ) -> None:
     """Go on with a run after its last committed generation; --set may move its stopping rules."""
     with complaints():
-        from l2l_snn import job as jobs
+        from l2l_snn.loop import job as jobs
 
         with open_store(store) as opened:
             for key in (setting.partition("=")[0] for setting in settings or []):
@@ -112,7 +112,7 @@ def replay(
     with complaints(), open_store(store) as opened:
         import numpy as np
 
-        from l2l_snn.run import repeat
+        from l2l_snn.loop.run import repeat
 
         if individual is not None and generation is None:
             raise ValueError("-i: expected together with -g, got -i alone; e.g. -g 12 -i 3")
@@ -145,7 +145,7 @@ def check(
         import yaml
 
         from l2l_snn import checks
-        from l2l_snn import job as jobs
+        from l2l_snn.loop import job as jobs
         from l2l_snn.optimizee import Optimizee
         from l2l_snn.optimizer import Optimizer
 
@@ -166,9 +166,9 @@ def _evaluator(
     job: "Job", optimizee: "Optimizee", workers: int | None, inline: bool, address: str | None
 ) -> "Evaluator":
     """Return what evaluates a job: this process, or workers here or on a cluster."""
-    from l2l_snn.evaluate import Inline
-    from l2l_snn.pool import RayPool
     from l2l_snn.validate import message
+    from l2l_snn.workers.in_process import Inline
+    from l2l_snn.workers.ray_pool import RayPool
 
     if not inline:
         return RayPool(
@@ -200,8 +200,8 @@ def _drive(
     """Run a stored run with progress, then say how it ended, draw it, and say how to go on."""
     import signal
 
-    from l2l_snn.progress import shown
-    from l2l_snn.run import run as run_loop
+    from l2l_snn.loop.progress import shown
+    from l2l_snn.loop.run import run as run_loop
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill stops as cleanly as Ctrl-C
     again = f"l2l resume {name}" + (f" --store {store.url_shown}" if store.url_shown != DEFAULT_STORE else "")

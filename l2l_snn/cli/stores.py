@@ -33,7 +33,7 @@ def prune(
 ) -> None:
     """Delete runs or thin their genomes, remove left-over genome files, and give the room back."""
     with complaints(), open_store(store) as opened:
-        from l2l_snn import prune as pruning
+        from l2l_snn.storage import prune as pruning
 
         chosen = list(dict.fromkeys(names or []))
         if genomes is not None and not chosen:
@@ -63,7 +63,7 @@ def export(
 ) -> None:
     """Write runs to a folder: their tables, and all that `l2l import` needs to go on with them elsewhere."""
     with complaints(), open_store(store) as opened:
-        from l2l_snn import transfer
+        from l2l_snn.results import transfer
 
         for run in transfer.export(opened, names, out, form.value):
             typer.echo(f"wrote {out / run.name}: {run.generation} generations, {run.evaluations} evaluations")
@@ -76,7 +76,7 @@ def import_runs(
 ) -> None:
     """Read the runs of an exported folder into a store."""
     with complaints(), open_store(store, create=True) as opened:
-        from l2l_snn import transfer
+        from l2l_snn.results import transfer
 
         for imported in transfer.import_runs(opened, folder, name):
             typer.echo(f"run {imported} in {opened.url_shown}")

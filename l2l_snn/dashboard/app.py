@@ -14,12 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from l2l_snn.dashboard import control_api, models, pages, read_api, replay_api
-from l2l_snn.dashboard.individual import Missing
 from l2l_snn.dashboard.launches import Launches, Refused
+from l2l_snn.dashboard.read_individual import Missing
 from l2l_snn.dashboard.replays import Busy, Replays
 from l2l_snn.dashboard.security import Guard
 from l2l_snn.dashboard.settings import Settings, is_loopback
-from l2l_snn.store import RunUnknown, Store, StoreError
+from l2l_snn.storage.store import RunUnknown, Store, StoreError
 from l2l_snn.validate import message
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import Any
 
 def check(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what is worth knowing of the job, or why it can't be run."""
-    from l2l_snn import job as jobs
     from l2l_snn.cli.common import open_store, stored_job
-    from l2l_snn.store import StoreError
+    from l2l_snn.loop import job as jobs
+    from l2l_snn.storage.store import StoreError
 
     settings = arguments["settings"]
     try:

@@ -8,11 +8,11 @@ from pathlib import Path
 from fastapi import APIRouter, Depends
 
 from l2l_snn.dashboard import launches, models
-from l2l_snn.dashboard.parameters import RunName
+from l2l_snn.dashboard.addresses import RunName
 from l2l_snn.dashboard.settings import Settings
-from l2l_snn.job import STOPPING
-from l2l_snn.records import check_name
-from l2l_snn.store import Store
+from l2l_snn.loop.job import STOPPING
+from l2l_snn.storage.records import check_name
+from l2l_snn.storage.store import Store
 
 
 class NoControl(Exception):

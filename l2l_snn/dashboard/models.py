@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from l2l_snn.records import RunState
+from l2l_snn.storage.records import RunState
 
 
 def finite(value: float | None) -> float | str | None:

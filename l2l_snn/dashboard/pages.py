@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
 
-from l2l_snn.dashboard.parameters import Index, RunName
+from l2l_snn.dashboard.addresses import Index, RunName
 from l2l_snn.dashboard.settings import Settings
 
 HERE = Path(__file__).parent

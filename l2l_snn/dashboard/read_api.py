@@ -6,11 +6,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from fastapi import APIRouter, Query, Response
 
-from l2l_snn.dashboard import individual, launches, models, queries, selection
-from l2l_snn.dashboard.parameters import Index, RunName
+from l2l_snn.dashboard import launches, models
+from l2l_snn.dashboard import read_individual as individual
+from l2l_snn.dashboard import read_runs as queries
+from l2l_snn.dashboard import read_table as selection
+from l2l_snn.dashboard.addresses import Index, RunName
 from l2l_snn.dashboard.settings import Settings
-from l2l_snn.records import StoredRun, clean
-from l2l_snn.store import Store
+from l2l_snn.storage.records import StoredRun, clean
+from l2l_snn.storage.store import Store
 
 COMPARED = 30  # runs, at most
 LIMIT = 90.0  # s, that a comparison may take

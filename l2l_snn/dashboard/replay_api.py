@@ -3,10 +3,11 @@
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from l2l_snn.dashboard import individual, models
-from l2l_snn.dashboard.parameters import Index, RunName
+from l2l_snn.dashboard import models
+from l2l_snn.dashboard import read_individual as individual
+from l2l_snn.dashboard.addresses import Index, RunName
 from l2l_snn.dashboard.replays import Key, Replays
-from l2l_snn.store import Store
+from l2l_snn.storage.store import Store
 
 
 def router(store: Store, replays: Replays) -> APIRouter:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from l2l_snn.dashboard import launches
 from l2l_snn.dashboard.models import Replay
 from l2l_snn.dashboard.settings import Settings
-from l2l_snn.records import check_name
+from l2l_snn.storage.records import check_name
 
 KEPT = 50  # replays whose pictures are kept
 WAITING = 10  # replays that may wait for their turn

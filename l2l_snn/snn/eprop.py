@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l2l_snn.snn.cells import LIF, AdaptiveLIF, LeakyReadout, SignsApart
-from l2l_snn.snn.eligibility import Trace, advance_trace, start_trace
+from l2l_snn.snn.eprop_traces import Trace, advance_trace, start_trace
 from l2l_snn.snn.gradients import Gradient, GradientRule, Problem
 from l2l_snn.snn.network import Network
 from l2l_snn.snn.parameters import Array

@@ -1,0 +1,55 @@
+"""Several runs compared, by `l2l_snn.results.compare`, in a process of its own: it needs pandas, the page stays small.
+
+    L2L_STORE=sqlite:///l2l.db python -m l2l_snn.dashboard.compare_process '{"runs": ["a-1", "a-2"], "target": null}'
+
+prints {"groups": [...]}, as the API answers it, or {"error": "..."}.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+POINTS = 500  # of a curve, at most
+
+
+def comparison(url: str, names: list[str], target: float | None) -> dict[str, Any]:
+    """Return the groups of some runs, with their curves thinned, or why there are none."""
+    import numpy as np
+
+    from l2l_snn.dashboard.models import finite
+    from l2l_snn.results.compare import compare
+    from l2l_snn.storage.store import StoreError
+
+    def numbers(values: Any) -> list[float | str | None]:
+        return [finite(float(value)) for value in values]
+
+    try:
+        table, curves = compare(url, names, target=target)
+    except (StoreError, ValueError) as error:
+        return {"error": str(error)}
+    groups = []
+    for row in table.to_dict("records"):
+        curve = curves[curves["group"] == row["group"]]
+        keep = np.unique(np.round(np.geomspace(1, len(curve), min(len(curve), POINTS))).astype(np.int64) - 1)
+        curve = curve.iloc[keep]
+        columns = ["best", "evaluations", "failed", "seconds"] + ([] if target is None else ["to_target"])
+        three = {key: numbers((row[f"{key}_q1"], row[key], row[f"{key}_q3"])) for key in columns}
+        groups.append(
+            {
+                "group": row["group"],
+                "runs": row["names"].split(" "),
+                "seeds": row["seeds"],
+                "to_target": None,
+                **three,
+                "reached": row.get("reached"),
+                "x": curve["evaluations"].astype(int).tolist(),
+                **{key: numbers(curve[key]) for key in ("q1", "median", "q3")},
+            }
+        )
+    return {"groups": groups}
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    print(json.dumps(comparison(os.environ["L2L_STORE"], given["runs"], given["target"])))

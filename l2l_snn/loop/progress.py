@@ -1,0 +1,68 @@
+"""How a run shows itself while it runs: one live panel on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from l2l_snn.loop.run import Progress
+
+
+@contextmanager
+def shown(name: str, live: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yield the function that shows a generation's progress.
+
+    Args:
+        name: the run.
+        live: whether the output is a terminal that can be drawn on; else one line a generation, at most one a second.
+    """
+    if live:
+        with _panel(name) as tell:
+            yield tell
+        return
+    last: list[Progress] = []
+    told_at = -1.0
+
+    def line(progress: Progress) -> None:
+        nonlocal told_at
+        last[:] = [progress]
+        if time.monotonic() - told_at >= 1.0:
+            told_at = time.monotonic()
+            last.clear()
+            print("  ".join(f"{key} {value}" for key, value in _entries(progress)), flush=True)
+
+    try:
+        yield line
+    finally:
+        for progress in last:  # the last generation is always told
+            print("  ".join(f"{key} {value}" for key, value in _entries(progress)), flush=True)
+
+
+@contextmanager
+def _panel(name: str) -> Iterator[Callable[[Progress], None]]:
+    from rich.live import Live
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    def drawn(progress: Progress) -> Panel:
+        grid = Table.grid(padding=(0, 2))
+        for key, value in _entries(progress):
+            grid.add_row(f"[bold]{key}", value)
+        grid.add_row("", ProgressBar(total=progress.generations, completed=progress.generation + 1, width=50))
+        return Panel(grid, title=name, expand=False)
+
+    with Live(Panel("starting the workers", title=name, expand=False), refresh_per_second=4) as display:
+        yield lambda progress: display.update(drawn(progress))
+
+
+def _entries(progress: Progress) -> list[tuple[str, str]]:
+    minutes, seconds = divmod(max(progress.seconds_left, 0.0), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return [
+        ("generation", f"{progress.generation + 1}/{progress.generations}"),
+        ("best", f"{progress.best:.6g}"),
+        ("mean", f"{progress.mean:.6g}"),
+        ("failed", str(progress.failed)),
+        ("evaluations/s", f"{progress.evaluations_per_s:.1f}"),
+        ("time left", f"{hours}:{minutes:02d}:{int(seconds):02d}"),
+    ]

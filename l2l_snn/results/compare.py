@@ -1,0 +1,284 @@
+"""Runs side by side: the best fitness so far against evaluations, and a table of what the runs came to.
+
+    table, curves = compare("sqlite:///l2l.db", ["mountain_car_ga-1", "mountain_car_ga-2", "mountain_car_es-1"])
+    draw_comparison(curves, Path("comparison.png"))
+
+Runs of one job that differ only in their seed are one group: medians and quartiles are over its runs. A run that has no
+value, since nothing succeeded or the target wasn't reached, counts as the worst of its group, so that failures lower
+a median instead of vanishing from it; a median or quartile that falls on one is nan. With several objectives the
+first one is compared.
+
+Legend: R runs of a group, K points of a curve.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from l2l_snn.results import figures, tables
+from l2l_snn.storage.store import DEFAULT_URL, Store, StoredRun
+from l2l_snn.validate import check_finite, message
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+QUARTILES = (0.25, 0.5, 0.75)
+DECADES = 2.0  # an axis whose positive values span more is logarithmic
+POINTS = 2_000  # a curve of more is thinned when it's drawn
+ROW = 0.4  # inches that a picture grows by for each row of the legend beyond the third
+SHOWN = 3  # settings that a label names
+COLORS = (
+    figures.BLUE,
+    figures.ORANGE,
+    figures.GREEN,
+    figures.VERMILLION,
+    figures.PURPLE,
+    figures.SKY,
+    figures.BLACK,
+)
+LINES = ("-", "--", ":", "-.")  # one round of the colours each
+
+
+def compare(
+    store: str | Store = DEFAULT_URL, runs: Sequence[str] = (), *, target: float | None = None
+) -> tuple["DataFrame", "DataFrame"]:
+    """Return what runs came to, and how.
+
+    Args:
+        store: a URL or an open store.
+        runs: their names; all that have a generation if none is named.
+        target: a fitness; how many evaluations it took to reach it is counted too, in whole generations.
+
+    Returns:
+        table: a row for each group, in the order of `runs`. Columns: group (the job's name, with what tells it from
+            the other groups of that name), runs (R), seeds and names (texts, with spaces), then best (fitness),
+            evaluations, failed (evaluations without a fitness), seconds (s, of all drivers) and, with a target,
+            to_target (evaluations): the median over the group's runs, with the quartiles as best_q1, best_q3 and so
+            on. reached: how many runs reached the target.
+        curves: K rows for each group, columns group, runs (R), evaluations, q1, median, q3 (of the best fitness so
+            far). A run that ended earlier than others of its group keeps its best.
+
+    Raises:
+        RunUnknown: the store has no run of a name.
+        ValueError: a name is there twice, no run has a generation, or the target isn't finite.
+    """
+    import pandas as pd
+
+    if target is not None:
+        check_finite("target", target)
+    names = list(runs)
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(message("runs", "each run once", f"{name!r} {names.count(name)} times"))
+    if not isinstance(store, Store):
+        with Store(store, create=False) as opened:
+            return compare(opened, names, target=target)
+    found = [store.load(name) for name in names] or [run for run in store.runs() if run.generation]
+    if not any(run.generation for run in found):
+        got = ", ".join(run.name for run in found) or "an empty store"
+        raise ValueError(message("runs", "at least one run with a generation", got))
+    groups = _groups(found)
+    summaries, curves = [], []
+    for label, members in groups.items():
+        steps = [_steps(store, run) for run in members]
+        summaries.append({"group": label, **_summary(members, steps, target)})
+        curves.append(pd.DataFrame({"group": label, "runs": len(members), **_curve(steps)}))
+    return pd.DataFrame(summaries), pd.concat(curves, ignore_index=True)
+
+
+def quartiles(values: np.ndarray) -> np.ndarray:
+    """Return lower quartile, median and upper quartile over the first axis, (3, ...), of values (R, ...).
+
+    nan counts as less than any number; a quartile that falls on one, or between one and a number, is nan. Between
+    numbers it's interpolated as `numpy.quantile` does.
+
+    >>> quartiles(np.array([1.0, np.nan, 3.0, 2.0, 4.0]))
+    array([1., 2., 3.])
+    >>> quartiles(np.array([1.0, np.nan]))
+    array([nan, nan, nan])
+    """
+    last = len(values) - 1
+    ordered = np.sort(np.where(np.isnan(values), -np.inf, values), axis=0)
+    ordered = np.where(np.isinf(ordered), np.nan, ordered)
+    rows = []
+    for q in QUARTILES:
+        place = q * last
+        below = ordered[int(place)]
+        above = ordered[min(int(place) + 1, last)]
+        rows.append(below + (place - int(place)) * (above - below))
+    return np.stack(rows)
+
+
+def _groups(runs: Sequence[StoredRun]) -> dict[str, list[StoredRun]]:
+    """Return label -> runs that differ only in their seed, in the order given."""
+    found: dict[str, list[StoredRun]] = {}
+    for run in runs:
+        settings = {key: value for key, value in _flat(run.manifest.get("job", {})).items() if key != "seed"}
+        found.setdefault(json.dumps([run.job, settings], sort_keys=True), []).append(run)
+    groups = list(found.values())
+    labels = _labels([members[0] for members in groups])
+    return dict(zip(labels, groups, strict=True))
+
+
+def _labels(runs: Sequence[StoredRun]) -> list[str]:
+    """Return a label for the first run of each group: its job's name, and the settings in which others differ."""
+    settings = [_flat(run.manifest.get("job", {})) for run in runs]
+    labels = []
+    for run, own in zip(runs, settings, strict=True):
+        others = [other for r, other in zip(runs, settings, strict=True) if r.job == run.job]
+        differ = [key for key in own if key != "seed" and any(other.get(key, own) != own[key] for other in others)]
+        for part in ("optimizer", "optimizee"):  # of another class only the class is named, not all its fields
+            if f"{part}.class" in differ:
+                differ = [key for key in differ if key == f"{part}.class" or not key.startswith(f"{part}.")]
+        texts = [_setting(key, own[key]) for key in differ]
+        texts = texts[:SHOWN] + ["..."] * (len(texts) > SHOWN)
+        labels.append(f"{run.job} ({', '.join(texts)})" if texts else run.job)
+    return [
+        f"{label} [{run.name}]" if labels.count(label) > 1 else label for label, run in zip(labels, runs, strict=True)
+    ]
+
+
+def _setting(key: str, value: Any) -> str:
+    if key.endswith(".class"):
+        return str(value).rpartition(":")[2]
+    return f"{key.rpartition('.')[2]}={value}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return dotted key -> value of nested mappings."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _steps(store: Store, run: StoredRun) -> tuple[np.ndarray, np.ndarray]:
+    """Return the evaluations after each generation of a run, and the best fitness so far (nan: none): two (G,)."""
+    table = tables.generations(store, run.name)
+    return np.cumsum(table["evaluations"].to_numpy(np.int64)), table["best_so_far"].to_numpy(np.float64)
+
+
+def _summary(
+    runs: Sequence[StoredRun], steps: Sequence[tuple[np.ndarray, np.ndarray]], target: float | None
+) -> dict[str, Any]:
+    """Return a row of the table, the group's label left out."""
+    seeds = [_flat(run.manifest.get("job", {})).get("seed", "?") for run in runs]
+    row = {"runs": len(runs), "seeds": " ".join(map(str, seeds)), "names": " ".join(run.name for run in runs)}
+    best = np.array([run.best for run in runs], np.float64)
+    columns = {"best": quartiles(best)}
+    for name in ("evaluations", "failed", "seconds"):
+        columns[name] = quartiles(np.array([getattr(run, name) for run in runs], np.float64))
+    if target is not None:
+        needed = np.full(len(runs), np.nan)
+        for i, (evaluations, so_far) in enumerate(steps):
+            reached = np.flatnonzero(so_far >= target)
+            needed[i] = evaluations[reached[0]] if len(reached) else np.nan
+        row["reached"] = int(np.isfinite(needed).sum())
+        columns["to_target"] = -quartiles(-needed)[::-1]  # here less is better, and never is the worst
+    for name, (low, median, high) in columns.items():
+        row |= {name: float(median), f"{name}_q1": float(low), f"{name}_q3": float(high)}
+    return row
+
+
+def _curve(steps: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the columns of a group's curve, at each number of evaluations that one of its runs has stopped at."""
+    points = np.unique(np.concatenate([evaluations for evaluations, _ in steps]))
+    values = np.full((len(steps), len(points)), np.nan)
+    for row, (evaluations, so_far) in zip(values, steps, strict=True):
+        generation = np.searchsorted(evaluations, points, side="right") - 1  # the last one that is complete
+        row[generation >= 0] = so_far[generation[generation >= 0]]
+    low, median, high = quartiles(values)
+    return {"evaluations": points, "q1": low, "median": median, "q3": high}
+
+
+@figures.styled
+def draw_comparison(
+    curves: "DataFrame",
+    path: Path,
+    title: str = "Best fitness so far",
+    *,
+    label: str = "best fitness so far",
+    target: float | None = None,
+) -> Path:
+    """Draw the best fitness so far against evaluations, a line (the median) and a band (the quartiles) for each group.
+
+    An axis is logarithmic where its values have one sign and span more than two decades. A curve of more than 2,000
+    points is thinned.
+
+    Args:
+        curves: of `compare`.
+        path: the PNG to write; its folder is made where it's missing.
+        title: the subject of the finding.
+        label: of the y axis, with the fitness's unit where it has one.
+        target: the fitness to reach, drawn as a line.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the curves have no rows.
+    """
+    if curves.empty:
+        raise ValueError(message("curves", "at least one row", "none", "have the runs finished a generation?"))
+    figure, axes = figures.new_figure()
+    bands = False
+    for i, (name, rows) in enumerate(curves.groupby("group", sort=False)):
+        rows = rows.iloc[_thinned(len(rows))]
+        x, median = rows["evaluations"].to_numpy(np.float64), rows["median"].to_numpy(np.float64)
+        count = int(rows["runs"].iloc[0])
+        style = {"color": COLORS[i % len(COLORS)], "drawstyle": "steps-post"}
+        line = LINES[i // len(COLORS) % len(LINES)]
+        marker = "o" if np.isfinite(median).sum() == 1 else ""
+        text = f"{name}, {count} run{'s' * (count > 1)}"
+        axes.plot(x, median, line, label=text, marker=marker, markersize=10, **style)
+        low, high = rows["q1"].to_numpy(np.float64), rows["q3"].to_numpy(np.float64)
+        if count > 1:
+            bands = True
+            axes.fill_between(x, low, high, step="post", color=style["color"], alpha=0.2, linewidth=0)
+    if target is not None:
+        axes.axhline(target, color=figures.GREY, linestyle=":", label=f"target ({target:g})")
+    _scale(axes, "x", curves["evaluations"].to_numpy(np.float64))
+    values = curves[["q1", "median", "q3"]].to_numpy(np.float64).ravel()
+    _scale(axes, "y", np.append(values, np.nan if target is None else target))
+    if not np.isfinite(values).any():
+        axes.text(0.5, 0.5, "no run succeeded", ha="center", va="center", fontsize=22, transform=axes.transAxes)
+    axes.set(xlabel="evaluations (number since the run began)", ylabel=label)
+    axes.set_title(f"{title}: median and quartiles over runs" if bands else title)
+    entries = len(axes.get_legend_handles_labels()[0])
+    columns = 2 if entries > 3 else 1
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + ROW * max(0, -(-entries // columns) - 3))
+    figure.legend(loc="outside lower center", ncols=columns)
+    return figures.save(figure, path)
+
+
+def _scale(axes: Any, axis: str, values: np.ndarray) -> None:
+    """Make an axis ("x" or "y") logarithmic if its finite values have one sign and span more than DECADES."""
+    values = values[np.isfinite(values)]
+    sizes = np.abs(values[values != 0])
+    if len(np.unique(np.sign(values[values != 0]))) != 1:
+        return
+    smallest, largest = np.log10(sizes.min()), np.log10(sizes.max())
+    if largest - smallest <= DECADES:
+        return
+    margin = 0.04 * (largest - smallest)
+    low, high = 10 ** (smallest - margin), 10 ** (largest + margin)
+    ends = np.array([0.0 if len(sizes) < len(values) else low, high])  # of the sizes; a zero is shown too
+    if (values < 0).any():
+        ends = -ends[::-1]
+    set_scale, set_limits = (axes.set_xscale, axes.set_xlim) if axis == "x" else (axes.set_yscale, axes.set_ylim)
+    if ends[0] > 0:
+        set_scale("log")
+    else:  # linear only between zero and the smallest size
+        set_scale("symlog", linthresh=low)
+    set_limits(*ends)
+
+
+def _thinned(count: int) -> np.ndarray:
+    """Return at most POINTS of the rows 0 .. count - 1, denser at the begin, both ends included."""
+    if count <= POINTS:
+        return np.arange(count)
+    return np.unique(np.round(np.geomspace(1, count, POINTS)).astype(np.int64) - 1)

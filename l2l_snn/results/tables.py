@@ -1,0 +1,277 @@
+"""The store as pandas tables: `runs`, `generations`, `individuals`.
+
+    tables.generations("sqlite:///l2l.db", "mountain_car_ga-1").plot(x="generation", y="best_so_far")
+
+Numbers that are missing (all of a generation failed, another run's metric) are nan.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import select
+
+from l2l_snn.space import Parameter, Space
+from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS
+from l2l_snn.storage.store import DEFAULT_URL, Store, StoredRun
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+WIDEST = 200  # entries of a parameter that has columns without being asked for
+
+
+@contextmanager
+def _opened(store: str | Store) -> Iterator[Store]:
+    if isinstance(store, Store):
+        yield store
+    else:
+        with Store(store) as opened:
+            yield opened
+
+
+def runs(store: str | Store = DEFAULT_URL) -> "DataFrame":
+    """Return the runs, the oldest first.
+
+    Args:
+        store: a URL or an open store.
+
+    Returns:
+        Columns: run (its name), job (the job file's stem), state (running, finished, stopped, failed),
+        generation (how many are committed), evaluations, failed (evaluations without a fitness), best (score),
+        started and finished (UTC; finished is missing while it runs), seconds (s, all its drivers together).
+    """
+    import pandas as pd
+
+    with _opened(store) as opened:
+        found = opened.runs()
+    return pd.DataFrame(
+        {
+            "run": pd.Series([run.name for run in found], dtype=str),
+            "job": pd.Series([run.job for run in found], dtype=str),
+            "state": pd.Series([run.state for run in found], dtype=str),
+            "generation": np.array([run.generation for run in found], np.int64),
+            "evaluations": np.array([run.evaluations for run in found], np.int64),
+            "failed": np.array([run.failed for run in found], np.int64),
+            "best": _floats([run.best for run in found]),
+            "started": pd.to_datetime([run.started for run in found], utc=True),
+            "finished": pd.to_datetime([run.finished for run in found], utc=True),
+            "seconds": _floats([run.seconds for run in found]),
+        }
+    )
+
+
+def generations(store: str | Store = DEFAULT_URL, *names: str) -> "DataFrame":
+    """Return the generations of some runs, one after another.
+
+    Args:
+        store: a URL or an open store.
+        names: the runs; all if none is named.
+
+    Returns:
+        Columns: run, generation (from 0), evaluations, failed (of the evaluations), best, mean and std of the
+        finite scores (std with divisor n), best_so_far (since the run began), seconds (s, wall time),
+        evaluations_per_s (1/s).
+
+    Raises:
+        RunUnknown: the store has no run of a name.
+    """
+    import pandas as pd
+
+    g = GENERATIONS.c
+    columns = [g.generation, g.evaluations, g.failed, g.best, g.mean, g.std, g.best_so_far, g.seconds]
+    frames = []
+    with _opened(store) as opened:
+        for run in _chosen(opened, names):
+            query = select(*columns).where(g.run_id == run.id).order_by(g.generation)
+            rows = opened.reading(lambda connection, query=query: connection.execute(query).all())
+            frames.append(_generations_frame(run.name, rows))
+    return pd.concat(frames or [_generations_frame("", [])], ignore_index=True)
+
+
+def _generations_frame(name: str, rows: Any) -> "DataFrame":
+    import pandas as pd
+
+    number, evaluations, failed, *floats = _transposed(rows, 8)
+    best, mean, std, best_so_far, seconds = (_floats(column) for column in floats)
+    count = np.array(evaluations, np.int64)
+    rate = np.divide(count, seconds, out=np.full(len(count), np.nan), where=seconds > 0)
+    return pd.DataFrame(
+        {
+            "run": pd.Series([name] * len(rows), dtype=str),
+            "generation": np.array(number, np.int64),
+            "evaluations": count,
+            "failed": np.array(failed, np.int64),
+            "best": best,
+            "mean": mean,
+            "std": std,
+            "best_so_far": best_so_far,
+            "seconds": seconds,
+            "evaluations_per_s": rate,
+        }
+    )
+
+
+def individuals(store: str | Store = DEFAULT_URL, *names: str, params: bool = False) -> "DataFrame":
+    """Return the individuals of some runs, in order of generation and number.
+
+    Args:
+        store: a URL or an open store.
+        names: the runs; all if none is named.
+        params: also give columns to parameters of more than 200 entries.
+
+    Returns:
+        Columns: run, generation (from 0), individual (its number in the generation, from 0), seed (of its
+        evaluation), fitness (fitness_0, fitness_1... where there are several objectives; nan: failed),
+        seconds (s, of the evaluation), worker, error ("" or what went wrong), metric.<name> (the optimizee says
+        their units), param.<name> (decoded, in the space's units; of an array param.w[0] or param.w[3,4]; nan where
+        the genome wasn't kept).
+
+    Raises:
+        RunUnknown: the store has no run of a name.
+        GenomeMissing: a file of large genomes can't be read.
+    """
+    import pandas as pd
+
+    with _opened(store) as opened:
+        frames = [_individuals_frame(opened, run, params) for run in _chosen(opened, names)]
+    if len(frames) == 1:
+        return frames[0]
+    joined = pd.concat(frames or [pd.DataFrame(_fixed("", []) | {"fitness": _floats([])})], ignore_index=True)
+    return joined.reindex(columns=sorted(joined.columns, key=_place))
+
+
+def _individuals_frame(store: Store, run: StoredRun, params: bool) -> "DataFrame":
+    import pandas as pd
+
+    shown = {name: p for name, p in run.space.parameters.items() if params or prod(p.shape) <= WIDEST}
+    g, i = GENERATIONS.c, INDIVIDUALS.c
+    columns = [i.generation, i.individual, i.seed, i.seconds, i.worker, i.error, i.fitness, i.objectives, i.metrics]
+    columns += [i.z] if shown else []
+    numbered = select(g.generation, g.metrics, g.genomes).where(g.run_id == run.id).order_by(g.generation)
+    query = select(*columns).where(i.run_id == run.id).order_by(i.generation, i.individual)
+    numbers, rows = store.reading(lambda connection: [connection.execute(q).all() for q in (numbered, query)])
+    metric_names = {row.generation: tuple(json.loads(row.metrics)) for row in numbers}
+    *fixed, fitness, objectives, metrics = _transposed(rows, len(columns))[:9]
+    table = _fixed(run.name, fixed)
+    if rows and objectives[0] is not None:
+        table |= {f"fitness_{m}": values for m, values in enumerate(_matrix(objectives).T)}
+    else:
+        table["fitness"] = _floats(fitness)
+    table |= _metric_columns(table["generation"], metrics, metric_names)
+    ordered = {name: table[name] for name in sorted(table, key=_place)}
+    if not shown:
+        return pd.DataFrame(ordered)
+    files = {row.generation: row.genomes for row in numbers if row.genomes is not None}
+    place = np.concatenate([np.arange(run.space.size)[run.space.slices[name]] for name in shown])
+    kept, z = _genomes(store, run, [row[-1] for row in rows], table["generation"], table["individual"], files, place)
+    del rows
+    decoded = Space(**shown).decode_columns(z)
+    blocks = [pd.DataFrame(decoded[name], columns=_entries(name, p), copy=False) for name, p in shown.items()]
+    if not kept.all():
+        blocks = [block.set_axis(np.flatnonzero(kept)).reindex(range(len(kept))) for block in blocks]
+    return pd.concat([pd.DataFrame(ordered), *blocks], axis=1)
+
+
+def _genomes(
+    store: Store,
+    run: StoredRun,
+    blobs: list[bytes],
+    generation: np.ndarray,
+    individual: np.ndarray,
+    files: dict[int, str],
+    place: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (rows,) which genomes were kept, and the chosen coordinates of those: (kept, chosen).
+
+    Args:
+        store: the store.
+        run: the run.
+        blobs: (rows,) the genomes' bytes, empty where they aren't in the row.
+        generation: (rows,)
+        individual: (rows,) its number in the generation.
+        files: generation -> file of its large genomes.
+        place: (chosen,) indices of the coordinates.
+    """
+    kept = np.array([bool(blob) for blob in blobs], bool)
+    found = _matrix([blob for blob in blobs if blob]) if kept.any() else np.empty((0, run.space.size))
+    if not files:
+        return kept, found if len(place) == run.space.size else found[:, place]
+    z = np.full((len(blobs), len(place)), np.nan)
+    z[kept] = found[:, place]
+    for number, name in files.items():
+        numbers, rows = store.genome_files(run.name, run.space.size).read(name, run.space.size)
+        start, stop = np.searchsorted(generation, [number, number + 1])
+        where = start + np.searchsorted(individual[start:stop], numbers)
+        z[where], kept[where] = rows[:, place], True
+    return kept, z[kept]
+
+
+def _fixed(name: str, columns: list) -> dict[str, Any]:
+    """Return the columns that every table of individuals has, fitness left out."""
+    import pandas as pd
+
+    generation, individual, seed, seconds, worker, error = columns or [()] * 6
+    return {
+        "run": pd.Series([name] * len(seed), dtype=str),
+        "generation": np.array(generation, np.int64),
+        "individual": np.array(individual, np.int64),
+        "seed": np.array(seed, np.int64),
+        "seconds": _floats(seconds),
+        "worker": pd.Series(worker, dtype=str),
+        "error": pd.Series(error, dtype=str),
+    }
+
+
+def _metric_columns(generation: np.ndarray, blobs: Any, names_of: dict[int, tuple[str, ...]]) -> dict[str, np.ndarray]:
+    """Return a column of each metric that any generation has, nan in the others.
+
+    Args:
+        generation: (rows,) number of each individual's generation.
+        blobs: (rows,) its metrics' bytes.
+        names_of: generation -> the names of its metrics, in the bytes' order.
+    """
+    columns = {f"metric.{name}": np.full(len(blobs), np.nan) for names in names_of.values() for name in names}
+    for names in dict.fromkeys(names_of.values()):
+        numbers = [number for number, its_names in names_of.items() if its_names == names]
+        where = np.flatnonzero(np.isin(generation, numbers))
+        if names and len(where):
+            values = _matrix([blobs[k] for k in where])
+            for m, name in enumerate(names):
+                columns[f"metric.{name}"][where] = values[:, m]
+    return columns
+
+
+def _entries(name: str, parameter: Parameter) -> list[str]:
+    """Return the names of a parameter's columns: param.tau, param.w[0]..., param.v[3,4]..."""
+    if parameter.shape == ():
+        return [f"param.{name}"]
+    return [f"param.{name}[{','.join(map(str, index))}]" for index in np.ndindex(parameter.shape)]
+
+
+_GROUPS = ["run", "generation", "individual", "seed", "fitness", "seconds", "worker", "error", "metric", "param"]
+
+
+def _place(column: str) -> int:
+    """Return where a column stands in a table of individuals; those of one place keep their order."""
+    return _GROUPS.index(column.split(".")[0].split("_")[0])
+
+
+def _chosen(store: Store, names: tuple[str, ...]) -> list[StoredRun]:
+    return [store.load(name) for name in names] if names else store.runs()
+
+
+def _floats(values: Any) -> np.ndarray:
+    return np.array(values, np.float64)  # None becomes nan
+
+
+def _matrix(blobs: Any) -> np.ndarray:
+    """Return rows of float64 bytes, all of one length and at least one, as an array (rows, length)."""
+    return np.frombuffer(b"".join(blobs), "<f8").reshape(len(blobs), -1)
+
+
+def _transposed(rows: Any, width: int) -> list:
+    return list(zip(*rows, strict=True)) if rows else [()] * width

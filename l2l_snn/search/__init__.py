@@ -1,0 +1,1 @@
+"""What optimizers share: mixtures, shaping of fitness, step rules, variation, bounds."""

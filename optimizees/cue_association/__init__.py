@@ -1,0 +1,5 @@
+"""Cue association by networks whose plasticity is trained through time."""
+
+from optimizees.cue_association.optimizee import CueAssociation
+
+__all__ = ["CueAssociation"]

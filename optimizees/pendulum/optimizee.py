@@ -1,0 +1,34 @@
+"""Pendulum by an agent of spiking neurons: a torque from two motor populations, whose difference in spikes it is.
+
+Modes, fields and metrics are those of `optimizees/agent/`. A return is gymnasium's sum of costs, negated, over 200
+steps: about -1200 when nothing is done, -150 when the pendulum is swung up and held.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from optimizees.agent import Agent
+
+if TYPE_CHECKING:
+    from optimizees.pendulum.task import Pendulum as Task
+
+
+@dataclass(frozen=True)
+class Pendulum(Agent):
+    """The agent and its life; what evolution finds is in `space`."""
+
+    observations: ClassVar[tuple[str, ...]] = ("angle (rad)", "velocity (rad/s)")
+    populations: ClassVar[tuple[str, ...]] = ("- torque", "+ torque")
+    action: ClassVar[str] = "torque (N m)"
+
+    cells: tuple[int, ...] = (9, 7)  # place cells for angle and angular velocity, on a grid
+    joint: tuple[tuple[int, ...], ...] = ((0, 1),)
+    rate: float = 2000.0  # Hz
+    motor: int = 1
+    tau_m: float = 5.0  # ms
+    inhibition: float = 0.0  # mV; the two sides don't silence each other: their difference is a number
+
+    def make_task(self) -> "Task":
+        from optimizees.pendulum.task import Pendulum
+
+        return Pendulum()

@@ -1,0 +1,5 @@
+"""Functions learned from examples in the state of a recurrent network."""
+
+from optimizees.teacher.optimizee import Teacher
+
+__all__ = ["Teacher"]

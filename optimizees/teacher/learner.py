@@ -1,0 +1,158 @@
+"""The network that learns from a teacher (Bellec et al. 2018, section 5), in JAX: what it is told, and how it answers.
+
+Regular and adaptive LIF neurons, all connected; inputs and the answer before are population coded; an answer is a
+weighted count of the spikes in the 20 ms of an example.
+
+Legend: B episodes side by side; E examples; I inputs of the function; N neurons, A of them adaptive; S steps an
+example; C neurons that code a value; G points at which the network is asked.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from l2l_snn.snn.cells import LIF, AdaptiveLIF
+from l2l_snn.snn.coding import bernoulli_spikes, place_code
+from l2l_snn.snn.network import Network, Population, Projection
+from l2l_snn.snn.state import State
+from l2l_snn.snn.surrogate import triangle
+from optimizees.teacher.functions import FAMILIES, Episodes
+
+
+class Learner(NamedTuple):
+    """The network that learns, but for its weights; fields as in `optimizees.teacher.Teacher`."""
+
+    family: str
+    regular: int
+    adaptive: int
+    coding: int
+    step_ms: int
+    delay: float
+    delay_max: float
+    beta: float
+    tau_m: float
+    tau_a: tuple[float, float]
+    t_ref: float
+    damping: float
+    rate: float
+    sharpness: float
+
+    @property
+    def neurons(self) -> int:
+        return self.regular + self.adaptive
+
+    @property
+    def sources(self) -> int:
+        return self.coding * (FAMILIES[self.family].inputs + 1)
+
+    def network(self) -> Network:
+        """Return sources and one population: regular neurons first (beta 0), then adaptive ones."""
+        adapts = np.arange(self.neurons) >= self.regular
+        cell = AdaptiveLIF(
+            tau_m=self.tau_m,
+            v_th=np.where(adapts, AdaptiveLIF().v_th, LIF().v_th),
+            t_ref=self.t_ref,
+            beta=np.where(adapts, self.beta, 0.0),
+            tau_a=self.tau_adaptation,
+            spike=triangle(self.damping),
+        )
+        populations = {"in": Population(self.sources), "lsnn": Population(self.neurons, cell)}
+        projections = {"in": Projection("in", "lsnn", self.delay), "rec": Projection("lsnn", "lsnn", self.delay)}
+        if self.delay_max > self.delay:
+            for name, p in projections.items():
+                shape = populations[p.pre].n, self.neurons
+                drawn = np.random.default_rng(1).integers(round(self.delay), round(self.delay_max) + 1, shape)
+                projections[name] = p._replace(delay=drawn * 1.0)
+        return Network(populations, projections, dt=1.0)
+
+    def encode(self, key: jax.Array, x: Any, y_before: Any) -> jax.Array:
+        """Return the sources' spikes (S E, B, C (I + 1)) of inputs (B, E, I) and earlier answers (B, E)."""
+        low, high = FAMILIES[self.family].low, FAMILIES[self.family].high
+        answer = 2 * (y_before - low) / (high - low) - 1
+        values = jnp.concatenate([x, answer[..., None]], axis=-1)  # (B, E, I + 1), all in [-1, 1]
+        p = place_code(values, -1.0, 1.0, self.coding, sharpness=self.sharpness, floor=0.0)
+        p = (p * self.rate / 1000.0).reshape(*x.shape[:2], -1)
+        p = jnp.repeat(jnp.moveaxis(p, 0, 1), self.step_ms, axis=0)
+        return bernoulli_spikes(key, p)
+
+    def encode_episodes(self, key: jax.Array, episodes: Episodes) -> jax.Array:
+        """Return the sources' spikes of whole episodes; the answer told with the first example is 0 (the source)."""
+        x, y = episodes
+        return self.encode(key, x, jnp.concatenate([jnp.zeros((len(y), 1)), y[:, :-1]], axis=1))
+
+    def run(self, params: Any, key: jax.Array, episodes: Episodes, **options: Any) -> Any:
+        """Show the examples to the learner.
+
+        Args:
+            params: w_in (sources, N), w_rec (N, N), w_out (N,), b_out ().
+            key: of the sources' spikes.
+            episodes: B of them.
+            options: for `Network.rollout`.
+
+        Returns:
+            Answers (B, E) in the family's unit, and spikes of sources and neurons, (S E, B, N) each.
+        """
+        net, B = self.network(), len(episodes.y)
+        spikes = self.encode_episodes(key, episodes)
+        state = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=B)
+        _, record = net.rollout(state, spikes={"in": spikes}, record=("spikes.lsnn",), **options)
+        return self.answers(params, self.counts(record.spikes["lsnn"])), (spikes, record.spikes["lsnn"])
+
+    @property
+    def tau_adaptation(self) -> np.ndarray:
+        """(N,) ms, the neurons' time constants of adaptation, uniform in the range `tau_a`."""
+        return np.random.default_rng(0).uniform(*self.tau_a, self.neurons)  # of the network, not of a run
+
+    def counts(self, spikes: jax.Array) -> jax.Array:
+        """Return how often each neuron fired during each example, (E, B, N), of spikes (S E, B, N)."""
+        return spikes.reshape(-1, self.step_ms, *spikes.shape[1:]).sum(axis=1)
+
+    def traces(self, counts: jax.Array) -> jax.Array:
+        """Return the adaptation of the adaptive neurons after each example, (E, B, A), in spikes an example."""
+        decay = jnp.exp(-self.step_ms / jnp.asarray(self.tau_adaptation[self.regular :], jnp.float32))[None]
+
+        def example(trace: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:
+            trace = decay * trace + (1 - decay) * count
+            return trace, trace
+
+        counts = counts[..., self.regular :]
+        return jax.lax.scan(example, jnp.zeros_like(counts[0]), counts)[1]
+
+    def answers(self, params: Any, counts: jax.Array) -> jax.Array:
+        """Return answers (B, E) of spike counts (E, B, N): their weighted sum, in the family's unit."""
+        low, high = FAMILIES[self.family].low, FAMILIES[self.family].high
+        return (low + high) / 2 + (high - low) / 2 * (counts @ params["w_out"] + params["b_out"]).T
+
+    def states(self, params: Any, key: jax.Array, episodes: Episodes) -> State:
+        """Return the network's state after each example of one episode (B = 1), with E in front of every array."""
+        net, spikes = self.network(), self.encode_episodes(key, Episodes(*map(jnp.asarray, episodes)))
+        spikes = spikes.reshape(-1, self.step_ms, 1, self.sources)
+
+        def example(state: State, spikes: jax.Array) -> tuple[State, State]:
+            state, _ = net.rollout(state, spikes={"in": spikes}, record=())
+            return state, state
+
+        start = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=1)
+        return jax.lax.scan(example, start, spikes)[1]
+
+    def asked(self, params: Any, key: jax.Array, state: State, last: Any, grid: Any) -> jax.Array:
+        """Return what the network would answer at each point of a grid: its internal model of the function.
+
+        Args:
+            params, key: as for `run`.
+            state: after some examples, one entry of `states`.
+            last: () the right answer to the last of them, which is told with each question.
+            grid: (G, I) in [-1, 1]; each is asked from the same state.
+
+        Returns:
+            (G,) in the family's unit.
+        """
+        G, net = len(grid), self.network()
+        many = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=G)
+        cells = jax.tree.map(lambda new, old: jnp.broadcast_to(old, new.shape), many.cells, state.cells)
+        lines = {name: jnp.repeat(line, G, axis=1) for name, line in state.arriving.items()}
+        spikes = self.encode(key, jnp.asarray(grid)[:, None], jnp.broadcast_to(last, (G, 1)))
+        _, record = net.rollout(many._replace(cells=cells, arriving=lines), spikes={"in": spikes}, record="counts.lsnn")
+        return self.answers(params, record.counts["lsnn"][None])[:, 0]

@@ -1,0 +1,86 @@
+"""What the web page reads is the same from PostgreSQL as from SQLite."""
+
+import pytest
+from browser import HOSTILE, add_run
+
+from l2l_snn.dashboard import read_individual as individual
+from l2l_snn.dashboard import read_runs as queries
+from l2l_snn.dashboard import read_table as selection
+from l2l_snn.dashboard.read_table import Query
+from l2l_snn.storage.store import Store
+
+pytestmark = pytest.mark.xdist_group("postgres")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory, postgres):
+    sqlite = f"sqlite:///{tmp_path_factory.mktemp('postgres')}/l2l.db"
+    with Store(sqlite) as one, Store(postgres.database()) as other:
+        for store in (one, other):
+            add_run(store, "a", 20, metric=HOSTILE, failing=0.3)
+            add_run(store, "b", 3, "failed", HOSTILE, objectives=2, job=HOSTILE)
+        yield one, other
+
+
+def same(stores, read):
+    one, other = (read(store) for store in stores)
+    assert one == other
+    return one
+
+
+def test_runs_and_curves_are_the_same(stores, monkeypatch):
+    for text, state in (("", None), ("DROP table", None), ("", "failed"), ("%", None), ("\0{{", None)):
+        same(stores, lambda store, q=text, s=state: [run.name for run in queries.runs(store, q, s, 0, 9)[0]])
+    for curve, points in ((1000, 3000), (8, 20)):
+        monkeypatch.setattr(queries, "CURVE", curve)
+        monkeypatch.setattr(queries, "POINTS", points)
+        for after in (-1, 13):
+            curves = same(stores, lambda store, k=after: rounded(queries.generations(store, store.load("a").id, 20, k)))
+            assert curves["failed"]
+            assert same(stores, lambda store, k=after: queries.cloud(store, store.load("a").id, 20, k)).fitness
+
+
+def rounded(curves) -> dict:
+    """Return the values, sums of floats without their last digits; the seconds alone were measured."""
+    mean = [None if value is None else round(value, 12) for value in curves.mean]
+    return {**curves.model_dump(exclude={"seconds"}), "mean": mean}
+
+
+QUERIES = [
+    *(
+        Query(sort, down)
+        for sort in ("fitness", "individual", "seed", "failed", "metric.spikes")
+        for down in (True, False)
+    ),
+    Query("worker", True, limit=200),
+    Query("error", False, limit=200),
+    Query(f"metric.{HOSTILE}"),
+    Query("fitness", True, 3, 7),
+    *(
+        Query(conditions=(selection.condition(text),), limit=200)
+        for text in (
+            *(
+                "ge:generation:2.5",
+                "lt:individual:3",
+                "eq:seed:1",
+                "ne:seed:1e300",
+                "lt:seed:-1e400",
+                "ge:fitness:-0.2",
+            ),
+            *("has:error:<IMG", "ne:error:", "eq:failed:1", "has:worker:%", "gt:metric.spikes:50", "le:fitness:inf"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.sort} {query.conditions}")
+def test_the_table_is_the_same(stores, query):
+    found = same(stores, lambda store: selection.individuals(store, store.load("a"), query))
+    assert found.stored == 200
+
+
+def test_a_part_that_is_no_range_and_objectives_are_the_same(stores, monkeypatch):
+    monkeypatch.setattr(selection, "SCANNED", 70)
+    assert same(stores, lambda store: selection.individuals(store, store.load("a"), Query())).total == 7
+    assert same(stores, lambda store: selection.individuals(store, store.load("b"), Query("fitness_1"))).rows
+    assert same(stores, lambda store: individual.detail(store, store.load("b"), 1, 2)).parameters

@@ -1,0 +1,171 @@
+"""What all agents share (optimizees/agent/optimizee.py), shown with CartPole's."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optimizees.acrobot import Acrobot
+from optimizees.agent import Agent
+from optimizees.agent.lives import _newborn
+from optimizees.cartpole import CartPole
+from optimizees.cartpole.task import TASKS
+from optimizees.pendulum import Pendulum
+
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
+SMALL = {"cells": (3, 3, 3, 3), "motor": 2, "step_ms": 10.0, "rate": 2000.0}
+LIFE = CartPole(**SMALL, episodes=6, budget=600, share=0.5)
+WEIGHTS = CartPole(**SMALL, mode="weights", episodes=3)
+SEEDS = np.arange(4)
+
+
+def genomes(optimizee, n):
+    return optimizee.space.sample(np.random.default_rng(0), n)
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    return LIFE.evaluate_batch(genomes(LIFE, 4), SEEDS, with_artifacts=True)
+
+
+def test_fitness_is_the_mean_return_of_the_last_share_of_the_episodes_lived(evaluation):
+    returns = evaluation.artifacts["returns"]
+    np.testing.assert_allclose(evaluation.fitness, returns[:, 3:].mean(axis=1))
+    np.testing.assert_array_equal(evaluation.fitness, evaluation.metrics["last_return"])
+    np.testing.assert_allclose(evaluation.metrics["first_return"], returns[:, :3].mean(axis=1))
+    np.testing.assert_allclose(evaluation.metrics["mean_return"], returns.mean(axis=1))
+    np.testing.assert_array_equal(evaluation.metrics["steps"], returns.sum(axis=1))
+    drift = np.abs(evaluation.artifacts["after.sensor_motor"] - evaluation.artifacts["before.sensor_motor"])
+    np.testing.assert_allclose(evaluation.metrics["drift"], drift.mean(axis=(1, 2)), rtol=1e-5)
+    assert (drift.max(axis=(1, 2)) > 0.01).all()
+    assert np.isnan(evaluation.metrics["fresh_return"]).all()
+
+
+def test_a_life_depends_on_its_genome_and_seed_alone(evaluation):
+    """Not on its place in the batch, nor on its neighbours; the rest of the contract: test_agent_mlp.py."""
+    z, order = genomes(LIFE, 4), [3, 0, 1, 2]
+    moved = LIFE.evaluate_batch(z[order], SEEDS[order], with_artifacts=True)
+    among_others = LIFE.evaluate_batch(
+        np.concatenate([z[:2], 0.5 * z[2:]]), np.array([0, 1, 77, 78]), with_artifacts=True
+    )
+    for kind in ("metrics", "artifacts"):
+        for name, values in getattr(evaluation, kind).items():
+            np.testing.assert_array_equal(getattr(moved, kind)[name], values[order])
+            np.testing.assert_array_equal(getattr(among_others, kind)[name][:2], values[:2])
+    assert (among_others.metrics["drift"][2:] != evaluation.metrics["drift"][2:]).all()
+
+
+def test_a_frozen_life_keeps_its_weights_and_begins_as_the_one_that_learns(evaluation, tmp_path):
+    z, frozen = genomes(LIFE, 4)[2:3], replace(LIFE, plasticity="frozen")
+    still = frozen.evaluate_batch(z, SEEDS[2:3], with_artifacts=True)
+    np.testing.assert_array_equal(still.metrics["drift"], 0.0)
+    np.testing.assert_array_equal(still.artifacts["after.sensor_motor"], still.artifacts["before.sensor_motor"])
+    np.testing.assert_array_equal(
+        still.artifacts["before.sensor_motor"], evaluation.artifacts["before.sensor_motor"][2:3]
+    )
+    np.testing.assert_array_equal(still.artifacts["state"][:, 0], evaluation.artifacts["state"][2:3, 0])
+    assert (still.artifacts["returns"] > 0).all()
+    files = frozen.draw(frozen.space.decode(z[0]), still, tmp_path, video=True)
+    names = ["episode.gif", "episode.png", "raster.png", "returns.png", "weights.png"]
+    assert sorted(file.name for file in files) == names
+    assert all(file.stat().st_size > 5000 for file in files)
+
+
+def balancing(optimizee):
+    """Return the genome of weights that push the way the pole leans and turns."""
+    angle, turn = np.meshgrid(*(np.linspace(-1, 1, optimizee.cells[k]) for k in (2, 3)), indexing="ij")
+    leans = np.concatenate([np.zeros(optimizee.cells[0] * optimizee.cells[1]), (angle + turn).ravel()])
+    right = np.clip(1.0 + 2.0 * leans, 0.0, 6.0)
+    left = np.clip(1.0 - 2.0 * leans, 0.0, 6.0)
+    w = np.repeat(np.stack([left, right], axis=1), optimizee.motor, axis=1)
+    return optimizee.space.encode({"sensor_motor": w})
+
+
+def test_in_the_mode_weights_a_policy_known_to_balance_lives_long_and_its_mirror_image_falls():
+    good = balancing(WEIGHTS)
+    mirrored = WEIGHTS.space.decode(good)["sensor_motor"][:, ::-1]
+    z = np.stack([good, WEIGHTS.space.encode({"sensor_motor": mirrored}), genomes(WEIGHTS, 1)[0]])
+    evaluation = WEIGHTS.evaluate_batch(z, np.array([1, 1, 2]))
+    assert evaluation.fitness[0] > 100
+    assert evaluation.fitness[1] < 15
+    assert evaluation.fitness[2] < 60
+    np.testing.assert_array_equal(evaluation.metrics["drift"], 0.0)
+
+
+def test_inherited_weights_critic_dopamine_and_scaling_work_together():
+    learning = {"critic": "improvement", "rule": "dopamine", "homeostasis": "scaling"}
+    both = CartPole(**SMALL, mode="both", **learning, episodes=3, budget=600, pause=3, fresh=2)
+    evaluation = both.evaluate_batch(genomes(both, 2), np.arange(2))
+    assert (evaluation.fitness > 5).all()
+    assert (evaluation.metrics["drift"] > 0.001).all()
+    assert (evaluation.metrics["fresh_return"] > 5).all()
+
+
+@pytest.mark.parametrize("agent", [CartPole, Pendulum, Acrobot])
+def test_the_genome_is_the_weights_the_rule_both_or_a_perceptrons(agent):
+    rule = {"eta", "a_plus", "a_minus", "tau_plus", "tau_minus", "tau_e", "w_max", "reward", "punish", "noise"}
+    td = {"horizon", "value_rate", "value_trace"}
+    assert set(agent(mode="stdp_rl").space.parameters) == rule | td | {"w_start"}
+    assert set(agent(mode="both").space.parameters) == rule | td | {"sensor_motor"}
+    assert set(agent(mode="weights").space.parameters) == {"sensor_motor"}
+    assert set(agent(mode="mlp").space.parameters) == {"w_hidden", "b_hidden", "w_out", "b_out"}
+    other = agent(mode="stdp_rl", rule="dopamine", homeostasis="scaling")
+    assert set(other.space.parameters) == rule | td | {"w_start", "tau_n", "target", "scaling"}
+    task, body = other.make_task(), other._body
+    hidden = agent(mode="weights", hidden=7, plastic=("hidden_motor",)).space.parameters
+    shapes = {"sensor_hidden": (body.sensors, 7), "hidden_motor": (7, task.actions * body.motor)}
+    assert {name: p.shape for name, p in hidden.items()} == shapes
+
+
+def test_controls_critic_and_hope_are_those_of_the_fields():
+    agent = Pendulum(mode="stdp_rl", critic="improvement", reward="shuffled", homeostasis="scaling", hope=-3.0)
+    plan = agent._study.plan
+    assert (plan.critic, plan.shuffled, plan.scaling, plan.plastic) == ("improvement", True, True, ("sensor_motor",))
+    born, _ = _newborn(agent._study, agent.space, jnp.full(agent.space.size, 0.5), jnp.asarray(1, jnp.uint32))
+    assert born.learning.critic.hope == -3.0
+    frozen = Pendulum(mode="stdp_rl", plasticity="frozen", homeostasis="scaling")._study.plan
+    assert (frozen.plastic, frozen.scaling) == ((), False)
+    assert Acrobot()._study.plan.plastic == ()
+    assert {name: CartPole(task=name).make_task() for name in TASKS} == TASKS
+
+
+def test_what_a_subclass_restricts_is_checked_as_what_it_inherits():
+    @dataclass(frozen=True)
+    class Careless(CartPole):
+        mode: str = "weights"  # wider than Agent's
+        task: Literal["standard"] = "standard"
+
+    assert Careless().mode == "weights"
+    with pytest.raises(ValueError, match="mode: expected one of 'weights', 'mlp', 'stdp_rl', 'both', got 'evolve'"):
+        Careless(mode="evolve")
+    with pytest.raises(ValueError, match="task: expected one of 'standard', got 'mirrored'"):
+        Careless(task="mirrored")
+    with pytest.raises(TypeError, match="make_task"):
+        Agent()
+    assert {field.name for field in fields(Agent)} == {field.name for field in fields(Pendulum)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"mode": "evolve"}, "mode: expected one of 'weights', 'mlp', 'stdp_rl', 'both'"),
+        ({"motor": 0}, "motor: expected an integer >= 1, got 0"),
+        ({"mlp_hidden": 0}, "mlp_hidden: expected an integer >= 1, got 0"),
+        ({"hope": float("nan")}, "hope: expected finite numbers, got nan"),
+        ({"budget": 100}, "budget: expected an integer >= 501, got 100; an episode has to fit in"),
+        ({"cells": (3, 3)}, "cells: expected 4 numbers, one an observation"),
+        ({"joint": ((0, 4),)}, "joint: expected groups of observations, numbered 0 to 3"),
+        ({"cells": (1, 3, 3, 3)}, r"cells\[0\]: expected an integer >= 2, got 1"),
+        ({"plastic": ("hidden_motor",)}, "plastic: expected one of 'sensor_motor'"),
+        ({"plastic": ()}, "plastic: expected at least one projection, got none; take plasticity: frozen"),
+        ({"step_ms": 20.5}, "step_ms: expected a multiple of the resolution, 1.0 ms, got 20.5"),
+        ({"delay": 0.0}, "delay: expected a multiple of the resolution"),
+        ({"share": 0.0}, "share: expected a number"),
+    ],
+)
+def test_wrong_fields_are_refused(fields, text):
+    with pytest.raises(ValueError, match=text):
+        CartPole(**fields)

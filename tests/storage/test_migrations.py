@@ -1,0 +1,127 @@
+"""Migrations: a store as the first version made it opens, reads the same, goes on and can be written to.
+
+tests/data/store_0001.*.sql were made by version 0001 of the tables, on each database: the runs "done", "multi" (two
+objectives), "empty", "held" (by a driver on another machine) and "loop" (by the outer loop, from a job file).
+"""
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from places import HELPERS
+from sqlalchemy import inspect, text
+from stores import SPACE, State, is_sqlite, make, state_after
+from typer.testing import CliRunner
+
+from l2l_snn.cli import app
+from l2l_snn.evaluation import WorkerStatus
+from l2l_snn.results import tables
+from l2l_snn.storage.database import connect
+from l2l_snn.storage.store import RunBusy, Store
+
+DATA = Path(__file__).parent / "data"
+
+
+def rows(url: str, columns: dict[str, list[str]]) -> dict[str, list]:
+    """Return all rows of tables, by the names of their columns."""
+    engine = connect(url)
+    with engine.connect() as connection:
+        found = {
+            table: connection.execute(text(f"SELECT {', '.join(names)} FROM {table} ORDER BY 1, 2, 3")).all()
+            for table, names in columns.items()
+        }
+    engine.dispose()
+    return found
+
+
+@pytest.fixture
+def url(store_url, request):
+    """The URL of a database with the tables and the rows of version 0001."""
+    if is_sqlite(store_url):
+        connection = sqlite3.connect(store_url.removeprefix("sqlite:///"))
+        connection.executescript((DATA / "store_0001.sqlite.sql").read_text())
+        connection.close()
+        return store_url
+    url = request.getfixturevalue("postgres").database()
+    engine = connect(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql((DATA / "store_0001.postgresql.sql").read_text())
+    engine.dispose()
+    return url
+
+
+def test_all_rows_of_the_first_version_stay_as_they_were(url):
+    engine = connect(url)
+    columns = {
+        table: [column["name"] for column in inspect(engine).get_columns(table)]
+        for table in ("runs", "generations", "individuals", "states")
+    }
+    engine.dispose()
+    before = rows(url, columns)
+    assert [len(before[table]) for table in columns] == [5, 5, 16, 10]
+    Store(url).close()
+    assert rows(url, columns) == before
+    with Store(url) as store, store.read() as connection:
+        assert connection.scalar(text("SELECT version_num FROM l2l_version")) == "0002"
+        assert len(connection.scalar(text("SELECT id FROM identity"))) == 8
+
+
+def test_what_the_first_version_stored_reads_the_same(url):
+    parts = [
+        make(0, fitness=[1 / 3, np.nan, -1e-308], errors=("", "X: é", "")),
+        make(1, 2),
+    ]
+    with Store(url) as store:
+        assert [(run.name, run.state) for run in store.runs()] == [
+            ("done", "finished"),
+            ("multi", "stopped"),
+            ("empty", "stopped"),
+            ("held", "running"),
+            ("loop", "finished"),
+        ]
+        run = store.load("done")
+        assert (run.generation, run.evaluations, run.seconds, run.space) == (2, 5, 12.5, SPACE)
+        assert not run.stop_requested
+        for part in parts:
+            for k in range(len(part.z)):
+                found = store.individual("done", part.number, k)
+                assert found.z.tobytes() == part.z[k].tobytes()
+                assert np.float64(found.fitness).tobytes() == part.evaluation.fitness[k].tobytes()
+                assert (found.seed, found.error) == (part.seeds[k], (part.evaluation.errors or [""] * 3)[k])
+                assert found.metrics == {"rate": part.evaluation.metrics["rate"][k]}
+        for have, want in zip(store.optimizer_state("done", State), state_after(1), strict=True):
+            np.testing.assert_array_equal(have, want)
+        np.testing.assert_array_equal(store.individual("multi", 0, 0).fitness, [1.0, 5.0])
+        assert store.workers("done") == []
+        assert len(tables.individuals(store, "done")) == 5
+        with pytest.raises(RunBusy, match="process 4711 on node7 since 2025-10-09"), store.lease("held"):
+            pass
+
+
+def test_a_store_of_the_first_version_can_be_written_to(url):
+    with Store(url) as store:
+        with store.lease("done") as lease:
+            assert not store.report(lease, [WorkerStatus("n:1", 2, 0, 3, 1.0)])
+            store.commit(lease, make(2), state_after(2))
+        assert store.individual("done", 2, 1).z.tobytes() == make(2).z[1].tobytes()
+        with store.lease("held", take_over=True) as lease:
+            store.commit(lease, make(0), state_after(0))
+        store.copy("done", "again")
+        assert store.load("again").generation == 3
+        store.create("new", "line", {}, SPACE)
+        assert store.runs()[-1].name == "new"
+
+
+def test_a_run_of_the_first_version_resumes(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(HELPERS)
+    result = CliRunner().invoke(app, ["resume", "loop", "--store", url, "--inline", "--set", "generations=4"])
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(app, ["replay", "loop", "--store", url, "-g", "0", "-i", "1"])
+    assert result.exit_code == 0, result.output
+    assert "the same" in result.output
+    with Store(url) as store:
+        assert store.load("loop").generation == 4
+        seeds = tables.individuals(store, "loop")["seed"]
+    assert len(set(seeds)) == 16  # new ones for the new generations

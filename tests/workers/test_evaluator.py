@@ -1,0 +1,200 @@
+import heapq
+import os
+import socket
+import time
+
+import numpy as np
+import pytest
+from troublemakers import BatchTroublemaker, Troublemaker
+
+from l2l_snn.evaluation import Evaluation
+from l2l_snn.seeding import evaluation_seeds
+from l2l_snn.workers.chunks import Chunk, Lost
+from l2l_snn.workers.in_process import Inline
+
+P = 12
+SEEDS = evaluation_seeds(3, 0, P)
+
+
+def population(optimizee, n: int = P) -> np.ndarray:
+    return optimizee.space.sample(np.random.default_rng(2), n)
+
+
+def expected() -> Evaluation:
+    return Inline(Troublemaker(), chunk=5).evaluate(population(Troublemaker()), SEEDS).evaluation
+
+
+def bad(optimizee) -> np.ndarray:
+    rows = optimizee.space.decode_columns(population(optimizee))["x"][:, 0] > 0.5
+    assert 0 < rows.sum() < P
+    return rows
+
+
+def assert_same(one: Evaluation, other: Evaluation) -> None:
+    assert one.fitness.tobytes() == other.fitness.tobytes()
+    assert one.errors == other.errors
+    assert one.metrics.keys() == other.metrics.keys()
+    for name, value in one.metrics.items():
+        assert value.tobytes() == other.metrics[name].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "text"),
+    [
+        ("raise", "FloatingPointError: v diverged at 31.0 ms"),
+        ("nan", "fitness is nan"),
+        ("shape", r"ValueError: fitness: expected an array of shape \(\), got shape \(2,\); return a number"),
+        ("text", "ValueError: could not convert string to float: 'high'"),
+    ],
+)
+def test_an_individual_that_fails_is_a_row_with_its_text_and_the_others_are_untouched(trouble, text):
+    optimizee = Troublemaker(trouble)
+    evaluation = Inline(optimizee, chunk=5).evaluate(population(optimizee), SEEDS).evaluation
+    failed = bad(optimizee)
+    np.testing.assert_array_equal(np.isnan(evaluation.fitness), failed)
+    np.testing.assert_array_equal(evaluation.fitness[~failed], expected().fitness[~failed])
+    for error, is_bad in zip(evaluation.errors, failed, strict=True):
+        assert bool(error) == is_bad
+        if is_bad:
+            with pytest.raises(AssertionError, match=text):
+                raise AssertionError(error)
+
+
+@pytest.mark.parametrize("trouble", ["raise", "nan"])
+def test_one_bad_individual_of_a_batch_fails_alone(trouble):
+    optimizee = BatchTroublemaker(trouble)
+    evaluation = Inline(optimizee, chunk=4).evaluate(population(optimizee), SEEDS).evaluation
+    good = Inline(BatchTroublemaker(), chunk=4).evaluate(population(optimizee), SEEDS).evaluation
+    np.testing.assert_array_equal(np.isnan(evaluation.fitness), bad(optimizee))
+    np.testing.assert_array_equal(evaluation.fitness[~bad(optimizee)], good.fitness[~bad(optimizee)])
+
+
+@pytest.mark.parametrize(
+    ("trouble", "text"),
+    [
+        ("shape", "ValueError: BatchTroublemaker: fitness: expected an array of shape (4), got shape (3,)"),
+        ("type", "TypeError: BatchTroublemaker.evaluate_batch: expected an Evaluation, got ndarray"),
+    ],
+)
+def test_a_batch_of_the_wrong_form_fails_with_its_text(trouble, text):
+    optimizee = BatchTroublemaker(trouble)
+    evaluation = Inline(optimizee, chunk=4).evaluate(population(optimizee), SEEDS).evaluation
+    assert evaluation.errors == (text,) * P
+
+
+def test_sys_exit_in_process_is_tried_again_and_then_a_failed_row(tmp_path):
+    optimizee = Troublemaker("exit", str(tmp_path / "once"))
+    assert_same(Inline(optimizee, chunk=5).evaluate(population(optimizee), SEEDS).evaluation, expected())
+    always = Inline(Troublemaker("exit"), chunk=5).evaluate(population(optimizee), SEEDS).evaluation
+    np.testing.assert_array_equal(np.isnan(always.fitness), bad(optimizee))
+    np.testing.assert_array_equal(always.fitness[~bad(optimizee)], expected().fitness[~bad(optimizee)])
+    text = "WorkerLost: given up after 3 tries: sys.exit(0) was called"
+    assert {error for error in always.errors if error} == {text}
+
+
+class Losing(Inline):
+    """Two virtual workers; those that get an individual of `deadly` are lost, those of `slow` are ended as too slow."""
+
+    def __init__(self, optimizee, chunk, *, deadly=(), slow=(), max_tries=3):
+        super().__init__(optimizee, chunk, max_tries)
+        self.deadly, self.slow = set(deadly), set(slow)
+        self.started: list[Chunk] = []
+
+    def _start(self, *args):
+        self.started.append(args[0])
+        super()._start(*args)
+
+    def _wait(self):
+        chunk = self._pending[0]
+        has = set(range(chunk.start, chunk.stop)) if chunk.alone is None else {chunk.alone}
+        if has & (self.deadly | self.slow):
+            self._pending = None
+            late = bool(has & self.slow)
+            return chunk, Lost("longer than 2 s" if late else "it was killed", late=late, seconds=2.0 * late)
+        return super()._wait()
+
+
+@pytest.mark.parametrize("submitted", [False, True], ids=["generation", "chunk"])
+def test_a_chunk_that_loses_its_workers_is_taken_apart_with_and_without_generations(submitted):
+    optimizee = BatchTroublemaker()
+    z, whole = population(optimizee, 4), Inline(optimizee, chunk=4).evaluate(population(optimizee, 4), SEEDS[:4])
+    evaluator = Losing(optimizee, 4, deadly=[2])
+    if submitted:
+        evaluator.submit(0, z, SEEDS[:4])
+        number, done = evaluator.collect()
+        assert (number, evaluator.under_way) == (0, 0)
+    else:
+        done = evaluator.evaluate(z, SEEDS[:4])
+    text = "WorkerLost: given up after 3 tries: it was killed"
+    assert done.evaluation.errors == ("", "", text, "")
+    rows = [0, 1, 3]
+    assert done.evaluation.fitness[rows].tobytes() == whole.evaluation.fitness[rows].tobytes()
+    assert [chunk.alone for chunk in evaluator.started] == [None] * 3 + [0, 1, 2, 2, 2, 3]
+
+
+def test_one_that_is_too_slow_is_found_without_repetition():
+    evaluator = Losing(Troublemaker(), 3, slow=[4])
+    done = evaluator.evaluate(population(Troublemaker(), 6), SEEDS[:6])
+    assert done.evaluation.errors == ("", "", "", "", "Timeout: longer than 2 s", "")
+    assert [chunk.alone for chunk in evaluator.started] == [None, None, 3, 4, 5]
+    assert done.seconds[4] == 2.0
+
+
+def test_one_that_is_too_slow_in_a_chunk_of_its_own_is_evaluated_once():
+    evaluator = Losing(Troublemaker(), 1, slow=[0])
+    done = evaluator.evaluate(population(Troublemaker(), 2), SEEDS[:2])
+    assert done.evaluation.errors == ("Timeout: longer than 2 s", "")
+    assert len(evaluator.started) == 2
+
+
+class Clock(Inline):
+    """Four workers in this process, on a clock of their own: individual i takes `seconds[i]`."""
+
+    def __init__(self, optimizee, chunk, seconds):
+        super().__init__(optimizee, chunk)
+        self.seconds, self.clock, self.queue = seconds, 0.0, []
+
+    def _free(self):
+        return len(self.queue) < 4
+
+    def _start(self, *args):
+        ends = self.clock + self.seconds[args[0].start : args[0].stop].sum()
+        heapq.heappush(self.queue, (ends, args[0].start, args))
+
+    def _wait(self):
+        self.clock, _, args = heapq.heappop(self.queue)
+        super()._start(*args)
+        return super()._wait()
+
+
+def test_longest_first_ends_sooner_and_returns_the_same_bytes():
+    optimizee, n = Troublemaker(), 64
+    z, seeds = population(optimizee, n), evaluation_seeds(3, 0, n)
+    over = []
+    for trial in range(20):
+        seconds = np.minimum(1 + np.random.default_rng(trial).pareto(1.5, n), 20.0)
+        ideal = max(seconds.sum() / 4, seconds.max())
+        asked, sorted_ = Clock(optimizee, 2, seconds), Clock(optimizee, 2, seconds)
+        assert_same(sorted_.evaluate(z, seeds, expected=seconds).evaluation, asked.evaluate(z, seeds).evaluation)
+        over.append((asked.clock / ideal, sorted_.clock / ideal))
+    as_asked, longest_first = np.mean(over, axis=0)
+    assert longest_first < 1.03 < 1.08 < as_asked
+    assert max(ratio for _, ratio in over) <= 4 / 3  # Graham 1969: 4/3 - 1/12 at most of the best there is
+
+
+def test_what_a_process_does_is_told_between_chunks():
+    optimizee = Troublemaker(pause=0.02)
+    evaluator = Inline(optimizee, chunk=5)
+    seen = []
+    evaluator.watch, evaluator.generation = seen.extend, 7
+    began = time.time()
+    evaluator.evaluate(population(optimizee), SEEDS)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    assert [status[:4] for status in seen] == [(worker, 7, 0, 4)]  # once a second at most
+    assert began <= seen[0].since <= time.time()
+    assert [status[:4] for status in evaluator.working()] == [(worker, 7, -1, -1)]
+
+
+def test_collecting_what_was_not_submitted_is_refused():
+    with pytest.raises(RuntimeError, match="collect: expected a chunk under way, got none"):
+        Inline(Troublemaker()).collect()
