@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from l2l_snn.loop.restarts import Repopulated
+from l2l_snn.loop.restarts import Restarting
 from l2l_snn.optimizee import Optimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.validate import did_you_mean
@@ -110,9 +110,9 @@ class Job(BaseModel):
             raise _Complaint(
                 "asynchronous", "there are no generations to restart or resize after; take one of them out"
             )
-        return optimizee, self._repopulated(optimizer)
+        return optimizee, self._with_restarts(optimizer)
 
-    def _repopulated(self, optimizer: Optimizer) -> Optimizer:
+    def _with_restarts(self, optimizer: Optimizer) -> Optimizer:
         """Return the optimizer with the job's restarts and changes of its population."""
         if not (self.restart or self.resize):
             return optimizer
@@ -121,7 +121,7 @@ class Job(BaseModel):
             again = self.restart
             fields |= {"stagnation": again.stagnation, "growth": again.population, "times": again.times}
         try:
-            return Repopulated(optimizer, **fields)
+            return Restarting(optimizer, **fields)
         except ValueError as error:
             key, _, text = str(error).partition(": ")
             raise _Complaint(key, text) from error
@@ -292,7 +292,7 @@ def _checked(data: dict[str, Any], settings: Sequence[str], source: str, lines: 
     try:
         job = Job.model_validate(data)
         optimizee, optimizer = job.build()
-        optimizer = optimizer.optimizer if isinstance(optimizer, Repopulated) else optimizer
+        optimizer = optimizer.optimizer if isinstance(optimizer, Restarting) else optimizer
     except ValidationError as error:
         complaints = []
         for one in error.errors():
