@@ -272,7 +272,7 @@ def _instance(cls: type, settings: Mapping[str, Any], key: str, default: Any = N
         if inner is not None and isinstance(value, Mapping):
             before = _default_of(known[name]) if default is None else getattr(default, name)
             values[name] = _instance(inner, value, dotted, before)
-        elif inner is hints[name]:
+        elif inner is not None and inner is hints[name]:
             names = ", ".join(field.name for field in fields(inner) if field.init)
             raise _Complaint(dotted, f"expected a mapping of {inner.__name__}'s fields ({names}), got {value!r}")
         else:
