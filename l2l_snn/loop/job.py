@@ -267,7 +267,7 @@ def _instance(cls: type, settings: Mapping[str, Any], key: str, default: Any = N
     for name, value in settings.items():
         dotted = f"{key}.{name}"
         if name not in known:
-            raise _Complaint(dotted, f"unknown key, {did_you_mean(name, known)}")
+            raise _Complaint(dotted, f"unknown key, {_where_it_is(name, known, hints)}")
         inner = _nested_class(hints[name])
         if inner is not None and isinstance(value, Mapping):
             before = _default_of(known[name]) if default is None else getattr(default, name)
@@ -292,6 +292,15 @@ def _instance(cls: type, settings: Mapping[str, Any], key: str, default: Any = N
         if own is None:
             raise _Complaint(key, str(error)) from error
         raise _Complaint(".".join([key, *parts[own:]]), text) from error
+
+
+def _where_it_is(name: str, known: Mapping[str, Any], hints: Mapping[str, Any]) -> str:
+    """Return what to write instead of an unknown key: one within a nested field, or the closest."""
+    for field in known:
+        inner = _nested_class(hints[field])
+        if inner is not None and name in [nested.name for nested in fields(inner)]:
+            return f"did you mean '{field}.{name}'?"
+    return did_you_mean(name, known)
 
 
 def _nested_class(hint: Any) -> type | None:
