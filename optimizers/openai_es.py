@@ -13,6 +13,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
+from l2l_snn.search.mirrored import mirrored_sample
 from l2l_snn.search.shaping import SHAPING, first_moment
 from l2l_snn.search.step_rules import StepRule
 from l2l_snn.seeding import draw, stream
@@ -60,13 +61,9 @@ class OpenES(Optimizer[OpenESState]):
 
     def ask(self, space: Space, state: OpenESState) -> tuple[np.ndarray, OpenESState]:
         generator, words = draw(state.words)
-        z = np.empty((self.population, space.size))
-        first, mirrored = np.split(z, [self.population // 2 if self.antithetic else self.population])
-        generator.standard_normal(out=first)  # Algorithm 1, line 4
-        first *= state.sigma * space.scale
-        np.subtract(state.mean, first[: len(mirrored)], out=mirrored)
-        first += state.mean
-        return space.clipped(z, out=z), state._replace(words=words)
+        std = state.sigma * space.scale
+        z = mirrored_sample(space, state.mean, std, self.population, self.antithetic, generator)  # Algorithm 1, line 4
+        return z, state._replace(words=words)
 
     def learn(
         self, space: Space, state: OpenESState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation

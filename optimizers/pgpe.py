@@ -13,6 +13,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
+from l2l_snn.search.mirrored import mirrored_sample
 from l2l_snn.search.shaping import SHAPING, moments
 from l2l_snn.search.step_rules import StepRule
 from l2l_snn.seeding import draw, stream
@@ -69,13 +70,9 @@ class PGPE(Optimizer[PGPEState]):
 
     def ask(self, space: Space, state: PGPEState) -> tuple[np.ndarray, PGPEState]:
         generator, words = draw(state.words)
-        z = np.empty((self.population, space.size))
-        first, mirrored = np.split(z, [self.population // 2 if self.symmetric else self.population])
-        generator.standard_normal(out=first)
-        first *= state.sigma * space.scale
-        np.subtract(state.mean, first[: len(mirrored)], out=mirrored)
-        first += state.mean
-        return space.clipped(z, out=z), state._replace(words=words)
+        std = state.sigma * space.scale
+        z = mirrored_sample(space, state.mean, std, self.population, self.symmetric, generator)
+        return z, state._replace(words=words)
 
     def learn(
         self, space: Space, state: PGPEState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
