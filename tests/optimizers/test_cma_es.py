@@ -212,12 +212,13 @@ def test_learned_covariance_is_the_sum_of_outer_products_and_symmetric():
 
 def test_decomposes_only_as_often_as_the_learning_rates_make_worthwhile():
     es = CMAES(population=8)
-    state = es.init(Space(w=Free((60,))), 1)
+    space = Space(w=Free((60,)))
+    state = es.init(space, 1)
     gap = gap_of(60, 8)
     assert 3 < gap < 30
     times = set()
     for _ in range(60):
-        state = run(es, ??, state, sphere, 1)
+        state = run(es, space, state, sphere, 1)
         times.add(int(state.decomposed))
         if state.decomposed == state.told:
             np.testing.assert_allclose((state.B * state.d**2) @ state.B.T, state.C, atol=1e-12)
@@ -322,10 +323,11 @@ def test_learns_from_the_given_z_where_somebody_changed_it():
 def test_condition_number_is_limited():
     es = CMAES()
     weights = np.array([1.0, 1e9, 1e18, 1e24])
-    state = es.init(Space(w=Free((4,))), 1)
+    space = Space(w=Free((4,)))
+    state = es.init(space, 1)
     top = 0.0
     for _ in range(40):
-        state = run(es, ??, state, lambda z: ((z - 1.0) ** 2 * weights).sum(axis=1), 25)
+        state = run(es, space, state, lambda z: ((z - 1.0) ** 2 * weights).sum(axis=1), 25)
         top = max(top, float(state.d.max() / state.d.min()) ** 2)
     assert 0.01 * CONDITION < top <= 1.001 * CONDITION
 

@@ -145,8 +145,9 @@ def test_learns_the_scales_of_many_coordinates_faster_than_cma_es():
 def test_state_and_work_arrays_are_linear_in_the_coordinates():
     es = SepCMAES(population=8)
     size = 20_000
-    state = es.init(Space(x=Real(0, 1, shape=(size,))), 1)
-    state = run(es, free_space, state, sphere, 2)
+    space = Space(x=Real(0, 1, shape=(size,)))
+    state = es.init(space, 1)
+    state = run(es, space, state, sphere, 2)
     assert max(a.size for a in state) == 8 * size
     free_space = Space(w=Free((size,)))
     free = run(es, free_space, es.init(free_space, 1), sphere, 2)
