@@ -41,7 +41,7 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
     population: Annotated[int, AtLeast(2)] = 64  # P
     rho: Annotated[float, Within(0.0, 1.0, open_low=True)] = 0.2  # share of a generation that is elite
     # weight of the old distribution in the new one; less is faster and ends early
-    smoothing: Annotated[Below1, "with 1 nothing is ever learned"] = 0.6
+    smoothing: Annotated[Below1, "at 1 nothing is ever learned"] = 0.6
     covariance: Literal["diagonal", "full"] = "diagonal"  # full needs many more elites than coordinates
     components: Count = 1  # K; more than one: a mixture, fitted by expectation-maximisation
     noise: NotNegative = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none

@@ -51,12 +51,12 @@ class FACE(Optimizer[FACEState]):
     gets one last addition.
     """
 
-    min_population: Count = 64  # individuals that a sample begins with
-    max_population: Count = 512  # individuals that a sample has at most
+    min_population: int = 64  # individuals that a sample begins with
+    max_population: int = 512  # individuals that a sample has at most
     expand: Count = 32  # individuals added at a time (the book: 1), as many as are evaluated in parallel
-    elites: Count = 13  # how many individuals are elite
+    elites: int = 13  # how many individuals are elite
     # weight of the old distribution in the new one; less is faster and ends early
-    smoothing: Annotated[Below1, "with 1 nothing is ever learned"] = 0.6
+    smoothing: Annotated[Below1, "at 1 nothing is ever learned"] = 0.6
     covariance: Literal["diagonal", "full"] = "diagonal"  # full needs many more elites than coordinates
     components: Count = 1  # K; more than one: a mixture, fitted by expectation-maximisation
     noise: NotNegative = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none

@@ -210,7 +210,7 @@ def test_rho_is_the_share_of_elites_rounded_up(rho, population, elites):
         ({"rho": 0.01}, ValueError, r"rho \* population: expected at least two elites a component \(2\), got 1; enl"),
         ({"components": 7}, ValueError, r"at least two elites a component \(14\), got 13"),
         ({"components": 0}, ValueError, "CrossEntropy.components: expected an integer >= 1"),
-        ({"smoothing": 1}, ValueError, "CrossEntropy.smoothing: expected less than 1, got 1; with 1 nothing"),
+        ({"smoothing": 1}, ValueError, "CrossEntropy.smoothing: expected a number below 1, got 1; at 1 nothing"),
         ({"smoothing": -0.1}, ValueError, r"CrossEntropy.smoothing: expected a number in \[0, 1\]"),
         ({"covariance": "ful"}, ValueError, "CrossEntropy.covariance: .* did you mean 'full'"),
         ({"noise": -1}, ValueError, "CrossEntropy.noise: expected a number >= 0"),
