@@ -26,7 +26,7 @@ from l2l_snn.storage.store import Store
 from l2l_snn.workers.in_process import Inline
 from l2l_snn.workers.ray_pool import RayPool
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 JOB = ROOT / "jobs" / "mountain_car_published.yaml"
 GENERATIONS = 40
 FRAMEWORK_GENERATIONS = 3
