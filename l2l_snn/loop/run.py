@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, WorkerStatus
-from l2l_snn.loop.asynchronous import Loop, stored_state
+from l2l_snn.loop.asynchronous import Loop
 from l2l_snn.loop.job import Job
 from l2l_snn.optimizee import Optimizee
 from l2l_snn.optimizer import Optimizer
@@ -74,8 +74,8 @@ def run(
         stored = store.load(name)
         state = optimizer.init(space, job.seed)
         if stored.generation:
-            kind = stored_state(state) if job.asynchronous else type(state)
-            state = store.optimizer_state(name, kind)
+            template = Loop(job, optimizer, evaluator, state).state if job.asynchronous else state
+            state = store.optimizer_state(name, template)
         loop = Loop(job, optimizer, evaluator, state) if job.asynchronous else None
         best, improved = -np.inf, 0
         if stored.best is not None:

@@ -42,7 +42,7 @@ def table(store: Store, name: str):
 
     individual = individuals(store, name).drop(columns=["run", "seconds", "worker"])
     generation = generations(store, name).drop(columns=["run", "seconds", "evaluations_per_s"])
-    state = store.optimizer_state(name, type(GA.init(Troublemaker.space, 1)))
+    state = store.optimizer_state(name, GA.init(Troublemaker.space, 1))
     return individual.to_csv(), generation.to_csv(), [array.tobytes() for array in state]
 
 

@@ -99,7 +99,7 @@ def finished(store, name, evaluator):
         store.create(name, "job", {}, SHARD.space)
     stored = run(store, name, job, ASCENT, evaluator)
     rows = individuals(store, name, params=True).drop(columns=["run", "seconds", "worker"])
-    state = store.optimizer_state(name, type(ASCENT.init(SHARD.space, 1)))
+    state = store.optimizer_state(name, ASCENT.init(SHARD.space, 1))
     return stored.state, rows.to_csv(float_format="%.17g"), [array.tobytes() for array in state]
 
 
