@@ -26,7 +26,7 @@ def complaints() -> Iterator[None]:
     """Turn what a user can mend into one line each on stderr and exit status 2."""
     from l2l_snn.loop.job import JobError
     from l2l_snn.storage.store import StoreError
-    from l2l_snn.workers.evaluator import EvaluatorError
+    from l2l_snn.workers.base import EvaluatorError
 
     try:
         yield
