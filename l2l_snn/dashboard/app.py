@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from l2l_snn.dashboard import control_api, models, pages, read_api, replay_api
-from l2l_snn.dashboard.launches import Launches, Refused
+from l2l_snn.dashboard.launches import Launches
+from l2l_snn.dashboard.processes import Refused
 from l2l_snn.dashboard.read_individual import Missing
 from l2l_snn.dashboard.replays import Busy, Replays
 from l2l_snn.dashboard.security import Guard

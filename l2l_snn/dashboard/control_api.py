@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Depends
 
-from l2l_snn.dashboard import launches, models
+from l2l_snn.dashboard import launches, models, processes
 from l2l_snn.dashboard.addresses import RunName
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.loop.job import STOPPING
@@ -36,7 +36,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
     @contextmanager
     def in_turn() -> Iterator[None]:
         if not turn.acquire(timeout=settings.check_limit):
-            raise launches.Refused("others are being checked; try again")
+            raise processes.Refused("others are being checked; try again")
         try:
             yield
         finally:
@@ -57,11 +57,11 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
             check_name(name)
         with in_turn():
             check = {"file": str(file), "settings": wanted.settings}
-            launches.ask(settings, "check_job", check, settings.check_limit)
+            processes.ask(settings, "check_job", check, settings.check_limit)
             if name is None:
                 name = _next_name(store, drivers, file)
             elif any(run.name == name for run in store.runs()) or drivers.driven(name):
-                raise launches.Refused(f"run {name!r} exists; choose another name, or resume it")
+                raise processes.Refused(f"run {name!r} exists; choose another name, or resume it")
             arguments = ["run", *_options(wanted), "--name", name, "--", str(file)]
             return drivers.start(name, arguments)
 
@@ -70,7 +70,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
         """Ask a run to stop; it does after what it is evaluating."""
         stored = store.load(run)
         if stored.state != "running":
-            raise launches.Refused(f"run {run!r} isn't running, it is {stored.state}")
+            raise processes.Refused(f"run {run!r} isn't running, it is {stored.state}")
         store.request_stop(run)
         return models.Done(message="asked to stop; it ends after what it is evaluating")
 
@@ -80,14 +80,14 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
         stored = store.load(run)
         check_name(stored.name)
         if stored.state == "running":
-            raise launches.Refused(f"run {run!r} is running")
+            raise processes.Refused(f"run {run!r} is running")
         launches.check_settings(wanted.settings)
         for key in (setting.partition("=")[0] for setting in wanted.settings):
             if key.partition(".")[0] not in STOPPING:
-                raise launches.Refused(f"{key}: can't change in a stored run, only {', '.join(STOPPING)} can")
+                raise processes.Refused(f"{key}: can't change in a stored run, only {', '.join(STOPPING)} can")
         with in_turn():
             check = {"run": stored.name, "settings": wanted.settings}
-            launches.ask(settings, "check_job", check, settings.check_limit)
+            processes.ask(settings, "check_job", check, settings.check_limit)
             return drivers.start(stored.name, ["resume", *_options(wanted), "--", stored.name])
 
     @routes.get("/launches/{run}")

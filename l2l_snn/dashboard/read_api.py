@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from fastapi import APIRouter, Query, Response
 
-from l2l_snn.dashboard import launches, models
+from l2l_snn.dashboard import models, processes
 from l2l_snn.dashboard import read_individual as individual
 from l2l_snn.dashboard import read_runs as queries
 from l2l_snn.dashboard import read_table as selection
@@ -118,7 +118,7 @@ def router(store: Store, settings: Settings) -> APIRouter:
         groups = compared.get(key)
         if groups is None:
             names = [stored.name for stored in found]
-            answer = launches.ask(settings, "comparison", {"runs": names, "target": target}, LIMIT)
+            answer = processes.ask(settings, "compare_process", {"runs": names, "target": target}, LIMIT)
             groups = answer["groups"]
             compared.clear()
             compared[key] = groups

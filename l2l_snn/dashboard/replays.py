@@ -1,15 +1,10 @@
-"""Replays on request: one `l2l replay` after another, each a process of its own, what it drew kept for a while.
+"""Replays on request: one `replay_process` after another, what it drew kept for a while.
 
-The pictures are copied from where the command writes them (runs/RUN/gG_iI), so that a later replay of another store's
-run of the same name doesn't change them.
+The pictures are copied from where they are drawn, as by `l2l replay` (runs/RUN/gG_iI), so that a later replay of
+another store's run of the same name doesn't change them.
 """
 
-import contextlib
-import os
-import re
 import shutil
-import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -17,7 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
-from l2l_snn.dashboard import launches
+from l2l_snn.dashboard import processes
 from l2l_snn.dashboard.models import Replay
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.storage.records import check_name
@@ -50,7 +45,7 @@ class _Job:
         self.same: bool | None = None
         self.log = ""
         self.pictures: list[Path] = []
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: processes.Process | None = None
 
 
 class Replays:
@@ -117,43 +112,35 @@ class Replays:
         if job.state in ("waiting", "running"):
             job.state, job.ended = "cancelled", time.monotonic()
             if job.process is not None:
-                end(job.process)
+                processes.end(job.process)
 
     def _work(self, key: Key, job: _Job) -> None:
         with self._turn:
-            target = self._settings.results / key.run / f"g{key.generation}_i{key.individual}"
             job.folder.mkdir(parents=True)
-            numbers = ["-g", str(key.generation), "-i", str(key.individual)]
             with open(job.folder / "log", "wb") as log:
                 with self._lock:
                     if job.state != "waiting":
                         return
                     job.state, job.began = "running", time.monotonic()
-                    arguments = ["replay", *numbers, "--", key.run]
-                    job.process = launches.popen(self._settings, arguments, log)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    job.process.wait(self._settings.replay_limit)
+                    wanted = {"run": key.run, "generation": key.generation, "individual": key.individual}
+                    wanted["results"] = str(self._settings.results)
+                    job.process = processes.start_module(self._settings, "replay_process", wanted, log)
+                try:
+                    answer = processes.answer_of(job.process, "the replay", self._settings.replay_limit)
+                    refusal = ""
+                except processes.Refused as error:
+                    answer, refusal = None, str(error)
             with self._lock:
-                late = job.process.poll() is None
-                end(job.process)
-                job.log = launches.tail(job.folder / "log")
+                job.log = processes.tail(job.folder / "log") + refusal
                 job.ended = time.monotonic()
                 if job.state == "cancelled":
                     return
-                if late:
-                    job.log += f"\nended after {self._settings.replay_limit:g} s"
-                said = re.search(r"^fitness repeated .*: (the same|NOT the same)$", job.log, re.MULTILINE)
-                job.same = None if said is None else said[1] == "the same"
-                if job.same is not None and not late:
-                    job.pictures = _copied(re.findall(r"^wrote (.+)$", job.log, re.MULTILINE), target, job.folder)
-                job.state = "failed" if job.same is None or late else "done"
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a group of its own, with all of the group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+                if answer is None:
+                    job.state = "failed"
+                    return
+                drawn = self._settings.results / key.run / f"g{key.generation}_i{key.individual}"
+                job.pictures = _copied(answer["files"], drawn, job.folder)
+                job.same, job.state = answer["same"], "done"
 
 
 def _copied(files: list[str], source: Path, folder: Path) -> list[Path]:
