@@ -59,10 +59,10 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
             check = {"file": str(file), "settings": wanted.settings}
             processes.ask(settings, "check_job", check, settings.check_limit)
             if name is None:
-                name = _next_name(store, drivers, file)
+                name = _choose_name(store, drivers, file)
             elif any(run.name == name for run in store.runs()) or drivers.driven(name):
                 raise processes.Refused(f"run {name!r} exists; choose another name, or resume it")
-            arguments = ["run", *_options(wanted), "--name", name, "--", str(file)]
+            arguments = ["run", *_list_options(wanted), "--name", name, "--", str(file)]
             return drivers.start(name, arguments)
 
     @routes.post("/runs/{run}/stop", status_code=202)
@@ -88,7 +88,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
         with in_turn():
             check = {"run": stored.name, "settings": wanted.settings}
             processes.ask(settings, "check_job", check, settings.check_limit)
-            return drivers.start(stored.name, ["resume", *_options(wanted), "--", stored.name])
+            return drivers.start(stored.name, ["resume", *_list_options(wanted), "--", stored.name])
 
     @routes.get("/launches/{run}")
     def launch(run: RunName) -> models.Launch:
@@ -98,7 +98,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
     return routes
 
 
-def _next_name(store: Store, drivers: launches.Launches, file: Path) -> str:
+def _choose_name(store: Store, drivers: launches.Launches, file: Path) -> str:
     """Return a name that neither the store nor a driver that is about to make its run has."""
     name = store.next_name(file.stem)
     stem, _, number = name.rpartition("-")
@@ -108,7 +108,7 @@ def _next_name(store: Store, drivers: launches.Launches, file: Path) -> str:
     return name
 
 
-def _options(wanted: models.Start | models.Resume) -> list[str]:
+def _list_options(wanted: models.Start | models.Resume) -> list[str]:
     options = [part for setting in wanted.settings for part in ("--set", setting)]
     options += ["--workers", str(wanted.workers)] if wanted.workers is not None else []
     return options + (["--inline"] if wanted.inline else [])

@@ -63,12 +63,12 @@ def check_settings(settings: Sequence[str]) -> None:
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise Refused(f"{key}: not YAML: {text!r}") from error
         entries = value if isinstance(value, list) else [value]
-        if len(entries) > ENTRIES or not all(_plain(entry) for entry in entries):
+        if len(entries) > ENTRIES or not all(_is_plain(entry) for entry in entries):
             expected = "a number, true, false, null, a word, or a list of these"
             raise Refused(message(key, expected, repr(text), "for others use the command line"))
 
 
-def _plain(value: Any) -> bool:
+def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return bool(WORD.fullmatch(value))
     return value is None or isinstance(value, (bool, int, float))

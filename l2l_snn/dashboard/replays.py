@@ -32,7 +32,7 @@ class Key(NamedTuple):
 
 
 class Busy(Exception):
-    """Too many wait."""
+    """Too many replays wait."""
 
 
 class _Job:
@@ -49,7 +49,7 @@ class _Job:
 
 
 class Replays:
-    """All replays of one page. Threads may share it."""
+    """The replays of one page, run one after another. Threads may share it."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -63,7 +63,7 @@ class Replays:
         """End what runs, and forget all."""
         with self._lock:
             for job in self._jobs.values():
-                self._cancel(job)
+                self._cancel_job(job)
         with self._turn:  # the last one has noticed
             self._folder.cleanup()
 
@@ -78,7 +78,7 @@ class Replays:
         with self._lock:
             job = self._jobs.get(key)
             if job is not None and job.state in ("waiting", "running", "done"):
-                return _model(job)
+                return _describe_job(job)
             if sum(other.state in ("waiting", "running") for other in self._jobs.values()) >= WAITING:
                 raise Busy(f"{WAITING} replays wait already; cancel one, or try again when one has ended")
             self._made += 1
@@ -86,20 +86,22 @@ class Replays:
             self._jobs.move_to_end(key)
             for old in [k for k, j in self._jobs.items() if j.state not in ("waiting", "running")][:-KEPT]:
                 shutil.rmtree(self._jobs.pop(old).folder, ignore_errors=True)
-        threading.Thread(target=self._work, args=(key, job), daemon=True).start()
-        return _model(job)
+        threading.Thread(target=self._run_job, args=(key, job), daemon=True).start()
+        return _describe_job(job)
 
     def get(self, key: Key) -> Replay:
         """Return a replay; one that nobody asked for has the state "none"."""
         with self._lock:
             job = self._jobs.get(key)
-            return Replay(state="none", seconds=0, same=None, log="", pictures=[]) if job is None else _model(job)
+            return (
+                Replay(state="none", seconds=0, same=None, log="", pictures=[]) if job is None else _describe_job(job)
+            )
 
     def cancel(self, key: Key) -> Replay:
         """End a replay that waits or runs; return it."""
         with self._lock:
             if key in self._jobs:
-                self._cancel(self._jobs[key])
+                self._cancel_job(self._jobs[key])
         return self.get(key)
 
     def picture(self, key: Key, name: str) -> Path | None:
@@ -108,13 +110,13 @@ class Replays:
             job = self._jobs.get(key)
             return next((path for path in job.pictures if path.name == name), None) if job else None
 
-    def _cancel(self, job: _Job) -> None:
+    def _cancel_job(self, job: _Job) -> None:
         if job.state in ("waiting", "running"):
             job.state, job.ended = "cancelled", time.monotonic()
             if job.process is not None:
                 processes.end(job.process)
 
-    def _work(self, key: Key, job: _Job) -> None:
+    def _run_job(self, key: Key, job: _Job) -> None:
         with self._turn:
             job.folder.mkdir(parents=True)
             with open(job.folder / "log", "wb") as log:
@@ -139,11 +141,11 @@ class Replays:
                     job.state = "failed"
                     return
                 drawn = self._settings.results / key.run / f"g{key.generation}_i{key.individual}"
-                job.pictures = _copied(answer["files"], drawn, job.folder)
+                job.pictures = _copy_pictures(answer["files"], drawn, job.folder)
                 job.same, job.state = answer["same"], "done"
 
 
-def _copied(files: list[str], source: Path, folder: Path) -> list[Path]:
+def _copy_pictures(files: list[str], source: Path, folder: Path) -> list[Path]:
     """Copy those of the files that are pictures in `source`; return the copies."""
     copies = []
     for file in files:
@@ -154,7 +156,7 @@ def _copied(files: list[str], source: Path, folder: Path) -> list[Path]:
     return copies
 
 
-def _model(job: _Job) -> Replay:
+def _describe_job(job: _Job) -> Replay:
     seconds = 0.0 if not job.began else (job.ended or time.monotonic()) - job.began
     pictures = [path.name for path in job.pictures]
     return Replay(state=job.state, seconds=seconds, same=job.same, log=job.log, pictures=pictures)  # pyright: ignore[reportArgumentType]
