@@ -62,7 +62,7 @@ def test_concrete_classes_know_contracts_and_ground_but_never_each_other(folder)
         assert all(name.startswith(SHARED) for name in names), path
 
 
-@pytest.mark.parametrize(("library", "only"), [("ray", {"pool.py", "cluster.py"}), ("nest", {"snn/nest.py"})])
+@pytest.mark.parametrize(("library", "only"), [("ray", {"pool.py", "cluster.py"}), ("nest", {"snn/nest/kernel.py"})])
 def test_only_the_files_of_ray_and_of_nest_import_them(library, only):
     for path in files("l2l_snn") + files("optimizees") + files("optimizers"):
         uses = library in {name.split(".")[0] for name in imported(path)}

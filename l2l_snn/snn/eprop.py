@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l2l_snn.snn.arguments import wanted_records
-from l2l_snn.snn.cells import LIF, AdaptiveLIF, LeakyReadout, SignsApart
+from l2l_snn.snn.cells import LIF, AdaptiveLIF, LeakyReadout
 from l2l_snn.snn.eprop_traces import Trace, advance_trace, start_trace
 from l2l_snn.snn.gradients import Gradient, GradientRule, Problem
 from l2l_snn.snn.network import Network
@@ -52,7 +52,7 @@ class EProp(GradientRule):
     feedback: Mapping[str, Array] | None = None  # (n_hidden, n_out) of projections to readouts; None: their weights
     through_reset: bool = False  # the paper takes the reset of LIF and AdaptiveLIF as given; True keeps its derivative
 
-    def _gradient(self, problem: Problem, state: State) -> Gradient:
+    def find(self, problem: Problem, state: State) -> Gradient:
         net = problem.net
         links = self._links(problem, state)
         line = next(iter(state.arriving.values()))
@@ -127,7 +127,7 @@ class EProp(GradientRule):
             links[post] = [out for out in readouts if net.projections[out].pre == post]
             cell = net.populations[post].cell
             kinds = (LIF, AdaptiveLIF, LeakyReadout)
-            if isinstance(cell, SignsApart) or not (self.through_reset or isinstance(cell, kinds)):
+            if net.topology.receptors(post) == 2 or not (self.through_reset or isinstance(cell, kinds)):
                 todo = "with through_reset any cell will do that takes positive and negative weights together"
                 raise ValueError(message(f"{post}.cell", "LIF, AdaptiveLIF or LeakyReadout", type(cell).__name__, todo))
             if state.weights[name].ndim == 3:
