@@ -27,6 +27,7 @@ class Cell(ABC):
     """A neuron model; a subclass is a frozen dataclass of parameters that is registered as a pytree."""
 
     receptors: ClassVar[int] = 1  # R; 2: `input` is `Arriving`, positive and negative weights apart
+    spiking: ClassVar[bool] = True  # False: what it sends is a number, as of a readout
 
     @abstractmethod
     def init(self, n: int) -> Any:
@@ -38,7 +39,7 @@ class Cell(ABC):
 
     @abstractmethod
     def step(self, state: Any, input: Any, dt: float, propagators: Any = None) -> tuple[Any, jax.Array]:
-        """Return the state one step later and the spikes (N,) in {0, 1}; pure.
+        """Return the state one step later and the spikes (N,) in {0, 1}, or any numbers if it isn't `spiking`; pure.
 
         Args:
             state: of N neurons.

@@ -1,10 +1,11 @@
 """The readout: a neuron that never spikes. Legend: N neurons."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from l2l_snn.snn.cells.cell import Cell
 from l2l_snn.snn.parameters import Array, cast, check_neurons, exp_decay
@@ -27,6 +28,7 @@ class ReadoutConstants(NamedTuple):
 class LeakyReadout(Cell):
     """A neuron that never spikes: its output is its potential, V_t+1 = kappa V_t + (1 - kappa) I_t, plus a bias."""
 
+    spiking: ClassVar[bool] = False
     tau_m: Array = 20.0  # ms
     bias: Array = 0.0  # added to the output
 
@@ -38,8 +40,12 @@ class LeakyReadout(Cell):
         return ReadoutConstants(exp_decay(self.tau_m, dt))
 
     def step(
-        self, state: ReadoutState, input: Array, dt: float, propagators: ReadoutConstants | None = None
-    ) -> tuple[ReadoutState, jax.Array]:
+        self,
+        state: ReadoutState,
+        input: Float[Array, " *neurons"],
+        dt: float,
+        propagators: ReadoutConstants | None = None,
+    ) -> tuple[ReadoutState, Float[jax.Array, " *neurons"]]:
         (kappa,) = cast(propagators or self.propagators(dt), state.v.dtype)
         v = kappa * state.v + (1 - kappa) * input
         return ReadoutState(v), v + self.bias
