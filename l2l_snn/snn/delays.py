@@ -42,7 +42,7 @@ def delay_steps(argument: str, delay: Any, dt: float, shape: tuple[int, int]) ->
         if bad.any():
             todo = "a spike can't arrive before the next simulation step" if "step" in expected else ""
             raise ValueError(message(argument, expected, f"{array[bad].reshape(-1)[0]:g} ms", todo))
-    return steps.astype(np.int64)
+    return np.asarray(steps, dtype=np.int64)
 
 
 def by_delay(weights: Array, steps: np.ndarray) -> tuple[Array, tuple[int, ...]]:

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Float, Shaped
 
 from l2l_snn.snn.parameters import Array, check_synapses, fits
 from l2l_snn.snn.plasticity.rule import Rule, bounded, check_spikes
@@ -52,7 +53,7 @@ class TraceRule(Rule):
     e_max: Array  # bound of |E|; inf for none
 
     @abstractmethod
-    def learn(self, state: TraceState, x: jax.Array, y: jax.Array) -> TraceState:
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
         """Return the state with another E, and what else an update changes, of the averages x and y."""
 
     def init(self, n_pre: int, n_post: int) -> TraceState:
@@ -63,7 +64,7 @@ class TraceRule(Rule):
         pre, post = jnp.zeros(n_pre), jnp.zeros(n_post)
         return TraceState(jnp.zeros((n_pre, n_post)), pre, post, post, jnp.zeros((), jnp.int32), pre, post)
 
-    def effective(self, w: Array, state: TraceState) -> jax.Array:
+    def effective(self, w: Shaped[Array, "n_pre n_post"], state: TraceState) -> Shaped[jax.Array, "n_pre n_post"]:
         """Return the weights that the network uses, w + alpha E (eq. 7); constant between two updates."""
         w = jnp.asarray(w)
         return (w + self.alpha * state.e).astype(w.dtype)
@@ -133,7 +134,7 @@ class DPLinearDecay(TraceRule):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|: "often clipped"; inf for none
 
-    def learn(self, state: TraceState, x: jax.Array, y: jax.Array) -> TraceState:
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
         return state._replace(e=(1 - self.eta) * state.e + self.eta * x[:, None] * y[None, :])
 
 
@@ -152,7 +153,7 @@ class DPOja(TraceRule):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    def learn(self, state: TraceState, x: jax.Array, y: jax.Array) -> TraceState:
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
         error = y - x @ state.e
         return state._replace(e=(1 - self.eta) * state.e + self.eta * x[:, None] * error[None, :])
 
@@ -172,7 +173,7 @@ class Oja(TraceRule):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    def learn(self, state: TraceState, x: jax.Array, y: jax.Array) -> TraceState:
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
         return state._replace(e=state.e + self.eta * (x[:, None] - state.e * y[None, :]) * y[None, :])
 
 
@@ -193,7 +194,7 @@ class DPBCM(TraceRule):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    def learn(self, state: TraceState, x: jax.Array, y: jax.Array) -> TraceState:
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
         x_beta, phi = _slide_threshold(self, state, x)
         return state._replace(e=(1 - self.eta) * state.e + self.eta * x_beta[:, None] * y[None, :], phi=phi)
 
@@ -214,7 +215,7 @@ class NDPOja(TraceRule):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    def learn(self, state: TraceState, x: jax.Array, y: jax.Array) -> TraceState:
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
         m = _modulate(self, state, y)
         error = m * y - x @ state.e
         e = (1 - self.eta) * state.e + self.eta * x[:, None] * error[None, :]
@@ -235,7 +236,7 @@ class NDPBCM(TraceRule):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    def learn(self, state: TraceState, x: jax.Array, y: jax.Array) -> TraceState:
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
         m = _modulate(self, state, y)
         x_beta, phi = _slide_threshold(self, state, x)
         e = (1 - self.eta) * state.e + self.eta * x_beta[:, None] * (m * y)[None, :]

@@ -64,7 +64,7 @@ class EProp(GradientRule):
         traces, filtered, queues = {}, {}, {}
         for name in problem.theta:
             post, (n, m), B = net.projections[name].post, net.topology.shape(name), batch or 1
-            traces[name] = start_trace(net.populations[post].cell, n, m, B, int(net.topology.delays[name].max()))
+            traces[name] = start_trace(net.topology.cells[post], n, m, B, int(net.topology.delays[name].max()))
             for out in links[post]:
                 filtered[name, out] = jnp.zeros((n, B, m))
                 queues[name, out] = jnp.zeros((int(net.topology.delays[out]), n, B, m))
@@ -86,14 +86,14 @@ class EProp(GradientRule):
             queues, totals = dict(learning.queues), dict(learning.totals)
             for name in problem.theta:
                 pre, post = net.projections[name].pre, net.projections[name].post
-                cell, delays = net.populations[post].cell, net.topology.delays[name]
+                cell, delays = net.topology.cells[post], net.topology.delays[name]
                 traces[name], e = advance_trace(
                     traces[name], cell, net.dt, whole.cells[post], given[post], spikes[pre], delays, self.through_reset
                 )
                 totals[name] += jnp.einsum("ibj,bj->ij", e, slopes[post])
                 for out in links[post]:
                     end = net.projections[out].post
-                    readout: Any = net.populations[end].cell
+                    readout: Any = net.topology.cells[end]
                     kappa = readout.propagators(net.dt).kappa
                     queue = jnp.concatenate([queues[name, out], e[None]])
                     filtered[name, out] = kappa * filtered[name, out] + (1 - kappa) * queue[0]
@@ -125,7 +125,7 @@ class EProp(GradientRule):
         for name in problem.theta:
             post = net.projections[name].post
             links[post] = [out for out in readouts if net.projections[out].pre == post]
-            cell = net.populations[post].cell
+            cell = net.topology.cells[post]
             kinds = (LIF, AdaptiveLIF, LeakyReadout)
             if net.topology.receptors(post) == 2 or not (self.through_reset or isinstance(cell, kinds)):
                 todo = "with through_reset any cell will do that takes positive and negative weights together"
@@ -134,7 +134,7 @@ class EProp(GradientRule):
                 raise ValueError(message(f"weights.{name}", "one matrix for all of the batch", "one for each"))
         for out in {out for some in links.values() for out in some}:
             end = net.projections[out].post
-            readout: Any = net.populations[end].cell
+            readout: Any = net.topology.cells[end]
             if net.topology.delays[out].ndim or np.ndim(readout.tau_m):
                 got = "one for each synapse or neuron"
                 raise ValueError(message(f"{out}.delay, {end}.tau_m", "one delay and one time constant", got))
@@ -148,7 +148,7 @@ class EProp(GradientRule):
 
 
 def _to_readouts(net: Network) -> list[str]:
-    return [name for name, p in net.projections.items() if isinstance(net.populations[p.post].cell, LeakyReadout)]
+    return [name for name, p in net.projections.items() if isinstance(net.topology.cells[p.post], LeakyReadout)]
 
 
 def _shown(problem: Problem, spikes: dict[str, Array]) -> Record:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from l2l_snn.snn.cells import LIF, AdaptiveLIF, Cell
 from l2l_snn.snn.fptt import join, split
@@ -40,11 +41,11 @@ def advance_trace(
     cell: Cell,
     dt: float,
     state: Any,
-    arriving: Array,
-    spikes: Array,
+    arriving: Float[Array, "B N"],
+    spikes: Float[Array, "B n"],
     delays: np.ndarray,
     through_reset: bool,
-) -> tuple[Trace, Array]:
+) -> tuple[Trace, Float[Array, "n B N"]]:
     """Return the trace one step later, and how the spikes of this step follow from each weight.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
 
 from l2l_snn.snn.gradients import Gradient, GradientRule, Problem
 from l2l_snn.snn.network import Network
@@ -62,7 +63,7 @@ def forward_gradient(
     xs: Any,
     sensitivity: Any = None,
     length: int | None = None,
-) -> tuple[Array, Any, Any, Any]:
+) -> tuple[Float[Array, ""], Any, Any, Any]:
     """Return the gradient of a sum of losses by forward propagation of the sensitivity matrix D = dX / d theta.
 
         X_t+1 = F(X_t, theta)                                                       (Brand 2024, eq. 2.22)

@@ -14,11 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from l2l_snn.snn.cells import Arriving
 from l2l_snn.snn.delays import deliver
 from l2l_snn.snn.parameters import Array
 from l2l_snn.snn.pieces import even_size, in_pieces
+from l2l_snn.snn.plasticity import Rule
 from l2l_snn.snn.state import Inputs, Lines, Live, Record, TwoWays, Wiring
 from l2l_snn.snn.topology import Component, Topology
 from l2l_snn.snn.transmission import Transmission, exact_product
@@ -46,9 +48,7 @@ class Rollout:
         self.intervals = self.interval > 1
         self.at_once = bool(topology.plastic) and not self.intervals  # rules learn in every step
         self.block_steps = 1 if self.at_once else min(BLOCK, self.interval) if self.intervals else BLOCK
-        self.propagators = {
-            name: p.cell.propagators(topology.dt) for name, p in topology.populations.items() if p.cell is not None
-        }
+        self.propagators = {name: cell.propagators(topology.dt) for name, cell in topology.cells.items()}
         ends = {
             end
             for name in topology.plastic
@@ -58,7 +58,7 @@ class Rollout:
         looped = {name for component in topology.components for name in component.projections}
         large = {name for name in topology.plastic if np.prod(topology.shape(name)) >= LARGE}
         self.transmission = Transmission(topology, large - looped if self.intervals else set())
-        fixed = [name for name, p in topology.projections.items() if p.rule is None]
+        fixed = [name for name in topology.projections if name not in topology.rules]
         self.wiring = {name: self.transmission.wire(name, weights[name]) for name in fixed}
 
     def blocks(self, wiring: dict[str, Wiring], live: Live, xs: Inputs, n: int) -> tuple[Live, Record]:
@@ -207,9 +207,15 @@ class Rollout:
         rolled.defvjp(forward, backward)
         return rolled(matrices, cells, lines, currents, *constants)
 
-    def fire(self, name: str, state: Any, arriving: Array, current: Array | None) -> tuple[Any, Array, Array | None]:
+    def fire(
+        self,
+        name: str,
+        state: Any,
+        arriving: Float[Array, "C B R N"],
+        current: Float[Array, "C B N"] | None,
+    ) -> tuple[Any, Float[Array, "C B N"], Float[Array, "C B N"] | None]:
         """Advance the cells of one population by C steps of input (C, B, R, N) and perhaps current (C, B, N)."""
-        cell: Any = self.topology.populations[name].cell
+        cell = self.topology.cells[name]
         constant = self.constant.get(name)
         keep = name in self.wanted["potentials"]
 
@@ -235,12 +241,12 @@ class Rollout:
     def learn_step(self, live: Live, emitted: dict[str, Array], xs: Inputs) -> tuple[Live, dict[str, Array]]:
         """Let every rule take one step; return the weights to record."""
         weights, rules, seen = dict(live.weights), dict(live.rules), dict(live.seen)
-        for name in self.topology.plastic:
+        for name, rule in self.topology.rules.items():
             p = self.topology.projections[name]
             back = jnp.concatenate([seen[name], emitted[p.post]])
             signal = xs.signals[name][0] if name in xs.signals else jnp.zeros(back.shape[1])
 
-            def learn(state: Any, w: Array, pre: Array, post: Array, signal: Array, rule: Any = p.rule) -> Any:
+            def learn(state: Any, w: Array, pre: Array, post: Array, signal: Array, rule: Rule = rule) -> Any:
                 return rule.step(state, w, pre, post, signal, self.topology.dt)
 
             rules[name], weights[name] = jax.vmap(learn)(rules[name], weights[name], emitted[p.pre][0], back[0], signal)
@@ -260,16 +266,17 @@ class Rollout:
             self.wiring | self.transmission.plastic_wiring(live, self.topology.plastic), live, xs, n
         )
         rules, seen = dict(live.rules), dict(live.seen)
-        for name in self.topology.plastic:
+        rule: Any  # only a TraceRule lets weights be for several steps
+        for name, rule in self.topology.rules.items():
             p = self.topology.projections[name]
             back = jnp.concatenate([seen[name], kept.spikes[p.post]])
             signal = xs.signals.get(name, jnp.zeros(kept.spikes[p.pre].shape[:2]))
 
-            def observe(state: Any, x: tuple, rule: Any = p.rule) -> tuple[Any, None]:
+            def observe(state: Any, x: tuple, rule: Any = rule) -> tuple[Any, None]:
                 return jax.vmap(rule.observe)(state, *x), None
 
             observed, _ = jax.lax.scan(observe, rules[name], (kept.spikes[p.pre], back[:n], signal))
-            rules[name], seen[name] = self.transmission.each_trace(name, p.rule.update, observed), back[n:]
+            rules[name], seen[name] = self.transmission.each_trace(name, rule.update, observed), back[n:]
         live = live._replace(rules=rules, seen=seen)
         spikes = {name: kept.spikes[name] for name in self.wanted["spikes"]}
         return live, kept._replace(spikes=spikes, weights=self.weights_to_keep(live))

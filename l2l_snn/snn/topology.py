@@ -91,9 +91,8 @@ class Topology:
         return self.populations[ends.pre].n, self.populations[ends.post].n
 
     def receptors(self, population: str) -> int:
-        """Return R of a population: how many kinds of input its cells tell apart."""
-        cell = self.populations[population].cell
-        return 1 if cell is None else cell.receptors
+        """Return R of a population with a cell: how many kinds of input its cells tell apart."""
+        return self.cells[population].receptors
 
     @cached_property
     def delays(self) -> dict[str, np.ndarray]:
@@ -128,14 +127,24 @@ class Topology:
         return Component(tuple(names), (), None)
 
     @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """The cell of each population that isn't a source."""
+        return {name: population.cell for name, population in self.populations.items() if population.cell is not None}
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """The rule of each plastic projection."""
+        return {name: projection.rule for name, projection in self.projections.items() if projection.rule is not None}
+
+    @property
     def plastic(self) -> list[str]:
         """Projections that have a rule."""
-        return [name for name, projection in self.projections.items() if projection.rule is not None]
+        return list(self.rules)
 
     @cached_property
     def interval(self) -> int:
         """Steps between two updates of plastic weights: what all rules agree on, else 1."""
-        every = [p.rule.every(self.dt) for p in self.projections.values() if p.rule is not None]
+        every = [rule.every(self.dt) for rule in self.rules.values()]
         return int(every[0]) if every and known(*every) and len(set(every)) == 1 else 1
 
     @cached_property

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from l2l_snn.snn.delays import by_delay, deliver
 from l2l_snn.snn.parameters import Array
@@ -19,7 +20,9 @@ exact_product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 @jax.custom_vjp
-def _multiply(sent: Array, matrix: Array, transposed: Array) -> Array:
+def _multiply(
+    sent: Float[Array, "rows n_pre"], matrix: Float[Array, "n_pre m"], transposed: Float[Array, "m n_pre"]
+) -> Float[Array, "rows m"]:
     """Return sent @ matrix; the way back takes the transposed matrix, which is made once and not in each step."""
     return exact_product(sent, matrix)
 
@@ -43,7 +46,9 @@ class Transmission:
         self.topology = topology
         self.by_trace = by_trace  # projections whose traces are worked on one after the other
 
-    def wire(self, name: str, weights: Array) -> tuple[Array, tuple[int, ...]]:
+    def wire(
+        self, name: str, weights: Float[Array, "*batch n_pre n_post"]
+    ) -> tuple[Float[Array, "*batch n_pre m"], tuple[int, ...]]:
         """Return the weights as one matrix (n_pre, K * R * n_post), or one for each of a batch, and the K delays."""
         if weights.ndim == 3:
             return jax.vmap(lambda w: self.wire(name, w)[0])(weights), self.wire(name, weights[0])[1]
@@ -74,18 +79,24 @@ class Transmission:
         again = jax.checkpoint(function, prevent_cse=False)
         return jax.lax.map(lambda one: again(*one), arguments)
 
-    def in_use(self, live: Live, name: str) -> Array:
+    def in_use(self, live: Live, name: str) -> Float[Array, "B n_pre n_post"]:
         weights = live.weights[name]
         in_axes = (0 if weights.ndim == 3 else None, 0)
-        return jax.vmap(self.topology.projections[name].rule.effective, in_axes)(weights, live.rules[name])
+        return jax.vmap(self.topology.rules[name].effective, in_axes)(weights, live.rules[name])
 
-    def weighted(self, name: str, wiring: Wiring, sent: Array, probe: Array | None = None) -> Array:
+    def weighted(
+        self,
+        name: str,
+        wiring: Wiring,
+        sent: Float[Array, "C B n_pre"],
+        probe: Float[Array, "C B m"] | None = None,
+    ) -> Float[Array, "K C B R n_post"]:
         """Return what a projection sends in C steps, by delay (K, C, B, R, n_post), of spikes (C, B, n_pre)."""
         matrix, delays = wiring
         if isinstance(matrix, TwoWays):
             arriving = _multiply(sent.reshape(-1, sent.shape[2]), *matrix).reshape(*sent.shape[:2], -1)
         elif isinstance(matrix, Traces):
-            rule = self.topology.projections[name].rule
+            rule = self.topology.rules[name]
 
             def product(state: Any, sent: Array) -> Array:
                 return exact_product(sent, self.wire(name, rule.effective(matrix.weights, state))[0])
@@ -100,7 +111,14 @@ class Transmission:
         arriving = arriving.reshape(*sent.shape[:2], len(delays), self.topology.receptors(post), -1)
         return jnp.moveaxis(arriving, 2, 0)
 
-    def send(self, names: Iterable[str], wiring: dict[str, Wiring], sent: Array, lines: Lines, probes: Lines) -> Lines:
+    def send(
+        self,
+        names: Iterable[str],
+        wiring: dict[str, Wiring],
+        sent: Float[Array, "C B n_pre"],
+        lines: Lines,
+        probes: Lines,
+    ) -> Lines:
         """Return the lines with the spikes (C, B, n_pre) of one population added to those of its targets."""
         lines = dict(lines)
         for name in names:

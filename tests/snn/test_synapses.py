@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from l2l_snn.snn.delays import by_delay, delay_steps, deliver
 
 from l2l_snn.snn import synapses
+from l2l_snn.snn.delays import by_delay, delay_steps, deliver
 from l2l_snn.snn.synapses import Rise, alpha, exponential, membrane
 
 DT = 0.1

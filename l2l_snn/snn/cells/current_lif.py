@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from l2l_snn.snn.cells.cell import Cell
 from l2l_snn.snn.parameters import Array, cast, check_neurons, exp_decay
@@ -48,8 +49,8 @@ class CurrentLIF(Cell):
         return Decays(exp_decay(self.tau_mem, dt), exp_decay(self.tau_syn, dt))
 
     def step(
-        self, state: CurrentState, input: Array, dt: float, propagators: Decays | None = None
-    ) -> tuple[CurrentState, jax.Array]:
+        self, state: CurrentState, input: Float[Array, " *neurons"], dt: float, propagators: Decays | None = None
+    ) -> tuple[CurrentState, Float[jax.Array, " *neurons"]]:
         beta, alpha = cast(propagators or self.propagators(dt), state.v.dtype)
         spikes = self.spike(state.v - self.v_th)  # eq. 2.6
         v = (1 - spikes) * (beta * state.v + state.i * dt)  # eq. 2.4

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from l2l_snn.snn.cells.cell import Cell
 from l2l_snn.snn.parameters import Array, cast, check_neurons, exp_decay, known, refractory_steps
@@ -55,8 +56,8 @@ class LIF(Cell):
         return LIFConstants(exp_decay(self.tau_m, dt), 0.0, _refractory_or_none(self.t_ref, dt))
 
     def step(
-        self, state: LIFState, input: Array, dt: float, propagators: LIFConstants | None = None
-    ) -> tuple[LIFState, jax.Array]:
+        self, state: LIFState, input: Float[Array, " *neurons"], dt: float, propagators: LIFConstants | None = None
+    ) -> tuple[LIFState, Float[jax.Array, " *neurons"]]:
         p = cast(propagators or self.propagators(dt), state.v.dtype)
         return _advance_lif(state, input, self.v_th, self.spike, p)
 
@@ -65,8 +66,8 @@ class LIF(Cell):
 
 
 def _advance_lif(
-    state: LIFState, current: Array, threshold: Array, spike: Spike, p: LIFConstants
-) -> tuple[LIFState, jax.Array]:
+    state: LIFState, current: Float[Array, " *neurons"], threshold: Array, spike: Spike, p: LIFConstants
+) -> tuple[LIFState, Float[jax.Array, " *neurons"]]:
     z = spike((state.v - threshold) / threshold)
     v = p.alpha * state.v + (1 - p.alpha) * current - threshold * state.z
     if p.refractory is None:
@@ -108,8 +109,8 @@ class AdaptiveLIF(Cell):
         return LIFConstants(exp_decay(self.tau_m, dt), exp_decay(self.tau_a, dt), _refractory_or_none(self.t_ref, dt))
 
     def step(
-        self, state: AdaptiveState, input: Array, dt: float, propagators: LIFConstants | None = None
-    ) -> tuple[AdaptiveState, jax.Array]:
+        self, state: AdaptiveState, input: Float[Array, " *neurons"], dt: float, propagators: LIFConstants | None = None
+    ) -> tuple[AdaptiveState, Float[jax.Array, " *neurons"]]:
         p = cast(propagators or self.propagators(dt), state.b.dtype)
         b = p.rho * state.b + (1 - p.rho) * state.lif.z / dt  # eq. 2
         lif, z = _advance_lif(state.lif, input, self.v_th + self.beta * b, self.spike, p)  # eq. 1

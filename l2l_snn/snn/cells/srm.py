@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from l2l_snn.snn.cells.cell import Cell
 from l2l_snn.snn.parameters import Array, cast, check_neurons, exp_decay, numbers
@@ -65,8 +66,8 @@ class SRMAlpha(Cell):
         return SRMConstants(exp_decay(tau_s, dt), np.e * h / tau_s, exp_decay(tau_ref, dt), np.e * h / tau_ref)
 
     def step(
-        self, state: SRMState, input: Array, dt: float, propagators: SRMConstants | None = None
-    ) -> tuple[SRMState, jax.Array]:
+        self, state: SRMState, input: Float[Array, " *neurons"], dt: float, propagators: SRMConstants | None = None
+    ) -> tuple[SRMState, Float[jax.Array, " *neurons"]]:
         p = cast(propagators or self.propagators(dt), state.v.dtype)
         psp = p.decay_s * (state.psp.a + p.rise_s * state.psp.x)
         refractory = p.decay_ref * (state.refractory.a + p.rise_ref * state.refractory.x)

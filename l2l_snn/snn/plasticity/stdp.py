@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Shaped
 
 from l2l_snn.snn.parameters import Array, check_synapses
 from l2l_snn.snn.plasticity.rule import WeightRule, bounded, check_spikes, zeros_like_parameters
@@ -24,7 +25,9 @@ class Events(NamedTuple):
     pre: Array  # (n_pre, 1) decaying count of pre spikes; eq. 8
     post: Array  # (1, n_post) decaying count of post spikes; eq. 9
 
-    def step(self, rule: Any, w: Array, pre: Array, post: Array, dt: Array) -> tuple["Events", Array, Array]:
+    def step(
+        self, rule: Any, w: Shaped[Array, "n_pre n_post"], pre: Array, post: Array, dt: Array
+    ) -> tuple["Events", Float[jax.Array, "n_pre n_post"], Float[jax.Array, "n_pre n_post"]]:
         """Return the new traces and what pairs now: pre before post (n_pre, n_post), post before pre."""
         check_spikes(rule, w, pre, post)
         pre, post = jnp.asarray(pre, w.dtype)[:, None], jnp.asarray(post, w.dtype)[None, :]
@@ -68,8 +71,8 @@ class PairSTDP(WeightRule):
         return silent_events(self, n_pre, n_post)
 
     def step(
-        self, state: Events, w: Array, pre: Array, post: Array, signal: Array, dt: Array
-    ) -> tuple[Events, jax.Array]:
+        self, state: Events, w: Shaped[Array, "n_pre n_post"], pre: Array, post: Array, signal: Array, dt: Array
+    ) -> tuple[Events, Float[jax.Array, "n_pre n_post"]]:
         old = w = jnp.asarray(w)
         traces, ltp, ltd = state.step(self, w, pre, post, dt)
         w = w + self.w_max * self.lam * power(1 - w / self.w_max, self.mu_plus) * ltp  # eq. 10
@@ -116,8 +119,8 @@ class TripletSTDP(WeightRule):
         )
 
     def step(
-        self, state: TripletState, w: Array, pre: Array, post: Array, signal: Array, dt: Array
-    ) -> tuple[TripletState, jax.Array]:
+        self, state: TripletState, w: Shaped[Array, "n_pre n_post"], pre: Array, post: Array, signal: Array, dt: Array
+    ) -> tuple[TripletState, Float[jax.Array, "n_pre n_post"]]:
         old = w = jnp.asarray(w)
         fast, ltp, ltd = state.fast.step(self, w, pre, post, dt)
         r2, o2 = state.r2 * jnp.exp(-dt / self.tau_x), state.o2 * jnp.exp(-dt / self.tau_y)

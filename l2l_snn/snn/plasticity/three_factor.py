@@ -5,6 +5,7 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Shaped
 
 from l2l_snn.snn.parameters import Array, check_synapses
 from l2l_snn.snn.plasticity.rule import WeightRule, bounded, third_factor, zeros_like_parameters
@@ -46,8 +47,14 @@ class RSTDP(WeightRule):
         return EligibilityState(silent_events(self, n_pre, n_post), zeros_like_parameters((n_pre, n_post)))
 
     def step(
-        self, state: EligibilityState, w: Array, pre: Array, post: Array, signal: Array, dt: Array
-    ) -> tuple[EligibilityState, jax.Array]:
+        self,
+        state: EligibilityState,
+        w: Shaped[Array, "n_pre n_post"],
+        pre: Array,
+        post: Array,
+        signal: Array,
+        dt: Array,
+    ) -> tuple[EligibilityState, Float[jax.Array, "n_pre n_post"]]:
         w = jnp.asarray(w)
         traces, ltp, ltd = state.traces.step(self, w, pre, post, dt)
         e = state.e * jnp.exp(-dt / self.tau_e) + self.a_plus * ltp - self.a_minus * ltd
@@ -99,8 +106,8 @@ class DopamineSTDP(WeightRule):
         )
 
     def step(
-        self, state: DopamineState, w: Array, pre: Array, post: Array, signal: Array, dt: Array
-    ) -> tuple[DopamineState, jax.Array]:
+        self, state: DopamineState, w: Shaped[Array, "n_pre n_post"], pre: Array, post: Array, signal: Array, dt: Array
+    ) -> tuple[DopamineState, Float[jax.Array, "n_pre n_post"]]:
         w = jnp.asarray(w)
         rate = 1 / self.tau_c + 1 / self.tau_n
         dw = -state.n / rate * jnp.expm1(-dt * rate) + self.b * self.tau_c * jnp.expm1(-dt / self.tau_c)
