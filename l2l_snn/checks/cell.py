@@ -50,14 +50,19 @@ class Probe:
         both = np.stack([np.maximum(x, 0), np.minimum(x, 0)], axis=1)
         return Arriving(jnp.asarray(both, float), jnp.zeros((STEPS, self.n)))
 
-    def roll(self, cell: Cell, inputs: Any, state: Any = None, dt: float | None = None) -> Any:
+    def roll(self, cell: Cell, state: Any, inputs: Any) -> Any:
         """Return the last state, and T outputs and potentials."""
 
         def one(state: Any, x: Any) -> Any:
-            state, out = cell.step(state, x, self.dt if dt is None else dt)
+            state, out = cell.step(state, x, self.dt)
             return state, (out, cell.potential(state))
 
-        return jax.lax.scan(one, cell.init(self.n) if state is None else state, inputs)
+        return jax.lax.scan(one, state, inputs)
+
+    @cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """`roll` of state and inputs, compiled with the parameters as numbers."""
+        return jax.jit(lambda state, inputs: self.roll(self.cell, state, inputs))
 
     @cached_property
     def scale(self) -> float:
@@ -65,17 +70,17 @@ class Probe:
         if not self.cell.spiking:
             return 1.0
         with engine.precision("float64"):
-            roll = jax.jit(lambda inputs: self.roll(self.cell, inputs)[1][0].sum(axis=0).min())
             for power in range(-6, 12):
-                if roll(self.inputs(4.0**power)) > 1:
+                out = self.compiled(self.cell.init(self.n), self.inputs(4.0**power))[1][0]
+                if np.asarray(out).sum(axis=0).min() > 1:
                     return 4.0**power
         raise ValueError(message("step: spikes", "some, of inputs up to 1e7", "none", "spiking = False for a readout"))
 
     @cached_property
     def known(self) -> Any:
-        """What comes of the inputs in float64, compiled with the parameters as numbers."""
+        """What comes of the inputs in float64, from rest."""
         with engine.precision("float64"):
-            return jax.jit(lambda inputs: self.roll(self.cell, inputs))(self.inputs(self.scale))
+            return self.compiled(self.cell.init(self.n), self.inputs(self.scale))
 
 
 def _state(probe: Probe) -> str:
@@ -134,7 +139,8 @@ def _propagators(probe: Probe) -> str:
 def _traced(probe: Probe) -> str:
     with engine.precision("float64"):
         cell = jax.tree.map(lambda value: jnp.asarray(value, float), probe.cell)
-        found = jax.jit(probe.roll)(cell, probe.inputs(probe.scale))
+        roll = jax.jit(lambda cell, inputs: probe.roll(cell, cell.init(probe.n), inputs))
+        found = roll(cell, probe.inputs(probe.scale))
     return engine.close(
         probe.known[1], found[1], "step with traced parameters", "use jax.numpy where they may be traced"
     )
@@ -145,8 +151,8 @@ def _mapped(probe: Probe) -> str:
     with engine.precision("float64"):
         inputs = probe.inputs(probe.scale)
         states = jax.tree.map(lambda a, b: jnp.stack([a, b]), probe.cell.init(probe.n), probe.known[0])
-        both = jax.jit(jax.vmap(lambda state: probe.roll(probe.cell, inputs, state)))(states)
-        alone = jax.jit(lambda state: probe.roll(probe.cell, inputs, state))(probe.known[0])
+        both = jax.jit(jax.vmap(lambda state: probe.roll(probe.cell, state, inputs)))(states)
+        alone = probe.compiled(probe.known[0], inputs)
     first, second = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
     text = engine.close(probe.known[1], first[1], "step of the first of two under vmap")
     return text or engine.close(alone[1], second[1], "step of the second of two under vmap", "mix no neurons")
@@ -156,7 +162,7 @@ def _alone(probe: Probe) -> str:
     """Compare neurons whose neighbour's input changes."""
     with engine.precision("float64"):
         other = jax.tree.map(lambda x: x.at[..., 0].multiply(-0.5), probe.inputs(probe.scale))
-        found = jax.jit(lambda inputs: probe.roll(probe.cell, inputs))(other)
+        found = probe.compiled(probe.cell.init(probe.n), other)
     first, second = (jax.tree.map(lambda x: x[:, 1:], trains) for trains in (probe.known[1], found[1]))
     return engine.close(first, second, "step of a neuron whose neighbour's input changed", "mix no neurons")
 
@@ -169,7 +175,7 @@ def _gradient(probe: Probe) -> str:
     with engine.precision("float64"):
 
         def loss(values: Any, inputs: Any) -> jax.Array:
-            _, (out, v) = probe.roll(replace(cell, **values), inputs)
+            _, (out, v) = probe.roll(replace(cell, **values), cell.init(probe.n), inputs)
             return out.sum() + v.sum()
 
         slopes = jax.jit(jax.grad(loss, argnums=(0, 1)))(trained, probe.inputs(probe.scale))
@@ -208,7 +214,7 @@ def _refuses_shapes(probe: Probe) -> str:
 def _silent(probe: Probe) -> str:
     with engine.precision("float64"):
         inputs = jax.tree.map(jnp.zeros_like, probe.inputs(1.0))
-        _, (out, v) = jax.jit(lambda inputs: probe.roll(probe.cell, inputs))(inputs)
+        _, (out, v) = probe.compiled(probe.cell.init(probe.n), inputs)
     if np.any(np.asarray(out) != 0):
         return message("step: spikes", "none without input", f"{np.count_nonzero(out)} of {out.size}")
     return engine.close(v[0], v[-1], "potential without input", "let `init` return the state at rest")

@@ -25,7 +25,7 @@ def check_floats(v: Array) -> jax.Array:
     return v
 
 
-def _step(v: Array) -> jax.Array:
+def _pass_threshold(v: Array) -> jax.Array:
     """Return the step function with H(0) = 1 and derivative 0: no gradient passes, whatever v is.
 
     For evolution, and wherever spikes are counted but not trained.
@@ -39,7 +39,7 @@ def _step(v: Array) -> jax.Array:
     return (v >= 0).astype(v.dtype)
 
 
-heaviside: Partial = Partial(_step)
+heaviside: Partial = Partial(_pass_threshold)
 
 
 def surrogate(slope: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -50,7 +50,7 @@ def surrogate(slope: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
 
     @jax.custom_jvp
     def step(*args: jax.Array) -> jax.Array:
-        return _step(args[-1])
+        return _pass_threshold(args[-1])
 
     @step.defjvp
     def _(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:

@@ -54,7 +54,7 @@ class Exponential(NamedTuple):
 
 def exponential(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> Exponential:
     """Return the propagators of an exponential current into a membrane."""
-    decay, _, to_v = _to_potential(tau_syn, tau_m, C_m, dt)
+    decay, _, to_v = _reach_potential(tau_syn, tau_m, C_m, dt)
     return Exponential(decay, to_v)
 
 
@@ -88,18 +88,18 @@ def alpha(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> Alpha:
     >>> round(float(state.i), 9)  # pA, after 2 ms
     100.0
     """
-    decay, di_to_v, i_to_v = _to_potential(tau_syn, tau_m, C_m, dt)
+    decay, di_to_v, i_to_v = _reach_potential(tau_syn, tau_m, C_m, dt)
     _, (tau, h) = numbers(tau_syn, dt)
     return Alpha(decay, h * decay, di_to_v, i_to_v, np.e / tau)
 
 
-def _to_potential(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> tuple[Array, Array, Array]:
+def _reach_potential(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> tuple[Array, Array, Array]:
     """Return exp(-dt / tau_syn) and the propagators from dI and from I to V."""
     xp, values = numbers(tau_syn, tau_m, C_m, dt)
-    return (_as_nest if xp is np else _smooth)(*xp.broadcast_arrays(*values))
+    return (_evaluate_as_nest if xp is np else _evaluate_smoothly)(*xp.broadcast_arrays(*values))
 
 
-def _as_nest(ts: np.ndarray, tm: np.ndarray, c: np.ndarray, h: np.ndarray) -> tuple[Array, Array, Array]:
+def _evaluate_as_nest(ts: np.ndarray, tm: np.ndarray, c: np.ndarray, h: np.ndarray) -> tuple[Array, Array, Array]:
     """NEST's IAFPropagatorAlpha: regular expressions, and the singular limit where tau_syn is next to tau_m."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         beta = ts * tm / (tm - ts)
@@ -112,7 +112,7 @@ def _as_nest(ts: np.ndarray, tm: np.ndarray, c: np.ndarray, h: np.ndarray) -> tu
     return decay, np.where(h > h_regular, di_to_v, 0.5 * h * limit), np.where(normal, i_to_v, limit)
 
 
-def _smooth(ts: jax.Array, tm: jax.Array, c: jax.Array, h: jax.Array) -> tuple[Array, Array, Array]:
+def _evaluate_smoothly(ts: jax.Array, tm: jax.Array, c: jax.Array, h: jax.Array) -> tuple[Array, Array, Array]:
     """The same functions written without the singularity, so that they have derivatives everywhere.
 
     With x = h (1 / tau_syn - 1 / tau_m): (e^x - 1) / x and (e^x - 1 - x) / x^2, by their series where x is small.
