@@ -1,6 +1,6 @@
 """Reward-modulated STDP of a whole control step at once.
 
-In a control step weights stay the same: a reward comes between two of them. So what `RSTDP` (plasticity.py) collects in
+In a control step weights stay the same: a reward comes between two of them. So what `RSTDP` collects in
 each simulation step is one matrix product here, of spikes with traces, which takes half the time of a life. The
 eligibility is that of `RSTDP`; `hear` changes the weights by its eq. 3.
 
@@ -12,7 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from l2l_snn.snn.plasticity import RSTDP, bounded
+from l2l_snn.snn.plasticity import RSTDP
+from l2l_snn.snn.plasticity.rule import bounded
 
 
 class Eligibility(NamedTuple):

@@ -5,6 +5,7 @@ learning(space.decode(z), hope=1.0)             # numpy or traced
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from l2l_snn.snn.homeostasis import SynapticScaling
@@ -64,6 +65,6 @@ def learning(params: Mapping[str, Any], hope: float) -> Learning:
     critic = Critic(**{name: params[name] for name in Critic._fields if name in params}, hope=hope)
     scaling = SynapticScaling(w_min=0.0)
     if "target" in params:
-        scaling = scaling._replace(target=params["target"], beta=params["scaling"])
+        scaling = replace(scaling, target=params["target"], beta=params["scaling"])
     own = {name: params[name] for name in Learning._fields if name in params and name not in ("critic", "scaling")}
     return Learning(**own, critic=critic, scaling=scaling)

@@ -10,6 +10,7 @@ again and nothing but weights, the critic's values and slow averages is carried 
 Legend: N episodes, A actions, M neurons of a motor population, S simulation steps of a control step, T control steps.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -219,7 +220,7 @@ def _act(
     counts = seen.counts["motor"]
     scales = {}
     for name, before in now.scales.items():
-        rule = learning.scaling._replace(w_max=learning.w_max)
+        rule = replace(learning.scaling, w_max=learning.w_max)
         fired = seen.counts[name.split("_")[1]]
         scales[name], w = rule.step(before, after.weights[name], fired, body.step_ms)
         after = after._replace(weights=after.weights | {name: w})

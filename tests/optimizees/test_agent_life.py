@@ -1,6 +1,7 @@
 """The agent and its life: against sums in numpy over recorded spikes, and against NEST."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -193,11 +194,11 @@ def test_a_hidden_layer_learns_on_both_sides_and_scaling_brings_its_neurons_to_t
     body, plan = BODY._replace(hidden=8), Plan(150, 3000, ("sensor_hidden", "hidden_motor"), scaling=True)
     generator = np.random.default_rng(8)
     weights = {name: generator.uniform(1.0, 3.0, shape) for name, shape in body.learned(2).items()}
-    slow = LEARNING.scaling._replace(target=60.0, tau=200.0)
+    slow = replace(LEARNING.scaling, target=60.0, tau=200.0)
 
     @jax.jit
     def run(eta, beta):
-        learning = LEARNING._replace(eta=eta, w_max=20.0, scaling=slow._replace(beta=beta))
+        learning = LEARNING._replace(eta=eta, w_max=20.0, scaling=replace(slow, beta=beta))
         return live(CartPole(), body, plan, Newborn(learning, weights, 100.0, jax.random.key(8)))
 
     learned, off, on = run(0.8, 0.0), run(0.0, 0.0), run(0.0, 0.02)
@@ -229,8 +230,9 @@ def test_many_lives_are_those_that_are_lived_alone():
 def test_the_plastic_projection_equals_nests_dopamine_synapse_over_an_episode():
     """Prescribed sensor spikes and dopamine; motor spikes are the network's own; every weight that NEST carries."""
     learning = LEARNING._replace(tau_n=15.0, tau_minus=12.0, w_max=3.0, a_plus=0.04, a_minus=0.03)
-    rule = rules(Plan(1, 1, ("sensor_motor",), "dopamine"), learning)["sensor_motor"]._replace(b=0.004)
+    rule = rules(Plan(1, 1, ("sensor_motor",), "dopamine"), learning)["sensor_motor"]
     assert isinstance(rule, DopamineSTDP)
+    rule = replace(rule, b=0.004)
     generator, steps = np.random.default_rng(5), 40 * BODY.substeps
     sensor = (generator.random((steps, BODY.sensors)) < 0.06).astype(float)
     sensor[-2 * BODY.substeps :] = 0
