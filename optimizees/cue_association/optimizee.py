@@ -142,8 +142,8 @@ class CueAssociation(JaxOptimizee):
 
         Returns:
             inputs (B, T, 40), hidden (B, T, 64), out (B, T, 2) spikes; potential (B, T, 2) mV of the output neurons;
-            modulation_hidden (B, I, 64), modulation_out (B, I, 2); plasticity_hidden, plasticity_out (B, I) mean |alpha E|,
-            mV; cues (B, K), deciding (B, T), answer (B,), probability (B, 2) of left and right.
+            modulation_hidden (B, I, 64), modulation_out (B, I, 2); plasticity_hidden, plasticity_out (B, I) mV, mean
+            |alpha E|; cues (B, K), deciding (B, T), answer (B,), probability (B, 2) of left and right.
         """
         if cues is not None:
             cues = check_shape("cues", cues, (None, self.schedule.cues)).astype(np.int32)
