@@ -114,6 +114,13 @@ def check_count(argument: str, value: int, low: int = 1, todo: str = "") -> int:
     return value
 
 
+def check_multiple(argument: str, value: float, step: float, todo: str = "") -> float:
+    """Return `value`, ms, if it is a multiple of `step`, ms."""
+    if abs(value / step - round(value / step)) > 1e-6:
+        raise ValueError(message(argument, f"a multiple of {step:g} ms", value, todo))
+    return value
+
+
 @dataclass(frozen=True)
 class Within:
     """What numbers an annotated field may hold: those in [low, high], perhaps without an end or with infinity."""
