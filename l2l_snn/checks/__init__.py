@@ -1,4 +1,4 @@
-"""Conformance suites: does a user's optimizee or optimizer keep the contract?
+"""Conformance suites: does a user's optimizee, optimizer or task keep the contract?
 
     for check in check_optimizer(GeneticAlgorithm()):
         print("passed" if check.ok else "FAILED", check.claim, check.text)
@@ -11,5 +11,6 @@ its failure too. The claims don't depend on one another.
 from l2l_snn.checks.common import Check, CheckFailed, require
 from l2l_snn.checks.optimizee import check_optimizee
 from l2l_snn.checks.optimizer import check_optimizer
+from l2l_snn.checks.task import check_task
 
-__all__ = ["Check", "CheckFailed", "check_optimizee", "check_optimizer", "require"]
+__all__ = ["Check", "CheckFailed", "check_optimizee", "check_optimizer", "check_task", "require"]
