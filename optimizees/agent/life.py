@@ -257,9 +257,9 @@ def _act_once(setup: Setup, net: Network, born: Newborn, key: jax.Array, now: Pr
         spikes=now.spikes + jnp.where(awake, spikes, 0.0),
         steps=now.steps + awake,
     )
-    motor = seen.spikes["motor"] if setup.record else sensor[:0]
     episode = jnp.where(awake, now.episode, -1)
-    return later, ControlStep(episode, now.state, action, sensor if setup.record else sensor[:0], motor, now.signal)
+    spikes = (sensor, seen.spikes["motor"]) if setup.record else (sensor[:0], sensor[:0])
+    return later, ControlStep(episode, now.state, action, *spikes, now.signal)
 
 
 def _run_network(
