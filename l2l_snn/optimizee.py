@@ -67,6 +67,11 @@ class BatchOptimizee(ABC):
             ValueError: see `validate.message`.
         """
 
+    def make_space(self) -> Space:
+        """Return the search space that these fields have; not called where the class has an attribute `space`."""
+        todo = "write space = Space(...) in the class, or a method make_space(self)"
+        raise TypeError(message(f"class {type(self).__name__}", "a search space", "none", todo))
+
     @abstractmethod
     def evaluate_batch(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
