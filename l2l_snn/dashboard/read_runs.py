@@ -14,8 +14,9 @@ from sqlalchemy import BigInteger, Integer, cast, func, literal, or_, select
 from sqlalchemy.sql import case
 
 from l2l_snn.dashboard.models import Cloud, Generations
-from l2l_snn.storage.lease import Driver
-from l2l_snn.storage.records import StoredRun, clean, stored_run
+from l2l_snn.storage.encoding import stored_run
+from l2l_snn.storage.lease import Process
+from l2l_snn.storage.records import StoredRun, clean
 from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, RUNS
 from l2l_snn.storage.store import Store
 
@@ -37,7 +38,7 @@ def runs(store: Store, text: str, state: str | None, offset: int, limit: int) ->
     r = RUNS.c
     with store.read() as connection:
         drivers = select(r.id, r.host, r.machine, r.pid, r.pid_started).where(r.state == "running")
-        gone = [row.id for row in connection.execute(drivers) if Driver.of(row).gone()]
+        gone = [row.id for row in connection.execute(drivers) if Process.of(row).gone()]
         where = []
         if state is not None:
             where.append((case((r.id.in_(gone), "stopped"), else_=r.state) if gone else r.state) == state)

@@ -30,8 +30,9 @@ from sqlalchemy import Connection, insert, select
 from l2l_snn.space import Space
 from l2l_snn.storage import rows as run_rows
 from l2l_snn.storage.database import StoreError
+from l2l_snn.storage.encoding import stored_run
 from l2l_snn.storage.genomes import LARGE
-from l2l_snn.storage.records import StoredRun, check_name, clean, stored_run
+from l2l_snn.storage.records import StoredRun, check_name, clean
 from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, STATES
 from l2l_snn.storage.states import from_bytes
 from l2l_snn.storage.store import RunExists, Store
