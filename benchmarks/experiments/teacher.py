@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from l2l_snn.cli.common import stored_job
+from l2l_snn.loop.stored_job import stored_job
 from l2l_snn.storage.store import Store
 from optimizees.teacher import Teacher
 from optimizees.teacher.functions import backpropagation_predictions, draw_episodes
