@@ -75,7 +75,9 @@ def thin(store: Store, names: Sequence[str], policy: str) -> int:
 
 def _thin_run(store: Store, name: str, policy: str) -> int:
     run = store.load(name)
-    found = store.reading(lambda connection: rows.scores(connection, run.id))
+    found = store.reading(
+        lambda connection: rows.individuals(connection, run.id, "generation", "individual", "fitness")
+    )
     scores = np.array([row.fitness for row in found], np.float64)
     keep = elite(scores) if policy == "elite" else np.zeros(len(found), bool)
     generation = np.array([row.generation for row in found], np.int64)

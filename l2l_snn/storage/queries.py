@@ -1,4 +1,4 @@
-"""The SQL of pages: parts of runs, thinned and bounded by the database, so that what is read doesn't grow with a run."""
+"""The SQL of pages: runs in parts, thinned and bounded by the database: what is read doesn't grow with a run."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -108,7 +108,7 @@ def blocks(connection: Connection, run_id: int, every: int, start: int, stop: in
 
 
 def shapes(connection: Connection, run_id: int) -> Sequence[Row]:
-    """Return each list of metrics that generations of a run have, as JSON, and how many objectives they have at most."""
+    """Return each list of metrics that a run's generations have, as JSON, and how many objectives at most."""
     g = GENERATIONS.c
     query = select(g.metrics, func.max(g.objectives)).where(g.run_id == run_id).group_by(g.metrics)
     return connection.execute(query).all()

@@ -15,7 +15,7 @@ from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.storage.database import StoreError
 from l2l_snn.storage.lease import Process, check_free, check_held, columns
 from l2l_snn.storage.records import check_name
-from l2l_snn.storage.schema import GENERATIONS, IDENTITY, INDIVIDUALS, RUNS, STATES, WORKERS
+from l2l_snn.storage.schema import GENERATIONS, IDENTITY, INDIVIDUALS, METADATA, RUNS, STATES, WORKERS
 from l2l_snn.validate import did_you_mean, message
 
 
@@ -68,7 +68,7 @@ def names_of(connection: Connection) -> set[str]:
 def is_there(connection: Connection, name: str, values: dict[str, Any]) -> bool:
     """Return whether a run has just these values: an attempt whose answer was lost has added it."""
     row = connection.execute(select(RUNS).where(RUNS.c.name == name)).one_or_none()
-    return row is not None and all(row._mapping[key] == value for key, value in values.items())
+    return row is not None and all(getattr(row, key) == value for key, value in values.items())
 
 
 def add(connection: Connection, store: str, name: str, values: dict[str, Any]) -> int:
@@ -111,7 +111,7 @@ def duplicate(connection: Connection, store: str, row: Row, new_name: str, again
         new_name: the copy's.
         again: an earlier attempt may have been committed.
     """
-    values = {**row._mapping, **columns(None), "state": "stopped", "message": f"copy of {row.name}"}
+    values = {**row._asdict(), **columns(None), "state": "stopped", "message": f"copy of {row.name}"}
     values["stop_requested"] = None
     old, _ = values.pop("id"), values.pop("name")
     if again and is_there(connection, new_name, values):
@@ -282,11 +282,34 @@ def individual(connection: Connection, run_id: int, generation: int | None, inde
     return connection.execute(rows.order_by(i.individual).limit(1)).one_or_none()
 
 
-def scores(connection: Connection, run_id: int) -> Sequence[Row]:
-    """Return generation, individual and fitness of all individuals of a run, in their order."""
+def generations(connection: Connection, run_id: int, *columns: str) -> Sequence[Row]:
+    """Return these columns of all generations of a run, in their order; all columns if none is named."""
+    g = GENERATIONS.c
+    chosen = select(*(g[name] for name in columns)) if columns else select(GENERATIONS)
+    return connection.execute(chosen.where(g.run_id == run_id).order_by(g.generation)).all()
+
+
+def individuals(connection: Connection, run_id: int, *columns: str, generation: int | None = None) -> Sequence[Row]:
+    """Return these columns of all individuals of a run, or of one generation, in their order; all if none is named."""
     i = INDIVIDUALS.c
-    found = select(i.generation, i.individual, i.fitness).where(i.run_id == run_id)
-    return connection.execute(found.order_by(i.generation, i.individual)).all()
+    chosen = select(*(i[name] for name in columns)) if columns else select(INDIVIDUALS)
+    where = [i.run_id == run_id] + ([] if generation is None else [i.generation == generation])
+    return connection.execute(chosen.where(*where).order_by(i.generation, i.individual)).all()
+
+
+def column_kinds(table: str) -> dict[str, str]:
+    """Return the kind of each column of `generations` or `individuals`, its run left out.
+
+    >>> column_kinds("individuals")["fitness"]
+    'Double'
+    """
+    return {column.name: type(column.type).__name__ for column in METADATA.tables[table].c if column.name != "run_id"}
+
+
+def insert_into(connection: Connection, table: str, run_id: int, values: Sequence[dict[str, Any]]) -> None:
+    """Add rows of a run to `generations`, `individuals` or `states`; none is fine."""
+    if values:
+        connection.execute(insert(METADATA.tables[table]), [{**row, "run_id": run_id} for row in values])
 
 
 # genomes
