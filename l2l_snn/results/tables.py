@@ -15,8 +15,8 @@ import numpy as np
 from sqlalchemy import Connection, Row
 
 from l2l_snn.space import Parameter, Space
-from l2l_snn.storage import rows
-from l2l_snn.storage.store import DEFAULT_URL, Store, StoredRun
+from l2l_snn.storage import DEFAULT_STORE, rows
+from l2l_snn.storage.store import Store, StoredRun
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,7 +33,7 @@ def _opened(store: str | Store) -> Iterator[Store]:
             yield opened
 
 
-def runs(store: str | Store = DEFAULT_URL) -> "DataFrame":
+def runs(store: str | Store = DEFAULT_STORE) -> "DataFrame":
     """Return the runs, the oldest first.
 
     Args:
@@ -64,7 +64,7 @@ def runs(store: str | Store = DEFAULT_URL) -> "DataFrame":
     )
 
 
-def generations(store: str | Store = DEFAULT_URL, *names: str) -> "DataFrame":
+def generations(store: str | Store = DEFAULT_STORE, *names: str) -> "DataFrame":
     """Return the generations of some runs, one after another.
 
     Args:
@@ -113,7 +113,7 @@ def _generations_frame(name: str, rows: Any) -> "DataFrame":
     )
 
 
-def individuals(store: str | Store = DEFAULT_URL, *names: str, params: bool = False) -> "DataFrame":
+def individuals(store: str | Store = DEFAULT_STORE, *names: str, params: bool = False) -> "DataFrame":
     """Return the individuals of some runs, in order of generation and number.
 
     Args:

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Row
 
 from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.space import Space
-from l2l_snn.storage import rows
+from l2l_snn.storage import DEFAULT_STORE, rows
 from l2l_snn.storage.database import StoreError, connect, explained, prepare, shown, vacuum
 from l2l_snn.storage.encoding import first_values, stored_individual, stored_run
 from l2l_snn.storage.genomes import LARGE, GenomeMissing, Genomes, place_of
@@ -35,7 +35,6 @@ from l2l_snn.storage.rows import RunUnknown as RunUnknown
 from l2l_snn.storage.states import S, from_fields
 from l2l_snn.validate import message
 
-DEFAULT_URL = "sqlite:///l2l.db"
 T = TypeVar("T")
 
 
@@ -49,7 +48,7 @@ class Store:
     When the connection to a database server is lost, what is read or written waits up to 120 s for it.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, create: bool = True):
+    def __init__(self, url: str = DEFAULT_STORE, *, create: bool = True):
         """Open the store, upgrading its tables where needed.
 
         Args:
