@@ -12,9 +12,10 @@ What is atomic
 
 What is there after a kill
     Whatever ends a driver, at whatever moment (SIGKILL, power), the run goes on from its last committed generation,
-    one with generations to the same bytes as if it had not stopped. A commit that returned survives the kill of the process; after a power
-    loss SQLite may lack the last commits, but never has half of one. A kill between file and commit leaves a file
-    that no generation names: `prune.sweep` removes it. A killed driver's run reads as "stopped" on its own machine.
+    one with generations to the same bytes as if it had not stopped. A commit that returned survives the kill of the
+    process; after a power loss SQLite may lack the last commits, but never has half of one. A kill between file and
+    commit leaves a file that no generation names: `prune.sweep` removes it. A killed driver's run reads as "stopped"
+    on its own machine.
     A commit whose answer was lost with the connection isn't made twice. A lost server is waited for 120 s, then a
     StoreError tells what to do; nothing of the attempt stays.
 
@@ -31,8 +32,8 @@ Threads and processes
 What comes back bit for bit
     z, seeds, fitness (nan and infinities too), metrics, errors, seconds and the arrays of a state with their type and
     shape. Exceptions: the sign of a zero fitness on SQLite; which nan a fitness or a time was; characters that
-    databases refuse (NUL, lone surrogates) are left out or replaced; a genome that the job's `genomes` or `l2l prune` forgot raises
-    GenomeMissing, while its fitness and metrics stay.
+    databases refuse (NUL, lone surrogates) are left out or replaced; a genome that the job's `genomes` or `l2l prune`
+    forgot raises GenomeMissing, while its fitness and metrics stay.
 
 What the bytes are
     No pickle, nowhere: reading a store or an export runs no code of it. Numbers are columns, arrays little-endian
