@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from l2l_snn.loop.stored_job import stored_job
+from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store
 from optimizees.teacher import Teacher
 from optimizees.teacher.functions import backpropagation_predictions, sample_episodes
@@ -61,7 +62,7 @@ def from_memory(teacher: Teacher, z: np.ndarray, episodes: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("--store", default="sqlite:///l2l.db")
+    parser.add_argument("--store", default=DEFAULT_STORE)
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--examples", type=int, help="of each episode; as in the run by default")
     parser.add_argument("--out", type=Path, help="folder for pictures")
