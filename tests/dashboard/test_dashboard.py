@@ -451,6 +451,16 @@ def test_a_replay_that_cannot_be_done_has_failed_and_one_that_waits_is_cancelled
 
 
 @pytest.mark.parametrize(
+    ("result", "answer"),
+    [("given", '{"a": 1}'), ("int('x')", '{"error": "invalid literal for int() with base 10: \'x\'"}')],
+)
+def test_what_a_module_of_the_user_prints_is_no_answer(result, answer):
+    code = f"from l2l_snn.dashboard.processes import answer\nanswer(lambda given: print('{{}}') or {result})"
+    done = subprocess.run([sys.executable, "-c", code, '{"a": 1}'], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (answer, "{}\n")
+
+
+@pytest.mark.parametrize(
     ("body", "match"),
     [
         ({"job": "../small.yaml"}, "a job file in"),
