@@ -103,7 +103,7 @@ def compare(
     """Compare runs: best fitness against evaluations, medians and quartiles over runs that differ in their seed."""
     with complaints(), open_store(store) as opened:
         from l2l_snn.results.compare import compare as compare_runs
-        from l2l_snn.results.compare import draw_comparison
+        from l2l_snn.results.figures import draw_comparison
 
         if out.suffix != ".png":
             raise ValueError(f"--out: expected a file ending in .png, got {out}")
