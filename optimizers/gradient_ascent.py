@@ -210,11 +210,11 @@ class EstimatedGradientAscent(Ascent):
             rise = np.where(pair, fitness[:, plus] - fitness[:, minus], 0.0)
             apart = z[:, plus] - z[:, minus]  # 2 s epsilon, less what clipping took; the sum is over (f+ - f-) epsilon
             slope = np.einsum("sm,smd->sd", rise, apart) / np.maximum(pair.sum(axis=1), 1)[:, None]
-            return slope / (2 * self.difference * std) ** 2, score, pair.any(axis=1)
+            return slope / (2 * self.difference * std) ** 2, score, np.asarray(pair.any(axis=1))
         # a failed side becomes the start itself: no height without a width
         value = np.where(ok, fitness, fitness[:, :1])
         place = np.where(ok[..., None], z, z[:, :1])
         rise = value[:, plus] - value[:, minus]
         run = np.diagonal(place[:, plus] - place[:, minus], axis1=1, axis2=2)
         known = (run != 0) & ((ok[:, plus] & ok[:, minus]) | ok[:, :1])
-        return np.where(known, rise / np.where(known, run, 1.0), 0.0), score, known.any(axis=1)
+        return np.where(known, rise / np.where(known, run, 1.0), 0.0), score, np.asarray(known.any(axis=1))

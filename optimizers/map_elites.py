@@ -63,7 +63,7 @@ def cells_of(
     low_, high_, counts = np.array(low), np.array(high), np.array(cells)
     share = (np.clip(descriptors, low_, high_) - low_) / (high_ - low_)
     index = np.minimum((share * counts).astype(np.int64), counts - 1)
-    return np.ravel_multi_index(tuple(index.T), tuple(cells)).astype(np.int64)
+    return np.asarray(np.ravel_multi_index(tuple(index.T), tuple(cells)), np.int64)
 
 
 @dataclass(frozen=True)

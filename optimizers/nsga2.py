@@ -12,7 +12,7 @@ Legend: P individuals, D search coordinates, M objectives, N candidates, K cross
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from deap import base, tools
@@ -40,7 +40,7 @@ class NSGA2State(NamedTuple):
 class Candidate:
     """What DEAP selects: it reads and writes `fitness`, we read the row."""
 
-    def __init__(self, fitness: base.Fitness, row: int):
+    def __init__(self, fitness: Any, row: int):
         self.fitness = fitness
         self.row = row
 
@@ -63,7 +63,7 @@ def survivors(fitness: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         rows (P,), by front, then (in the last one that fits only in part) by crowding distance, failed ones last,
         the newest of them first; and their crowding distances (P,), infinite at the ends of a front, 0 if failed.
     """
-    ok = np.isfinite(fitness).all(axis=1)
+    ok = np.asarray(np.isfinite(fitness).all(axis=1))
     if fitness.shape[1] == 1:  # then fronts are ranks, and DEAP's fast sort needs two objectives
         rows = np.lexsort((-np.arange(len(ok)) * ~ok, np.where(ok, -fitness[:, 0], np.inf)))[:count]
         return rows, np.where(ok[rows], np.inf, 0.0)
