@@ -15,6 +15,7 @@ import numpy as np
 
 from l2l_snn.cli.common import stored_job
 from l2l_snn.results import tables
+from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store
 from optimizees.cue_association import CueAssociation
 
@@ -42,7 +43,7 @@ def row(store: Store, name: str) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--store", default="sqlite:///l2l.db")
+    parser.add_argument("--store", default=DEFAULT_STORE)
     arguments = parser.parse_args()
     columns = ["optimizer", "rule", "noise", "seed", "evaluations", *(f"to {level}" for level in LEVELS)]
     columns += ["reward, 640 new trials", "accuracy", "s"]

@@ -13,6 +13,7 @@ from l2l_snn.loop.job import Job
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import evaluation_seeds
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.records import Generation, Individual, StoredRun
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.base import EvaluatorError
@@ -71,8 +72,8 @@ def run(
     """
     space = evaluator.optimizee.space
     began = time.perf_counter()
-    with store.lease(name, take_over=take_over) as lease:
-        stored = store.load(name)
+    with drive(store, name, take_over=take_over) as driver:
+        stored = driver.run
         state = first_state(optimizer, space, job.seed) if job.asynchronous else optimizer.init(space, job.seed)
         if stored.generation:
             state = store.optimizer_state(name, state)
@@ -84,7 +85,7 @@ def run(
         took: np.ndarray | None = None  # (P,) s, the last generation's
 
         def report(workers: tuple[WorkerStatus, ...]) -> None:
-            if store.report(lease, workers):
+            if driver.report(workers):
                 raise _StopRequested
 
         def seconds() -> float:
@@ -99,7 +100,7 @@ def run(
                 else:
                     generation, state = _generation(job, optimizer, evaluator, number, state, took, report)
                     took = generation.seconds
-                store.commit(lease, generation, state)
+                driver.commit(generation, state)
                 z, evaluation, elapsed = generation.z, generation.evaluation, generation.elapsed
                 scores = evaluation.score[~evaluation.failed]
                 if scores.size and scores.max() > best:
@@ -128,11 +129,11 @@ def run(
         except _StopRequested:
             ended, message = "stopped", "stop requested"
         except EvaluatorError as error:
-            store.finish(lease, "failed", str(error))
+            driver.finish("failed", str(error))
             raise
         finally:
             evaluator.forget()
-        store.finish(lease, ended, message)
+        driver.finish(ended, message)
     return store.load(name)
 
 
