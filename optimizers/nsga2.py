@@ -172,7 +172,7 @@ class NSGA2(Optimizer[NSGA2State]):
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
-        children = space.clipped(state.z[self._parents(state, generator)])
+        children = space.clipped(state.z[self._choose_parents(state, generator)])
         pairs = 2 * np.flatnonzero(generator.random(self.population // 2) < self.crossover_probability)
         children[pairs], children[pairs + 1] = sbx(
             children[pairs], children[pairs + 1], space.low, space.high, self.crossover_eta, generator
@@ -184,7 +184,7 @@ class NSGA2(Optimizer[NSGA2State]):
             children = polynomial(children, space.low, space.high, width, self.mutation_eta, probability, generator)
         return children, state._replace(words=words)
 
-    def _parents(self, state: NSGA2State, generator: np.random.Generator) -> np.ndarray:
+    def _choose_parents(self, state: NSGA2State, generator: np.random.Generator) -> np.ndarray:
         """Return the rows (P,) of the parents: DEAP's binary tournaments by dominance, then by crowding distance."""
         people = len(state.z)  # another number than P after a change of P
         entrants = candidates(state.fitness, np.arange(people))
