@@ -20,7 +20,7 @@ from l2l_snn.validate import check_count, check_finite, check_range, check_shape
 Array: TypeAlias = Any  # numpy or jax; jax is not imported for a type
 
 
-def _namespace(z: Array) -> Any:
+def _find_namespace(z: Array) -> Any:
     """Return numpy, or jax.numpy where `z` is (or is traced as) a jax array."""
     if isinstance(z, np.ndarray):
         return np
@@ -29,14 +29,14 @@ def _namespace(z: Array) -> Any:
     return jnp
 
 
-def _shape(argument: str, shape: int | tuple[int, ...]) -> tuple[int, ...]:
+def _read_shape(argument: str, shape: int | tuple[int, ...]) -> tuple[int, ...]:
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     for n in shape:
         check_count(f"{argument}.shape", n, 1, "use () for a single number")
     return shape
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
+def _make_read_only(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
 
@@ -54,7 +54,7 @@ class Real:
     shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _shape("Real", self.shape))
+        object.__setattr__(self, "shape", _read_shape("Real", self.shape))
         check_finite("Real.low", self.low)
         check_finite("Real.high", self.high)
         if not self.low < self.high:
@@ -63,7 +63,7 @@ class Real:
             check_range("Real.low", self.low, 0.0, open_low=True, todo="a log scale needs positive bounds")
 
     def decode(self, z: Array) -> Array:
-        xp = _namespace(z)
+        xp = _find_namespace(z)
         u = xp.clip(z, 0.0, 1.0)
         # from the nearer bound, so that both are met exactly and none is passed by a rounding
         if self.log:
@@ -88,14 +88,14 @@ class Integer:
     shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _shape("Integer", self.shape))
+        object.__setattr__(self, "shape", _read_shape("Integer", self.shape))
         for name, value in (("Integer.low", self.low), ("Integer.high", self.high)):
             check_count(name, value, -(2**52))
         if not self.low < self.high:
             raise ValueError(message("Integer", "low < high", f"low {self.low}, high {self.high}"))
 
     def decode(self, z: Array) -> Array:
-        xp = _namespace(z)
+        xp = _find_namespace(z)
         count = self.high - self.low + 1
         value = self.low + xp.clip(xp.floor(z * count), 0, count - 1)
         return value.astype(np.int64) if xp is np else value.astype(int)
@@ -130,7 +130,7 @@ class Choice:
         return hash(self.options)
 
     def decode(self, z: Array) -> Any:
-        xp = _namespace(z)
+        xp = _find_namespace(z)
         index = xp.clip(xp.floor(z * len(self.options)), 0, len(self.options) - 1).astype(int)
         if xp is not np:
             return index
@@ -152,7 +152,7 @@ class Free:
     mean: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _shape("Free", self.shape))
+        object.__setattr__(self, "shape", _read_shape("Free", self.shape))
         check_range("Free.scale", self.scale, 0.0, open_low=True)
         check_finite("Free.mean", self.mean)
 
@@ -188,11 +188,11 @@ class Space:
         free = np.zeros(self.size, bool)
         for name, parameter in parameters.items():
             free[self.slices[name]] = isinstance(parameter, Free)
-        self.bounded = _read_only(~free)  # (D,) which coordinates lie in [0, 1]; the others are free
-        self.low = _read_only(np.where(free, -np.inf, 0.0))  # (D,) lowest useful z
-        self.high = _read_only(np.where(free, np.inf, 1.0))  # (D,) highest useful z
-        self.center = _read_only(np.where(free, 0.0, 0.5))  # (D,) mean of what `sample` gives, where a search may begin
-        self.scale = _read_only(np.where(free, 1.0, 12**-0.5))  # (D,) its standard deviation
+        self.bounded = _make_read_only(~free)  # (D,) which coordinates lie in [0, 1]; the others are free
+        self.low = _make_read_only(np.where(free, -np.inf, 0.0))  # (D,) lowest useful z
+        self.high = _make_read_only(np.where(free, np.inf, 1.0))  # (D,) highest useful z
+        self.center = _make_read_only(np.where(free, 0.0, 0.5))  # (D,) mean of what `sample` gives
+        self.scale = _make_read_only(np.where(free, 1.0, 12**-0.5))  # (D,) its standard deviation
 
     def __repr__(self) -> str:
         return f"Space({', '.join(f'{name}={p!r}' for name, p in self.parameters.items())})"

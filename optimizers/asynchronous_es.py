@@ -68,7 +68,7 @@ class AsynchronousES(Optimizer[AsynchronousESState]):
             state.z[told], state.fitness[told] = row, value
             state = state._replace(told=np.array(told + 1))
             if told + 1 == self.population:
-                state = self._updated(space, state)
+                state = self._update_distribution(space, state)
         return state
 
     def sized(self, individuals: int, size: int) -> Self:
@@ -77,13 +77,13 @@ class AsynchronousES(Optimizer[AsynchronousESState]):
 
     def resized(self, space: Space, state: AsynchronousESState) -> AsynchronousESState:
         if state.told >= self.population:
-            state = self._updated(space, state)
+            state = self._update_distribution(space, state)
         told = int(state.told)
         z, fitness = np.zeros((self.population, space.size)), np.full(self.population, np.nan)
         z[:told], fitness[:told] = state.z[:told], state.fitness[:told]
         return state._replace(z=z, fitness=fitness)
 
-    def _updated(self, space: Space, state: AsynchronousESState) -> AsynchronousESState:
+    def _update_distribution(self, space: Space, state: AsynchronousESState) -> AsynchronousESState:
         """Return the state after an update with the individuals told, P or, after P has shrunk, more."""
         D, told = space.size, int(state.told)
         rate = (3 + np.log(D)) / (5 * np.sqrt(D)) if self.sigma_rate is None else self.sigma_rate

@@ -126,12 +126,12 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
         generator, words = draw(state.words)
         observed = fitness[:, None]
         if self.observations and not evaluation.failed.all():
-            observed = self._observed(evaluation.metrics)
+            observed = self._read_observations(evaluation.metrics)
         ok = ~evaluation.failed & (np.abs(observed) < 1e100).all(axis=1)  # squares of larger ones overflow
         moved = np.array(z)
         if np.count_nonzero(ok) > 1:
-            target, gamma = self._targets(state, observed[ok])
-            members = self._updated(z[ok], observed[ok], target, gamma, generator)
+            target, gamma = self._read_targets(state, observed[ok])
+            members = self._update_members(z[ok], observed[ok], target, gamma, generator)
             moved[ok] = members
             mean = members.mean(axis=0)
             weights = generator.standard_normal((np.count_nonzero(~ok), len(members)))
@@ -163,7 +163,7 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
         """Return the mean of the ensemble, clipped to the bounds."""
         return space.clipped(state.z.mean(axis=0))
 
-    def _observed(self, metrics: dict[str, np.ndarray]) -> np.ndarray:
+    def _read_observations(self, metrics: dict[str, np.ndarray]) -> np.ndarray:
         """Return (P, K) the metrics that `observations` names, in order."""
         columns = []
         for name in self.observations:
@@ -176,7 +176,7 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
             columns += [metrics[key] for key in found]
         return np.stack(columns, axis=1)
 
-    def _targets(self, state: EnsembleKalmanState, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _read_targets(self, state: EnsembleKalmanState, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return target and noise of each observation: two (K,)."""
         k = observed.shape[1]
         target = self.targets
@@ -191,7 +191,7 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
             both.append(np.broadcast_to(array, (k,)))
         return both[0], both[1]
 
-    def _updated(
+    def _update_members(
         self, z: np.ndarray, observed: np.ndarray, target: np.ndarray, gamma: np.ndarray, generator: np.random.Generator
     ) -> np.ndarray:
         """Return the members z (n, D) after all repetitions."""

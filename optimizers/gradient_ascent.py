@@ -53,15 +53,15 @@ class Ascent(Optimizer[GradientAscentState]):
     step: StepRule = StepRule()  # in z; weights decay towards the middle of the space
 
     @abstractmethod
-    def _evaluations(self, size: int) -> int:
+    def _count_evaluations(self, size: int) -> int:
         """Return E in a space of D = `size`."""
 
     @abstractmethod
-    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+    def _choose_points(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
         """Return (S, E, D) z to evaluate, first that of the start itself; not yet clipped."""
 
     @abstractmethod
-    def _slope(
+    def _estimate_gradient(
         self, z: np.ndarray, fitness: np.ndarray, ok: np.ndarray, grad: np.ndarray, std: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return gradient (S, D), fitness (S,) of each start, nan if failed, and bool (S,) whether it has a gradient.
@@ -83,10 +83,10 @@ class Ascent(Optimizer[GradientAscentState]):
 
     def individuals(self, size: int) -> int:
         """Return P = S E."""
-        return self.starts * self._evaluations(size)
+        return self.starts * self._count_evaluations(size)
 
     def sized(self, individuals: int, size: int) -> Self:
-        return replace(self, starts=individuals // self._evaluations(size))
+        return replace(self, starts=individuals // self._count_evaluations(size))
 
     def resized(self, space: Space, state: GradientAscentState) -> GradientAscentState:
         more = self.starts - len(state.z)
@@ -103,7 +103,7 @@ class Ascent(Optimizer[GradientAscentState]):
 
     def ask(self, space: Space, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
         generator, words = draw(state.words)
-        z = self._tried(space, state, generator).reshape(-1, space.size)
+        z = self._choose_points(space, state, generator).reshape(-1, space.size)
         return space.clipped(z), state._replace(words=words)
 
     def learn(
@@ -117,7 +117,7 @@ class Ascent(Optimizer[GradientAscentState]):
             ok = ok & np.isfinite(evaluation.grad).all(axis=1)
             grad = np.where(ok[:, None], evaluation.grad, 0.0)
         z, grad, ok = z.reshape(self.starts, -1, size), grad.reshape(self.starts, -1, size), ok.reshape(fitness.shape)
-        slope, score, usable = self._slope(z, fitness, ok, grad, space.scale)
+        slope, score, usable = self._estimate_gradient(z, fitness, ok, grad, space.scale)
         here = z[:, 0]
         state = with_best(state, here, Evaluation(score))
 
@@ -158,13 +158,13 @@ class GradientAscent(Ascent):
     def averages(self) -> bool:
         return self.evaluations > 1
 
-    def _evaluations(self, size: int) -> int:
+    def _count_evaluations(self, size: int) -> int:
         return self.evaluations
 
-    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+    def _choose_points(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
         return np.repeat(state.z[:, None], self.evaluations, axis=1)
 
-    def _slope(
+    def _estimate_gradient(
         self, z: np.ndarray, fitness: np.ndarray, ok: np.ndarray, grad: np.ndarray, std: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         count = ok.sum(axis=1)
@@ -188,10 +188,10 @@ class EstimatedGradientAscent(Ascent):
     difference: Annotated[float, Within(1e-9, 1e6), "0.001 to 0.1 are usual"] = 0.01
     pairs: Count = 8  # M of es
 
-    def _evaluations(self, size: int) -> int:
+    def _count_evaluations(self, size: int) -> int:
         return 1 + 2 * (self.pairs if self.estimate == "es" else size)
 
-    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+    def _choose_points(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
         size = space.size
         if self.estimate == "es":
             directions = generator.standard_normal((self.starts, self.pairs, size))
@@ -200,7 +200,7 @@ class EstimatedGradientAscent(Ascent):
         offset, centre = self.difference * space.scale * directions, state.z[:, None]
         return np.concatenate([centre, centre + offset, centre - offset], axis=1)
 
-    def _slope(
+    def _estimate_gradient(
         self, z: np.ndarray, fitness: np.ndarray, ok: np.ndarray, grad: np.ndarray, std: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         score = np.where(ok[:, 0], fitness[:, 0], np.nan)
@@ -210,11 +210,11 @@ class EstimatedGradientAscent(Ascent):
             rise = np.where(pair, fitness[:, plus] - fitness[:, minus], 0.0)
             apart = z[:, plus] - z[:, minus]  # 2 s epsilon, less what clipping took; the sum is over (f+ - f-) epsilon
             slope = np.einsum("sm,smd->sd", rise, apart) / np.maximum(pair.sum(axis=1), 1)[:, None]
-            return slope / (2 * self.difference * std) ** 2, score, pair.any(axis=1)
+            return slope / (2 * self.difference * std) ** 2, score, np.asarray(pair.any(axis=1))
         # a failed side becomes the start itself: no height without a width
         value = np.where(ok, fitness, fitness[:, :1])
         place = np.where(ok[..., None], z, z[:, :1])
         rise = value[:, plus] - value[:, minus]
         run = np.diagonal(place[:, plus] - place[:, minus], axis1=1, axis2=2)
         known = (run != 0) & ((ok[:, plus] & ok[:, minus]) | ok[:, :1])
-        return np.where(known, rise / np.where(known, run, 1.0), 0.0), score, known.any(axis=1)
+        return np.where(known, rise / np.where(known, run, 1.0), 0.0), score, np.asarray(known.any(axis=1))

@@ -46,12 +46,13 @@ def level_values(parameter: Parameter, points: int, reach: float) -> np.ndarray:
     if isinstance(parameter, Integer | Choice):
         values = len(parameter.options) if isinstance(parameter, Choice) else parameter.high - parameter.low + 1
         count = values if isinstance(parameter, Choice) else min(points, values)
-        chosen = np.round(_equal_steps(0, values - 1, count))
+        chosen = np.round(_make_equal_steps(0, values - 1, count))
         return (chosen + 0.5) / values  # the middle of the part of z that each value owns
-    return _equal_steps(-reach, reach, points) if isinstance(parameter, Free) else _equal_steps(0.0, 1.0, points)
+    low, high = (-reach, reach) if isinstance(parameter, Free) else (0.0, 1.0)
+    return _make_equal_steps(low, high, points)
 
 
-def _equal_steps(low: float, high: float, count: int) -> np.ndarray:
+def _make_equal_steps(low: float, high: float, count: int) -> np.ndarray:
     """Return `count` numbers from low to high, or the middle if one alone is wanted."""
     return np.linspace(low, high, count) if count > 1 else np.array([(low + high) / 2])
 
@@ -99,7 +100,7 @@ class GridSearch(Optimizer[GridSearchState]):
         Raises:
             ValueError: `points` doesn't fit the space.
         """
-        return prod(len(levels) for levels in self._levels(space))
+        return prod(len(levels) for levels in self._list_levels(space))
 
     def init(self, space: Space, seed: int) -> GridSearchState:
         """Return the first state.
@@ -107,7 +108,7 @@ class GridSearch(Optimizer[GridSearchState]):
         Raises:
             ValueError: `points` doesn't fit the space, or the grid has more than `limit` points.
         """
-        levels = self._levels(space)
+        levels = self._list_levels(space)
         counts = np.array([len(values) for values in levels])
         size = prod(counts.tolist())  # of Python integers: it may be huge
         if size > self.limit:
@@ -121,7 +122,7 @@ class GridSearch(Optimizer[GridSearchState]):
         return GridSearchState(stream(seed), table, counts, np.array(0), space.center, np.array(-np.inf))
 
     def ask(self, space: Space, state: GridSearchState) -> tuple[np.ndarray, GridSearchState]:
-        order = self._order(state)
+        order = self._order_points(state)
         chosen = order[(int(state.asked) + np.arange(self.population)) % len(order)]
         columns = np.unravel_index(chosen, tuple(state.counts))
         z = np.stack([levels[column] for levels, column in zip(state.levels, columns, strict=True)], axis=1)
@@ -136,7 +137,7 @@ class GridSearch(Optimizer[GridSearchState]):
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z
 
-    def _levels(self, space: Space) -> list[np.ndarray]:
+    def _list_levels(self, space: Space) -> list[np.ndarray]:
         """Return for each of the D coordinates the z of its levels."""
         named = self.points if isinstance(self.points, dict) else dict.fromkeys(space.parameters, self.points)
         for name in named:
@@ -153,7 +154,7 @@ class GridSearch(Optimizer[GridSearchState]):
             levels += [values] * prod(parameter.shape)
         return levels
 
-    def _order(self, state: GridSearchState) -> np.ndarray:
+    def _order_points(self, state: GridSearchState) -> np.ndarray:
         """Return (N,) the numbers of the points in the order in which they are asked for."""
         size = prod(state.counts.tolist())
         if self.order == "lexicographic":

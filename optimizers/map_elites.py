@@ -63,7 +63,7 @@ def cells_of(
     low_, high_, counts = np.array(low), np.array(high), np.array(cells)
     share = (np.clip(descriptors, low_, high_) - low_) / (high_ - low_)
     index = np.minimum((share * counts).astype(np.int64), counts - 1)
-    return np.ravel_multi_index(tuple(index.T), tuple(cells)).astype(np.int64)
+    return np.asarray(np.ravel_multi_index(tuple(index.T), tuple(cells)), np.int64)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class MapElites(Optimizer[MapElitesState]):
     def learn(
         self, space: Space, state: MapElitesState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
     ) -> MapElitesState:
-        descriptors = self._descriptors(evaluation)
+        descriptors = self._read_descriptors(evaluation)
         ok = ~evaluation.failed & np.isfinite(fitness) & np.isfinite(descriptors).all(axis=1)
         rows = np.flatnonzero(ok)
         cells = cells_of(descriptors[rows], self.low, self.high, self.cells)
@@ -145,7 +145,7 @@ class MapElites(Optimizer[MapElitesState]):
         told = np.array(state.told + 1)
         return state._replace(told=told, z=elites[0], fitness=elites[1], descriptors=elites[2])
 
-    def _descriptors(self, evaluation: Evaluation) -> np.ndarray:
+    def _read_descriptors(self, evaluation: Evaluation) -> np.ndarray:
         """Return the descriptors (P, B) of an evaluation; nan without its metrics if it failed altogether."""
         columns = []
         for name in self.descriptors:

@@ -12,7 +12,7 @@ Legend: P individuals, D search coordinates, M objectives, N candidates, K cross
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from deap import base, tools
@@ -40,7 +40,7 @@ class NSGA2State(NamedTuple):
 class Candidate:
     """What DEAP selects: it reads and writes `fitness`, we read the row."""
 
-    def __init__(self, fitness: base.Fitness, row: int):
+    def __init__(self, fitness: Any, row: int):
         self.fitness = fitness
         self.row = row
 
@@ -63,7 +63,7 @@ def survivors(fitness: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         rows (P,), by front, then (in the last one that fits only in part) by crowding distance, failed ones last,
         the newest of them first; and their crowding distances (P,), infinite at the ends of a front, 0 if failed.
     """
-    ok = np.isfinite(fitness).all(axis=1)
+    ok = np.asarray(np.isfinite(fitness).all(axis=1))
     if fitness.shape[1] == 1:  # then fronts are ranks, and DEAP's fast sort needs two objectives
         rows = np.lexsort((-np.arange(len(ok)) * ~ok, np.where(ok, -fitness[:, 0], np.inf)))[:count]
         return rows, np.where(ok[rows], np.inf, 0.0)
@@ -172,7 +172,7 @@ class NSGA2(Optimizer[NSGA2State]):
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
-        children = space.clipped(state.z[self._parents(state, generator)])
+        children = space.clipped(state.z[self._choose_parents(state, generator)])
         pairs = 2 * np.flatnonzero(generator.random(self.population // 2) < self.crossover_probability)
         children[pairs], children[pairs + 1] = sbx(
             children[pairs], children[pairs + 1], space.low, space.high, self.crossover_eta, generator
@@ -184,7 +184,7 @@ class NSGA2(Optimizer[NSGA2State]):
             children = polynomial(children, space.low, space.high, width, self.mutation_eta, probability, generator)
         return children, state._replace(words=words)
 
-    def _parents(self, state: NSGA2State, generator: np.random.Generator) -> np.ndarray:
+    def _choose_parents(self, state: NSGA2State, generator: np.random.Generator) -> np.ndarray:
         """Return the rows (P,) of the parents: DEAP's binary tournaments by dominance, then by crowding distance."""
         people = len(state.z)  # another number than P after a change of P
         entrants = candidates(state.fitness, np.arange(people))

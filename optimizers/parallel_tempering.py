@@ -160,7 +160,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
         turn, rest = divmod(int(state.told), self.swap_every)
         if rest == 0:
             cold = np.arange(turn % 2 if self.rungs > 2 else 0, self.rungs - 1, 2)
-            exchanged, possible = self._exchanged(fitness.reshape(shape), cold, generator)
+            exchanged, possible = self._choose_exchanges(fitness.reshape(shape), cold, generator)
             tried[cold] += possible.sum(axis=0)
             swapped[cold] += exchanged.sum(axis=0)
             ladder, pair = np.nonzero(exchanged)
@@ -180,7 +180,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z
 
-    def _exchanged(
+    def _choose_exchanges(
         self, fitness: np.ndarray, cold: np.ndarray, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return which neighbours exchange, and which could have: two bool (L, pairs); fitness is (L, R)."""

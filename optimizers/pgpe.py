@@ -65,7 +65,7 @@ class PGPE(Optimizer[PGPEState]):
 
     def init(self, space: Space, seed: int) -> PGPEState:
         memory = self.step.first_memory(space.size)
-        sigma = np.minimum(np.full(space.size, self.sigma, np.float64), _widest(space))
+        sigma = np.minimum(np.full(space.size, self.sigma, np.float64), _limit_of_sigma(space))
         return PGPEState(stream(seed), space.center, sigma, np.array(np.nan), memory)
 
     def ask(self, space: Space, state: PGPEState) -> tuple[np.ndarray, PGPEState]:
@@ -99,7 +99,7 @@ class PGPE(Optimizer[PGPEState]):
         sigma = state.sigma + np.clip(self.sigma_rate * gradient_sigma, -most, most)
         return state._replace(
             mean=space.clipped(state.mean + space.scale * step),
-            sigma=np.clip(sigma, self.sigma_limit, _widest(space)),
+            sigma=np.clip(sigma, self.sigma_limit, _limit_of_sigma(space)),
             memory=memory,
         )
 
@@ -108,6 +108,6 @@ class PGPE(Optimizer[PGPEState]):
         return state.mean
 
 
-def _widest(space: Space) -> np.ndarray:
+def _limit_of_sigma(space: Space) -> np.ndarray:
     """Return the (D,) largest sigma: wider than its range, a bounded coordinate learns nothing."""
     return np.minimum(WIDEST, (space.high - space.low) / space.scale)

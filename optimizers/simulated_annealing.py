@@ -43,9 +43,9 @@ SCHEDULES: dict[str, Schedule] = {
     "linear": lambda k, t0, tn, n, a: t0 / (1 + a * k),
     "quadratic": lambda k, t0, tn, n, a: t0 / (1 + a * k**2),
     # additive: from T0 to Tn in n steps, where they stay
-    "linear_additive": lambda k, t0, tn, n, a: tn + (t0 - tn) * _left(k, n),
-    "quadratic_additive": lambda k, t0, tn, n, a: tn + (t0 - tn) * _left(k, n) ** 2,
-    "trigonometric_additive": lambda k, t0, tn, n, a: tn + (t0 - tn) / 2 * (1 + cos((1 - _left(k, n)) * pi)),
+    "linear_additive": lambda k, t0, tn, n, a: tn + (t0 - tn) * _share_left(k, n),
+    "quadratic_additive": lambda k, t0, tn, n, a: tn + (t0 - tn) * _share_left(k, n) ** 2,
+    "trigonometric_additive": lambda k, t0, tn, n, a: tn + (t0 - tn) / 2 * (1 + cos((1 - _share_left(k, n)) * pi)),
     # this one is a logistic curve with its middle at n / 2, which comes near Tn only after n
     "exponential_additive": lambda k, t0, tn, n, a: (
         tn + (t0 - tn) / (1 + exp(min(2 * log(t0 - tn) / n * (k - n / 2), 700.0)))
@@ -53,7 +53,7 @@ SCHEDULES: dict[str, Schedule] = {
 }
 
 
-def _left(k: float, n: float) -> float:
+def _share_left(k: float, n: float) -> float:
     """Return the share of the n steps that is left, 0 after them."""
     return max(n - k, 0.0) / n
 

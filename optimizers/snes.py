@@ -46,7 +46,7 @@ class SNES(Optimizer[SNESState]):
         return self.population or 4 + int(3 * np.log(size))
 
     def init(self, space: Space, seed: int) -> SNESState:
-        return SNESState(stream(seed), space.center, _limited(self.sigma * space.scale, space))
+        return SNESState(stream(seed), space.center, _limit_sigma(self.sigma * space.scale, space))
 
     def ask(self, space: Space, state: SNESState) -> tuple[np.ndarray, SNESState]:
         generator, words = draw(state.words)
@@ -70,7 +70,7 @@ class SNES(Optimizer[SNESState]):
         sigma = state.sigma * np.exp(np.clip(0.5 * rate * gradient_sigma, -10.0, 10.0))
         return state._replace(
             mean=space.clipped(mean),
-            sigma=_limited(sigma, space),
+            sigma=_limit_sigma(sigma, space),
         )
 
     def recommend(self, space: Space, state: SNESState) -> np.ndarray:
@@ -78,7 +78,7 @@ class SNES(Optimizer[SNESState]):
         return state.mean
 
 
-def _limited(sigma: np.ndarray, space: Space) -> np.ndarray:
+def _limit_sigma(sigma: np.ndarray, space: Space) -> np.ndarray:
     """Return sigma (D,) within its limits: wider than its range, a bounded coordinate learns nothing."""
     widest = np.minimum(WIDEST * space.scale, space.high - space.low)
     return np.clip(sigma, space.scale / WIDEST, widest)

@@ -80,23 +80,23 @@ class Probe:
         return evaluation if self.optimizer.needs_grad else replace(evaluation, grad=None)
 
 
-def _state_of_arrays(probe: Probe) -> str:
+def _check_state(probe: Probe) -> str:
     for state in (probe.start(), probe.run(probe.start(), 2)):
-        if text := _not_arrays("state", state):
+        if text := _find_no_array("state", state):
             return text
         if fingerprint(stored(state)) != fingerprint(state):
             return message("state", f"{state} after a round trip through .npy", stored(state))
     return ""
 
 
-def _not_arrays(name: str, state: Any) -> str:
+def _find_no_array(name: str, state: Any) -> str:
     """Return "", or what in a state is neither an array nor a NamedTuple of such."""
     names = getattr(type(state), "_fields", None)  # what makes a tuple a NamedTuple
     if not isinstance(state, tuple) or names is None:
         return message(name, "a NamedTuple of numpy arrays", type(state).__name__)
     for field, value in zip(names, state, strict=True):
         if isinstance(value, tuple):
-            if text := _not_arrays(f"{name}.{field}", value):
+            if text := _find_no_array(f"{name}.{field}", value):
                 return text
         elif not isinstance(value, np.ndarray) or value.dtype == object:
             got = f"{type(value).__name__} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
@@ -118,7 +118,7 @@ def stored(state: Any) -> Any:
     return type(state)(*arrays)
 
 
-def _seeded(probe: Probe) -> str:
+def _check_seeds(probe: Probe) -> str:
     if fingerprint(probe.run(probe.start(), 3)) != fingerprint(probe.run(probe.start(), 3)):
         return message("state", "the same bytes after 3 generations from the same seed", "others")
     later = probe.run(probe.start(), 3), probe.run(probe.optimizer.init(SPACE, probe.seed + 1), 3)
@@ -127,7 +127,7 @@ def _seeded(probe: Probe) -> str:
     return ""
 
 
-def _asks(probe: Probe) -> str:
+def _check_ask(probe: Probe) -> str:
     for generations in (0, 1, 3):
         z, _ = probe.optimizer.ask(SPACE, probe.run(probe.start(), generations))
         if not isinstance(z, np.ndarray) or z.ndim != 2 or z.shape[1] != SPACE.size or z.dtype != np.float64:
@@ -138,7 +138,7 @@ def _asks(probe: Probe) -> str:
     return ""
 
 
-def _recommends(probe: Probe) -> str:
+def _check_recommend(probe: Probe) -> str:
     for generations in (0, 1, 3):
         z = probe.optimizer.recommend(SPACE, probe.run(probe.start(), generations))
         if not isinstance(z, np.ndarray) or z.shape != (SPACE.size,) or not np.isfinite(z).all():
@@ -146,12 +146,12 @@ def _recommends(probe: Probe) -> str:
     return ""
 
 
-def _pure(probe: Probe) -> str:
+def _check_purity(probe: Probe) -> str:
     optimizer = probe.optimizer
     for generations in (0, 1, 3):
         state = probe.run(probe.start(), generations)
         z, asked = optimizer.ask(SPACE, state)
-        evaluation = _some_failed(probe.evaluate(z))
+        evaluation = _fail_some(probe.evaluate(z))
         calls: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
             ("ask", optimizer.ask, (SPACE, state)),
             ("tell", optimizer.tell, (SPACE, asked, z, evaluation)),
@@ -169,11 +169,11 @@ def _pure(probe: Probe) -> str:
     return ""
 
 
-def _global_state(probe: Probe) -> str:
+def _check_global_state(probe: Probe) -> str:
     return globals_untouched(lambda: probe.optimizer.recommend(SPACE, probe.run(probe.start(), 3)))
 
 
-def _resumes(probe: Probe) -> str:
+def _check_resuming(probe: Probe) -> str:
     whole = probe.run(probe.start(), 7)
     for stop in (0, 1, 3):
         again = Probe(rebuilt(probe.optimizer), probe.generations, probe.seed)
@@ -185,7 +185,7 @@ def _resumes(probe: Probe) -> str:
     return ""
 
 
-def _resizes(probe: Probe) -> str:
+def _check_resizing(probe: Probe) -> str:
     try:
         began = probe.optimizer.individuals(SPACE.size)
     except TypeError:  # it has no population, and a job that changes it is refused
@@ -211,7 +211,7 @@ def _resizes(probe: Probe) -> str:
     return ""
 
 
-def _survives(make: Callable[[Evaluation], Evaluation], probe: Probe) -> str:
+def _check_survival(make: Callable[[Evaluation], Evaluation], probe: Probe) -> str:
     def made(z: np.ndarray) -> Evaluation:
         return make(probe.evaluate(z))
 
@@ -228,7 +228,7 @@ def _survives(make: Callable[[Evaluation], Evaluation], probe: Probe) -> str:
     return ""
 
 
-def _beats_random(probe: Probe) -> str:
+def _compare_with_random(probe: Probe) -> str:
     """Compare the fitness of what is recommended, median of three seeds, with the best of as many random z."""
     ours, random_best = [], []
     for seed in range(probe.seed, probe.seed + 3):
@@ -246,31 +246,31 @@ def _beats_random(probe: Probe) -> str:
     )
 
 
-def _some_failed(evaluation: Evaluation) -> Evaluation:
+def _fail_some(evaluation: Evaluation) -> Evaluation:
     return failing(evaluation, np.arange(len(evaluation.fitness)) % 2 == 0)
 
 
-def _all_failed(evaluation: Evaluation) -> Evaluation:
+def _fail_all(evaluation: Evaluation) -> Evaluation:
     return failing(evaluation, np.ones(len(evaluation.fitness), bool))
 
 
-def _all_equal(evaluation: Evaluation) -> Evaluation:
+def _make_equal(evaluation: Evaluation) -> Evaluation:
     grad = None if evaluation.grad is None else np.zeros_like(evaluation.grad)
     return replace(evaluation, fitness=np.ones_like(evaluation.fitness), grad=grad)
 
 
 CLAIMS: dict[str, Callable[[Probe], str]] = {
     "is a frozen dataclass whose fields survive JSON": lambda probe: frozen_json(probe.optimizer),
-    "has a NamedTuple of arrays as state": _state_of_arrays,
-    "gives the same bytes for the same seed, others for another": _seeded,
-    "asks for finite z of shape (P, D)": _asks,
-    "recommends one finite z at any time": _recommends,
-    "changes no argument and repeats its results": _pure,
-    "leaves the global random generators as they were": _global_state,
-    "goes on after a restart as if it had not stopped": _resumes,
-    "goes on when its population grows and shrinks": _resizes,
-    "survives failures": partial(_survives, _some_failed),
-    "survives a generation that failed altogether": partial(_survives, _all_failed),
-    "survives a generation of equal fitness": partial(_survives, _all_equal),
+    "has a NamedTuple of arrays as state": _check_state,
+    "gives the same bytes for the same seed, others for another": _check_seeds,
+    "asks for finite z of shape (P, D)": _check_ask,
+    "recommends one finite z at any time": _check_recommend,
+    "changes no argument and repeats its results": _check_purity,
+    "leaves the global random generators as they were": _check_global_state,
+    "goes on after a restart as if it had not stopped": _check_resuming,
+    "goes on when its population grows and shrinks": _check_resizing,
+    "survives failures": partial(_check_survival, _fail_some),
+    "survives a generation that failed altogether": partial(_check_survival, _fail_all),
+    "survives a generation of equal fitness": partial(_check_survival, _make_equal),
 }
-BEATS: dict[str, Callable[[Probe], str]] = {"beats random search on a sphere": _beats_random}
+BEATS: dict[str, Callable[[Probe], str]] = {"beats random search on a sphere": _compare_with_random}

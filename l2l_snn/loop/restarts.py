@@ -54,8 +54,8 @@ class Restarting(Optimizer[RestartState]):
     stagnation: Count | None = None  # generations without a better individual after which it starts again; None: never
     growth: Annotated[float, Within(0.1, 10.0)] = 1.0  # of the population at each restart; 2 is IPOP's
     times: Count = 9  # restarts at most
-    factor: Annotated[float, Within(0.1, 10.0)] = 1.0  # by which the population changes, always from the optimizer's
-    # own number on ...
+    # by which the population changes, always from the optimizer's own number on ...
+    factor: Annotated[float, Within(0.1, 10.0)] = 1.0
     every: Count = 1  # ... once in so many generations since the last restart
     limit: Count = 100_000  # P that it never passes; it never falls below 4 either, unless it began there
 

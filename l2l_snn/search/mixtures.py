@@ -84,7 +84,7 @@ def fit(old: Mixture, z: np.ndarray, weights: np.ndarray | None = None) -> Mixtu
     full = old.covariances.ndim == 3
     mean = given @ z
     if len(old.means) == 1:
-        return Mixture(old.shares, mean[None], _covariance(z - mean, given, full)[None])
+        return Mixture(old.shares, mean[None], _weigh_covariance(z - mean, given, full)[None])
 
     scale = np.sqrt(given @ (z - mean) ** 2)  # EM runs in coordinates of order one
     scale = np.where(scale > 1e-100, scale, 0.0)
@@ -93,7 +93,7 @@ def fit(old: Mixture, z: np.ndarray, weights: np.ndarray | None = None) -> Mixtu
     square = np.outer(scale, scale) if full else scale**2
     square_unit = np.outer(unit, unit) if full else unit**2
     shares, means = old.shares, (old.means - mean) / unit
-    covariances = _ridged(old.covariances / square_unit)
+    covariances = _add_ridge(old.covariances / square_unit)
     kept = np.ones(len(shares), bool)
     for _ in range(ROUNDS):
         belongs = responsibilities(Mixture(shares, means, covariances), x) * given[:, None]  # E step
@@ -104,7 +104,7 @@ def fit(old: Mixture, z: np.ndarray, weights: np.ndarray | None = None) -> Mixtu
         for k in np.flatnonzero(moved):  # M step
             part = belongs[:, k] / count[k]
             means[k] = part @ x
-            covariances[k] = _ridged(_covariance(x - means[k], part, full)[None])[0]
+            covariances[k] = _add_ridge(_weigh_covariance(x - means[k], part, full)[None])[0]
         shares = count / count.sum()
     changed = ~kept.reshape((-1,) + (1,) * (old.covariances.ndim - 1))
     return Mixture(
@@ -186,7 +186,7 @@ def elite_weights(
     return chosen
 
 
-def _covariance(away: np.ndarray, weights: np.ndarray, full: bool) -> np.ndarray:
+def _weigh_covariance(away: np.ndarray, weights: np.ndarray, full: bool) -> np.ndarray:
     """Return the weighted mean of away away', (D, D), or its diagonal (D,), of away (N, D)."""
     if not full:
         return weights @ away**2
@@ -194,7 +194,7 @@ def _covariance(away: np.ndarray, weights: np.ndarray, full: bool) -> np.ndarray
     return rows.T @ rows
 
 
-def _ridged(covariances: np.ndarray) -> np.ndarray:
+def _add_ridge(covariances: np.ndarray) -> np.ndarray:
     """Return (K, D) or (K, D, D) covariances of coordinates of order one, safely positive definite."""
     if covariances.ndim == 2:
         return covariances * (1.0 + RIDGE) + RIDGE

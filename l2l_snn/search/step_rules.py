@@ -127,9 +127,9 @@ def clipup(rate: float, momentum: float, max_speed: float) -> Any:
     def init(params: Any) -> Any:
         return jnp.zeros_like(params)
 
-    def update(updates: Any, velocity: Any, params: Any = None) -> Any:
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
         length = jnp.linalg.norm(updates)
-        velocity = momentum * velocity - rate * updates / jnp.where(length > 0.0, length, 1.0)
+        velocity = momentum * state - rate * updates / jnp.where(length > 0.0, length, 1.0)
         speed = jnp.linalg.norm(velocity)
         velocity = velocity * jnp.where(speed > max_speed, max_speed / jnp.where(speed > 0.0, speed, 1.0), 1.0)
         return velocity, velocity

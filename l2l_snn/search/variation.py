@@ -25,14 +25,31 @@ from l2l_snn.validate import message
 class Settings(Protocol):
     """The hyper-parameters of variation that each genetic algorithm has as fields."""
 
-    tournament: int  # A
-    crossover: Any  # "blend" or "two_point"
-    crossover_probability: float  # of a pair, (0, 1), (2, 3), ...
-    blend_alpha: float  # how far a blended gene may lie outside its parents' interval, in units of that interval
-    mutation: Any  # "gaussian" or "uniform"
-    mutation_probability: float  # of an individual
-    mutation_std: float  # of the Gaussian, in z
-    gene_probability: float  # of a gene of an individual that mutates
+    @property
+    def tournament(self) -> int: ...  # A
+
+    @property
+    def crossover(self) -> str: ...  # "blend" or "two_point"
+
+    @property
+    def crossover_probability(self) -> float: ...  # of a pair, (0, 1), (2, 3), ...
+
+    @property
+    def blend_alpha(
+        self,
+    ) -> float: ...  # reach beyond the parents' interval, in units of it
+
+    @property
+    def mutation(self) -> str: ...  # "gaussian" or "uniform"
+
+    @property
+    def mutation_probability(self) -> float: ...  # of an individual
+
+    @property
+    def mutation_std(self) -> float: ...  # of the Gaussian, in z
+
+    @property
+    def gene_probability(self) -> float: ...  # of a gene of an individual that mutates
 
 
 def check_genes(settings: Any, genes: int) -> None:

@@ -9,6 +9,7 @@ import yaml
 from l2l_snn.checks import common as checks
 from l2l_snn.loop import job as jobs
 from l2l_snn.loop.job import JobError
+from l2l_snn.search.step_rules import StepRule
 from optimizees.functions import Function
 from optimizers.ga import GeneticAlgorithm
 
@@ -250,6 +251,14 @@ def test_what_is_wrong_in_a_nested_field_is_said_with_its_whole_key(walker, line
     with pytest.raises(JobError) as caught:
         jobs.load(path)
     assert str(caught.value) == f"{path}{complaint}"
+
+
+def test_a_key_that_belongs_to_a_nested_field_is_told_where_it_is(tmp_path):
+    text = GOOD.replace("ga:GeneticAlgorithm", "openai_es:OpenES").replace("  mutation_std: 1e-1\n", "")
+    job = jobs.load(write(tmp_path, text), ["optimizer.step.learning_rate=0.1"])
+    assert job.build()[1].step == StepRule(learning_rate=0.1, momentum=0.9)
+    with pytest.raises(JobError, match=r"learning_rate: unknown key, did you mean 'step\.learning_rate'\?"):
+        jobs.change(job, ["optimizer.learning_rate=0.1"])
 
 
 def test_an_optimizer_that_needs_a_gradient_is_refused_without_one(tmp_path):

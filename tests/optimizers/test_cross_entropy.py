@@ -192,7 +192,7 @@ def test_temperature_lets_others_in_and_falls():
         _, state = ce.ask(PLANE, ce.init(PLANE, 1))
         z = np.arange(200.0)[:, None] * np.ones(2)  # the mean tells how many of the worse are in
         elites[decay, told] = ce.tell(PLANE, state._replace(told=np.array(told)), z, fitness).mixture.means[0, 0]
-    assert elites[0.0, 0] == elites[0.5, 5000] == 4.5
+    assert elites[0.0, 0] == elites[0.5, 5000] == pytest.approx(4.5, rel=1e-12)  # BLAS may round differently
     assert elites[0.5, 0] > elites[0.5, 4] + 1
     assert elites[0.5, 4] >= 4.5
 
@@ -211,7 +211,7 @@ def test_rho_is_the_share_of_elites_rounded_up(rho, population, elites):
         ({"components": 7}, ValueError, r"at least two elites a component \(14\), got 13"),
         ({"components": 0}, ValueError, "CrossEntropy.components: expected an integer >= 1"),
         ({"smoothing": 1}, ValueError, "CrossEntropy.smoothing: expected a number below 1, got 1; at 1 nothing"),
-        ({"smoothing": -0.1}, ValueError, r"CrossEntropy.smoothing: expected a number in \[0, 1\]"),
+        ({"smoothing": -0.1}, ValueError, r"CrossEntropy.smoothing: expected a number in \[0, 1\), got -0.1"),
         ({"covariance": "ful"}, ValueError, "CrossEntropy.covariance: .* did you mean 'full'"),
         ({"noise": -1}, ValueError, "CrossEntropy.noise: expected a number >= 0"),
         ({"noise": float("inf")}, ValueError, "CrossEntropy.noise: expected finite"),

@@ -148,7 +148,7 @@ def test_the_ensemble_stays_in_the_span_of_the_first_also_after_failures_but_not
 def test_numbered_metrics_come_in_the_order_of_their_numbers():
     enkf = EnsembleKalmanFilter(observations=("y", "z"), targets=0.0)
     metrics = {f"y_{k}": np.full(3, float(k)) for k in (10, 2, 0, 1)} | {"z": np.full(3, 99.0), "y_late": np.ones(3)}
-    np.testing.assert_array_equal(enkf._observed(metrics)[0], [0, 1, 2, 10, 99])
+    np.testing.assert_array_equal(enkf._read_observations(metrics)[0], [0, 1, 2, 10, 99])
 
 
 def test_the_fitness_is_the_observation_if_there_is_no_other():

@@ -9,8 +9,16 @@ import pytest
 
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
+from l2l_snn.search.evosax_algorithms import (
+    algorithms,
+    compile_algorithm,
+    constructed,
+    exactly,
+    known_params,
+    random_key,
+)
 from l2l_snn.seeding import draw
-from optimizers.evosax_adapter import Evosax, _key, algorithms, constructed, exactly, known_params, opened
+from optimizers.evosax_adapter import Evosax
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
@@ -40,7 +48,7 @@ def test_every_algorithm_opens_and_its_state_keeps_its_shapes(name):
     with exactly():
         strategy = constructed(name, 12, 6, {})
         params, key = strategy.default_params, jax.random.key(0)
-        algorithm = opened(name, 12, 6, "{}")
+        algorithm = compile_algorithm(name, 12, 6, "{}")
         y = jax.ShapeDtypeStruct((12, 6), jnp.float64)
         words = jax.ShapeDtypeStruct((2,), jnp.uint32)
         packed = jax.ShapeDtypeStruct((algorithm.size,), jnp.float64)
@@ -75,10 +83,10 @@ def rosenbrock(z):
 def keys(seed, generations):
     """Return the jax keys of a run's calls: those of init, and the pairs of ask and tell."""
     generator, words = draw(np.array([seed, 0], np.uint64))
-    all_keys = [_key(generator)]
+    all_keys = [random_key(generator)]
     for _ in range(2 * generations):
         generator, words = draw(words)
-        all_keys.append(_key(generator))
+        all_keys.append(random_key(generator))
     return [jax.random.wrap_key_data(key) for key in all_keys]
 
 
@@ -162,12 +170,12 @@ def test_float64_is_kept_and_jax_left_as_it_was():
 def test_is_compiled_once_for_an_algorithm_a_population_and_a_size():
     evosax = Evosax("SNES", 9)
     z, _ = evosax.ask(FREE, evosax.init(FREE, 1))
-    before = opened.cache_info().misses
+    before = compile_algorithm.cache_info().misses
     with exactly():
-        algorithm = opened("SNES", 9, 6, "{}")
+        algorithm = compile_algorithm("SNES", 9, 6, "{}")
     for other in (evosax, Evosax("SNES", 9, sigma=0.1), Evosax("SNES", 9, params={"std_init": 0.3})):
         other.tell(FREE, other.ask(FREE, other.init(FREE, 2))[1], z, Evaluation(np.arange(9.0)))
-    assert opened.cache_info().misses == before
+    assert compile_algorithm.cache_info().misses == before
     assert algorithm.ask._cache_size() <= 2  # params that are jax arrays, and ours
 
 
@@ -276,7 +284,7 @@ def test_another_shape_is_refused():
 
 def unpacked(evosax, state):
     with exactly():
-        return evosax._opened(FREE.size)[0].unpack(state.packed)
+        return evosax.compiled(FREE.size)[0].unpack(state.packed)
 
 
 def test_a_distribution_goes_on_under_another_population():

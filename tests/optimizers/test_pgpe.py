@@ -223,7 +223,7 @@ def test_adam_takes_an_ill_conditioned_ellipsoid():
         ({"sigma_limit": 0.5}, ValueError, r"sigma_limit: expected at most sigma \(0.3\), got 0.5"),
         ({"sigma_rate": -0.1}, ValueError, "sigma_rate: expected a number >= 0"),
         ({"sigma_max_change": 1.0}, ValueError, "PGPE.sigma_max_change: expected a number below 1"),
-        ({"baseline_decay": 1.5}, ValueError, r"baseline_decay: expected a number in \[0, 1\]"),
+        ({"baseline_decay": 1.5}, ValueError, r"baseline_decay: expected a number in \[0, 1\), got 1.5"),
         ({"momentum": 1.0}, ValueError, "StepRule.momentum: expected a number below 1"),
         ({"max_speed": float("inf")}, ValueError, "max_speed: expected finite"),
         ({"learning_rate": 0}, ValueError, "learning_rate: expected a number > 0"),
