@@ -29,6 +29,7 @@ from l2l_snn.workers.resources import Resources
 STOPPING = ("generations", "stop", "max_failed", "max_tries", "timeout", "resources")  # may change when a run goes on
 LARGEST = 200_000  # characters of a job file; it is read by a slow parser
 MOST_ENTRIES = 20_000  # of a job file
+STORED = "stored job"  # where a complaint about a stored run's job stands
 
 
 class JobError(Exception):
@@ -199,7 +200,7 @@ def manifest(job: Job, path: Path) -> dict[str, Any]:
 
 def change(job: Job, settings: Sequence[str]) -> Job:
     """Return a stored job with settings changed; see `load` for their form."""
-    return _checked(job.model_dump(), settings, "stored job", {})
+    return _checked(job.model_dump(), settings, STORED, {})
 
 
 def find_modules(directory: Path) -> None:
@@ -268,7 +269,11 @@ def _instance(cls: type, settings: Mapping[str, Any], key: str, default: Any = N
     for name, value in settings.items():
         dotted = f"{key}.{name}"
         if name not in known:
-            raise _Complaint(dotted, f"unknown key, {did_you_mean(name, known)}")
+            inner = [f"{outer}.{name}" for outer in known if name in _nested_fields(hints[outer])]
+            raise _Complaint(
+                dotted,
+                f"unknown key, did you mean {inner[0]!r}?" if inner else f"unknown key, {did_you_mean(name, known)}",
+            )
         inner = _nested_class(hints[name])
         if inner is not None and isinstance(value, Mapping):
             before = _default_of(known[name]) if default is None else getattr(default, name)
@@ -293,6 +298,12 @@ def _instance(cls: type, settings: Mapping[str, Any], key: str, default: Any = N
         if own is None:
             raise _Complaint(key, str(error)) from error
         raise _Complaint(".".join([key, *parts[own:]]), text) from error
+
+
+def _nested_fields(hint: Any) -> set[str]:
+    """Return the names of the fields that a field's own dataclass has; none if its type is something else."""
+    cls = _nested_class(hint)
+    return set() if cls is None else {field.name for field in fields(cls) if field.init}
 
 
 def _nested_class(hint: Any) -> type | None:
@@ -346,7 +357,9 @@ def _checked(data: dict[str, Any], settings: Sequence[str], source: str, lines: 
             complaints.append(f"{place(key)}: {key}: {what}")
         raise JobError("\n".join(complaints)) from error
     except _Complaint as error:
-        raise JobError(f"{place(error.key)}: {error.key}: {error.text}") from error
+        where = place(error.key)
+        again = "; this version can't read it: use the one that stored the run, or start a new run"
+        raise JobError(f"{where}: {error.key}: {error.text}{again if where == STORED else ''}") from error
     filled = {
         "optimizee": {"class": data["optimizee"]["class"], **asdict(optimizee)},  # pyright: ignore[reportArgumentType]
         "optimizer": {"class": data["optimizer"]["class"], **asdict(optimizer)},  # pyright: ignore[reportArgumentType]
