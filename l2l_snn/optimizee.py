@@ -53,11 +53,6 @@ class BatchOptimizee(ABC):
                 message(f"class {cls.__name__}", "no method evaluate_batch", got, "subclass BatchOptimizee")
             )
 
-    def make_space(self) -> Space:
-        """Return the search space that these fields have; not called where the class has an attribute `space`."""
-        todo = "write space = Space(...) in the class, or a method make_space(self)"
-        raise TypeError(message(f"class {type(self).__name__}", "a search space", "none", todo))
-
     @final
     def __post_init__(self) -> None:
         check_fields(self)
@@ -69,6 +64,11 @@ class BatchOptimizee(ABC):
         Raises:
             ValueError: see `validate.message`.
         """
+
+    def make_space(self) -> Space:
+        """Return the search space that these fields have; not called where the class has an attribute `space`."""
+        todo = "write space = Space(...) in the class, or a method make_space(self)"
+        raise TypeError(message(f"class {type(self).__name__}", "a search space", "none", todo))
 
     @abstractmethod
     def evaluate_batch(

@@ -16,11 +16,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from l2l_snn.cli.common import stored_job
+from l2l_snn.loop.stored_job import stored_job
+from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store
 from optimizees.teacher import Teacher
 from optimizees.teacher.functions import backpropagation_predictions, sample_episodes
-from optimizers.gradient_ascent import GradientAscentState
 
 SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 50, 100, 200, 500)
 
@@ -62,17 +62,17 @@ def from_memory(teacher: Teacher, z: np.ndarray, episodes: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("--store", default="sqlite:///l2l.db")
+    parser.add_argument("--store", default=DEFAULT_STORE)
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--examples", type=int, help="of each episode; as in the run by default")
     parser.add_argument("--out", type=Path, help="folder for pictures")
     options = parser.parse_args()
     with Store(options.store, create=False) as store:
         job, stored = stored_job(store, options.run, [])
-        z = store.optimizer_state(options.run, GradientAscentState).z[:1]
-    trained, _ = job.build()
-    if not isinstance(trained, Teacher):
-        parser.error(f"run: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
+        trained, optimizer = job.build()
+        if not isinstance(trained, Teacher):
+            parser.error(f"run: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
+        z = store.optimizer_state(options.run, optimizer.init(trained.space, job.seed)).z[:1]
     teacher = replace(trained, episodes=options.episodes, examples=options.examples or trained.examples)
     evaluation = teacher.evaluate_batch(z, np.array([0]), with_artifacts=True)
     errors, linear = evaluation.artifacts["errors"][0], evaluation.artifacts["linear_errors"][0]

@@ -34,7 +34,7 @@ for library in ("OMP", "OPENBLAS", "MKL"):  # one thread a process, set before n
 import cocoex  # noqa: E402
 import numpy as np  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 START_STD = 2.0  # of the first sample around 0
 TARGETS = np.logspace(2, -8, 51)
 BUDGET = 200  # evaluations, in units of D
@@ -95,10 +95,11 @@ def ours(optimizer: Any, recorder: Recorder, dimension: int, seed: int) -> None:
     from l2l_snn.evaluation import Evaluation
     from l2l_snn.space import Free, Space
 
-    state = optimizer.init(Space(x=Free((dimension,), scale=START_STD)), seed)
+    space = Space(x=Free((dimension,), scale=START_STD))
+    state = optimizer.init(space, seed)
     while True:
-        z, state = optimizer.ask(state)
-        state = optimizer.tell(state, z, Evaluation(-recorder.batch(START_STD * z)))
+        z, state = optimizer.ask(space, state)
+        state = optimizer.tell(space, state, z, Evaluation(-recorder.batch(START_STD * z)))
 
 
 def pycma(recorder: Recorder, dimension: int, seed: int, restarts: bool) -> None:

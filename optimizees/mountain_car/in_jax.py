@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.utils import seeding
 
-from l2l_snn.snn import nest_cells as cells
+from l2l_snn.snn import cells
 from l2l_snn.snn.coding import bin_index, most_spikes
 from l2l_snn.validate import check_choice, message
 from optimizees.mountain_car.task import ACTIONS, GOAL, NONE, POSITIONS, VELOCITIES, Episodes, Network

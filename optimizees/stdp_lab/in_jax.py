@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2l_snn.snn.nest_cells import IafPscAlpha
+from l2l_snn.snn.cells import IafPscAlpha
 from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.plasticity import PairSTDP
 from optimizees.stdp_lab.trains import Evolved, Pair, Rule

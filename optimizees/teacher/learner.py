@@ -7,7 +7,7 @@ Legend: B episodes side by side; E examples; I inputs of the function; N neurons
 example; C neurons that code a value; G points at which the network is asked.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -92,7 +92,7 @@ class LSNN:
             for name, p in projections.items():
                 shape = populations[p.pre].n, self.neurons
                 sampled = np.random.default_rng(1).integers(round(self.delay), round(self.delay_max) + 1, shape)
-                projections[name] = p._replace(delay=sampled * 1.0)
+                projections[name] = replace(p, delay=sampled * 1.0)
         return Network(populations, projections, dt=1.0)
 
 

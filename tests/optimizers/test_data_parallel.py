@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from stepping import with_step
 
 from l2l_snn import BatchOptimizee
 from l2l_snn.loop.job import Job
@@ -64,10 +65,10 @@ def slope_of_all(z, seeds, used):
 
 @pytest.mark.parametrize("failing", [-1, 12])
 def test_the_mean_over_shards_is_the_gradient_of_one_loss_over_all_of_their_tasks(failing):
-    ascent = GradientAscent(evaluations=3, rule="sgd", learning_rate=1.0)
-    z, state = ascent.ask(ascent.init(SHARD.space, 1))
+    ascent = with_step(GradientAscent, evaluations=3, rule="sgd", learning_rate=1.0)
+    z, state = ascent.ask(SHARD.space, ascent.init(SHARD.space, 1))
     done = Inline(Failing(failing), chunk=1).evaluate(z, SEEDS, with_grad=True).evaluation
-    told = ascent.tell(state, z, done)
+    told = ascent.tell(SHARD.space, state, z, done)
     with jax.enable_x64(True):
         fitness, gradient = jax.device_get(slope_of_all(z[0], SEEDS.astype(np.uint32), 1.0 * (failing != SEEDS)))
     np.testing.assert_allclose(told.z[0] - z[0], gradient, rtol=1e-9, atol=1e-12)
@@ -77,19 +78,8 @@ def test_the_mean_over_shards_is_the_gradient_of_one_loss_over_all_of_their_task
     assert np.abs(done.grad[0] - gradient).max() > 0.01  # no shard would do for all
 
 
-ASCENT = GradientAscent(evaluations=3, learning_rate=0.1, clip="global_norm")
+ASCENT = with_step(GradientAscent, evaluations=3, learning_rate=0.1, clip="global_norm")
 GENERATIONS = 4
-
-
-class Interrupted(RayPool):
-    """Presses Ctrl-C in the middle of a generation."""
-
-    at = -1
-
-    def _start(self, chunk, *args):
-        if self.generation == self.at and chunk.start == 2:
-            raise KeyboardInterrupt
-        super()._start(chunk, *args)
 
 
 def finished(store, name, evaluator):
@@ -99,12 +89,12 @@ def finished(store, name, evaluator):
         store.create(name, "job", {}, SHARD.space)
     stored = run(store, name, job, ASCENT, evaluator)
     rows = individuals(store, name, params=True).drop(columns=["run", "seconds", "worker"])
-    state = store.optimizer_state(name, type(ASCENT.init(SHARD.space, 1)))
+    state = store.optimizer_state(name, ASCENT.init(SHARD.space, 1))
     return stored.state, rows.to_csv(float_format="%.17g"), [array.tobytes() for array in state]
 
 
 @pytest.mark.xdist_group("cluster")
-def test_two_workers_give_the_bytes_of_none_in_every_generation_also_after_an_interruption(tmp_path):
+def test_two_workers_give_the_bytes_of_none_in_every_generation_also_after_an_interruption(tmp_path, monkeypatch):
     with Store(f"sqlite:///{tmp_path / 'l2l.db'}") as store:
         expected = finished(store, "inline", Inline(SHARD))
         assert expected[0] == "finished"
@@ -113,11 +103,21 @@ def test_two_workers_give_the_bytes_of_none_in_every_generation_also_after_an_in
         assert (w == w[:, :1]).all()  # one z a generation, with a seed for each shard
         assert (np.diff(w[:, 0], axis=0) != 0).any(axis=1).all()
         assert table["seed"].nunique() == 3 * GENERATIONS
-        with Interrupted(SHARD, workers=2) as pool:
+        with RayPool(SHARD, workers=2) as pool:
             assert finished(store, "pool", pool) == expected
             assert individuals(store, "pool")["worker"].nunique() == 2
-            pool.at = 2
-            assert finished(store, "broken", pool)[0] == "stopped"
+            thirds = 0  # chunks that were the last of their generation
+            start = pool.workers.start
+
+            def press(chunk, *rest):
+                nonlocal thirds
+                thirds += chunk.start == 2
+                if thirds == 3:
+                    raise KeyboardInterrupt  # in the middle of the third generation
+                start(chunk, *rest)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(pool.workers, "start", press)
+                assert finished(store, "broken", pool)[0] == "stopped"
             assert store.load("broken").generation == 2
-            pool.at = -1
             assert finished(store, "broken", pool) == expected
