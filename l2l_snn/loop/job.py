@@ -29,6 +29,7 @@ from l2l_snn.workers.resources import Resources
 STOPPING = ("generations", "stop", "max_failed", "max_tries", "timeout", "resources")  # may change when a run goes on
 LARGEST = 200_000  # characters of a job file; it is read by a slow parser
 MOST_ENTRIES = 20_000  # of a job file
+STORED = "stored job"  # where a complaint about a stored run's job stands
 
 
 class JobError(Exception):
@@ -199,7 +200,7 @@ def manifest(job: Job, path: Path) -> dict[str, Any]:
 
 def change(job: Job, settings: Sequence[str]) -> Job:
     """Return a stored job with settings changed; see `load` for their form."""
-    return _checked(job.model_dump(), settings, "stored job", {})
+    return _checked(job.model_dump(), settings, STORED, {})
 
 
 def find_modules(directory: Path) -> None:
@@ -355,7 +356,9 @@ def _checked(data: dict[str, Any], settings: Sequence[str], source: str, lines: 
             complaints.append(f"{place(key)}: {key}: {what}")
         raise JobError("\n".join(complaints)) from error
     except _Complaint as error:
-        raise JobError(f"{place(error.key)}: {error.key}: {error.text}") from error
+        where = place(error.key)
+        again = "; this version can't read it: use the one that stored the run, or start a new run"
+        raise JobError(f"{where}: {error.key}: {error.text}{again if where == STORED else ''}") from error
     filled = {
         "optimizee": {"class": data["optimizee"]["class"], **asdict(optimizee)},  # pyright: ignore[reportArgumentType]
         "optimizer": {"class": data["optimizer"]["class"], **asdict(optimizer)},  # pyright: ignore[reportArgumentType]
