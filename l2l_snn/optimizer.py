@@ -41,7 +41,7 @@ class Optimizer(ABC, Generic[S]):
         check_fields(self)
         self.cross_check()
 
-    def cross_check(self) -> None:  # noqa: B027: most have no such rules
+    def cross_check(self) -> None:
         """Refuse fields that don't fit together, after each was checked by its annotation; the default takes all.
 
         Raises:

@@ -114,10 +114,19 @@ def check_count(argument: str, value: int, low: int = 1, todo: str = "") -> int:
     return value
 
 
-def check_multiple(argument: str, value: float, step: float, todo: str = "") -> float:
-    """Return `value`, ms, if it is a multiple of `step`, ms."""
+def check_multiple(argument: str, value: float, step: float, of: str = "", todo: str = "") -> float:
+    """Return a time if it is a whole number of steps, to 1e-6 of one; both in ms.
+
+    Args:
+        argument: its name.
+        value: the time, ms.
+        step: ms.
+        of: what the step is, e.g. "the resolution".
+        todo: what to do.
+    """
     if abs(value / step - round(value / step)) > 1e-6:
-        raise ValueError(message(argument, f"a multiple of {step:g} ms", value, todo))
+        name = f"{of}, " if of else ""
+        raise ValueError(message(argument, f"a multiple of {name}{step:g} ms", f"{value:g} ms", todo))
     return value
 
 

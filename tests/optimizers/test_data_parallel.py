@@ -18,14 +18,14 @@ from l2l_snn.storage.store import Store
 from l2l_snn.workers.in_process import Inline
 from l2l_snn.workers.ray_pool import RayPool
 from optimizees.cue_association import CueAssociation
-from optimizees.cue_association.trials import Trials
+from optimizees.cue_association.trials import NOISE, Schedule, Trials, random_trials
 from optimizers.gradient_ascent import GradientAscent
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
 SHARD = CueAssociation(
-    rule="decay", trials=4, cues=3, cue=10.0, gap=5.0, rests=(10.0, 15.0), horizon=80.0, delta_tau=10.0, group=3,
-    hidden=6, w_hidden=2.0, w_out=8.0, alpha=20.0, gain=2.0, precision="float64",
+    rule="decay", trials=4, schedule=Schedule(cues=3, cue=10.0, gap=5.0, rests=(10.0, 15.0), horizon=80.0, group=3),
+    delta_tau=10.0, hidden=6, w_hidden=2.0, w_out=8.0, alpha=20.0, gain=2.0, precision="float64",
 )  # fmt: skip
 SEEDS = np.array([11, 12, 13])
 
@@ -49,13 +49,13 @@ def slope_of_all(z, seeds, used):
     parts = []
     for seed in seeds:
         of_trials, _ = jax.random.split(jax.random.key(seed))
-        parts.append(SHARD._draw_trials(of_trials, None, SHARD.trials, True))
+        parts.append(random_trials(SHARD.schedule, NOISE[SHARD.noise], of_trials, SHARD.trials))
     axes = Trials(spikes=1, cues=0, deciding=1, answer=0)
     trials = Trials(*(jnp.concatenate(p, axis) for *p, axis in zip(*parts, axes, strict=True)))
     counts = jnp.repeat(used, SHARD.trials)
 
     def mean_reward(z):
-        p = jax.nn.softmax(SHARD._log_odds(trials, SHARD._simulate(z, trials, 1)[1]))
+        p = jax.nn.softmax(SHARD.log_odds(trials, SHARD.simulate(SHARD.space.decode(z), trials, 1)[1]))
         of_trial = 2 * jnp.take_along_axis(p, trials.answer[:, None], axis=1)[:, 0] - 1
         return (counts * of_trial).sum() / counts.sum()
 
