@@ -33,8 +33,6 @@ class BatchOptimizee(ABC):
     An evaluation must depend on its arguments alone: the same z and seed give the same bytes, whoever their neighbours
     are. Instances travel to the workers as their class and fields, so what is slow to build belongs in a cache.
 
-    Annotations say what a field may hold, e.g. `tau_m: Positive = 20.0`; see `l2l_snn.validate.check_fields`.
-
     Raises:
         TypeError: a subclass of `Optimizee` or `JaxOptimizee` defines `evaluate_batch`.
     """
@@ -54,18 +52,6 @@ class BatchOptimizee(ABC):
             raise TypeError(
                 message(f"class {cls.__name__}", "no method evaluate_batch", got, "subclass BatchOptimizee")
             )
-
-    @final
-    def __post_init__(self) -> None:
-        check_fields(self)
-        self.cross_check()
-
-    def cross_check(self) -> None:  # noqa: B027, most have no such rules
-        """Refuse fields that don't fit together, after each was checked by its annotation; the default takes all.
-
-        Raises:
-            ValueError: see `validate.message`.
-        """
 
     def make_space(self) -> Space:
         """Return the search space that these fields have; not called where the class has an attribute `space`."""

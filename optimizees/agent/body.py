@@ -55,7 +55,7 @@ class Body:
     def __post_init__(self) -> None:
         check_fields(self)
         for name in ("delay", "step_ms", "t_ref"):
-            check_multiple(name, getattr(self, name), self.resolution)
+            check_multiple(name, getattr(self, name), self.resolution, "the resolution")
 
     def check_observations(self, K: int) -> None:
         """Refuse cells and groups that don't fit K observations."""
