@@ -247,7 +247,7 @@ def _show_spread(values: np.ndarray) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("speed")
     command.add_argument("--lives", type=int, default=32, help="of each of two processes")
