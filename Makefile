@@ -1,11 +1,12 @@
 # make run    evolve the Mountain Car network (under 10 minutes on two cores)
 # make test   all tests
+# make docs   the documentation, in site/index.html
 # make install is the set-up that both use: .venv with pinned versions
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install lint clean
+.PHONY: run test install lint docs clean
 
 run: install
 	$(BIN)/l2l run jobs/mountain_car_ga.yaml
@@ -17,6 +18,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 install: $(VENV)/.installed
 

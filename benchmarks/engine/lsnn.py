@@ -27,9 +27,7 @@ SIDES = ("ours.py", "peer_snntorch.py", "peer_norse.py")
 def speed(peers: str, rounds: int, repeats: int) -> list[str]:
     """Return the lines of the table of times."""
     cores = set(sorted(os.sched_getaffinity(0))[:2])
-    commands = [
-        [sys.executable if side == "ours.py" else peers, str(PEERS / side)] for side in SIDES
-    ]
+    commands = [[sys.executable if side == "ours.py" else peers, str(PEERS / side)] for side in SIDES]
     rows = []
     for turn in range(rounds):
         for command in commands[turn % 3 :] + commands[: turn % 3]:
