@@ -20,6 +20,7 @@ lint: install
 	$(BIN)/pyright
 
 docs: install
+	$(BIN)/python docs/make_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 install: $(VENV)/.installed

@@ -6,6 +6,7 @@ MkDocs calls the functions named `on_...`, see `hooks` in mkdocs.yml.
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from os.path import normpath, relpath
 from pathlib import Path, PurePosixPath
 
@@ -25,28 +26,20 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.watch += [str(ROOT / folder) for folder in ("l2l_snn", "optimizers", "optimizees")]
     assert config.nav is not None
     reference = next(entry["Reference"] for entry in config.nav if "Reference" in entry)
-    reference += [
-        {"Contracts": [_api_page(f"l2l_snn.{name}") for name in CONTRACTS]},
-        {"Networks": [_api_page(name) for name in _public_modules("l2l_snn/snn")]},
-        {"Optimizers": [_api_page(name) for name in _public_modules("optimizers")]},
-        {"Optimizees": [_api_page(name) for name in _public_modules("optimizees")]},
-    ]
+    reference += [{title: [{_short(name): _api_page(name)} for name in names]} for title, names in api().items()]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the README as Home, a page for each module or package, and one for each file that a page links to."""
     pages = {"index.md": (ROOT / "README.md").read_text()}
-    assert config.nav is not None
-    reference = next(entry["Reference"] for entry in config.nav if "Reference" in entry)
-    for section in reference:
-        for pages_of_section in (value for value in section.values() if isinstance(value, list)):
-            for title, path in (pair for entry in pages_of_section for pair in entry.items()):
-                pages[path] = _api_text(PurePosixPath(path).stem, title)
+    pages |= {_api_page(name): _api_text(name) for names in api().values() for name in names}
     texts = {file.src_uri: file.content_string for file in files if file.is_documentation_page()} | pages
     for source, text in texts.items():
-        for path in _links_out_of_docs(source, text):
-            pages[f"source/{path}.md"] = _source_text(path)
+        for target in LINK.findall(text):
+            path = _place_in_repository(source, target)
+            if path and not path.startswith("docs/") and _api_of(path) is None:
+                pages[f"source/{path}.md"] = _source_text(path)
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -55,14 +48,37 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links to files of the repository lead to the pages that show them."""
     source = page.file.src_uri
-    if source.startswith("source/"):
+    if source.startswith(("source/", "reference/api/")):
         return markdown
     return LINK.sub(lambda found: _target_on_site(source, found[1]), markdown)
 
 
-def _api_page(module: str) -> dict[str, str]:
-    title = module.removeprefix("l2l_snn.").removeprefix("optimizers.").removeprefix("optimizees.")
-    return {title.removeprefix("snn."): f"reference/api/{module}.md"}
+@cache
+def api() -> dict[str, list[str]]:
+    """Return the modules and packages that have a page: title of a section -> their names."""
+    return {
+        "Contracts": [f"l2l_snn.{name}" for name in CONTRACTS],
+        "Networks": list(_public_modules("l2l_snn/snn")),
+        "Optimizers": list(_public_modules("optimizers")),
+        "Optimizees": list(_public_modules("optimizees")),
+    }
+
+
+def _short(module: str) -> str:
+    return re.sub(r"^(l2l_snn\.snn|l2l_snn|optimizers|optimizees)\.", "", module)
+
+
+def _api_page(module: str) -> str:
+    return f"reference/api/{module}.md"
+
+
+def _api_of(path: str) -> str | None:
+    """Return the API page that shows a file of the repository, if there is one."""
+    if not path.endswith(".py"):
+        return None
+    name = path.removesuffix(".py").replace("/", ".")
+    shown = {module for modules in api().values() for module in modules}
+    return next((_api_page(module) for module in (name, name.rpartition(".")[0]) if module in shown), None)
 
 
 def _public_modules(folder: str) -> Iterator[str]:
@@ -72,16 +88,20 @@ def _public_modules(folder: str) -> Iterator[str]:
             yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def _api_text(module: str, title: str) -> str:
+def _api_text(module: str) -> str:
     """Return the page of a module, or of a package with each of its modules."""
     path = ROOT.joinpath(*module.split("."))
     if not path.is_dir():
-        return f"# {title}\n\n`{module}`\n\n::: {module}\n"
+        return f"# {_short(module)}\n\n`{module}`\n\n::: {module}\n"
     inner = [f"{module}.{file.stem}" for file in sorted(path.glob("*.py")) if file.stem != "__init__"]
     first = f"{module}.optimizee"
     inner.sort(key=lambda name: name != first)
     return "\n".join(
-        [f"# {title}", "", *(f"## {name}\n\n::: {name}\n    options: {{heading_level: 3}}\n" for name in inner)]
+        [
+            f"# {_short(module)}",
+            "",
+            *(f"## {name}\n\n::: {name}\n    options: {{heading_level: 3}}\n" for name in inner),
+        ]
     )
 
 
@@ -95,21 +115,20 @@ def _source_text(path: str) -> str:
 
 
 def _place_in_repository(source: str, target: str) -> str:
-    """Return the path of a link's target from the repository's root; `source` is the page, as a path in docs/."""
-    return normpath(target) if source == "index.md" else normpath(f"docs/{PurePosixPath(source).parent}/{target}")
+    """Return the path of a link's target from the repository's root, "" of one that leads elsewhere.
 
-
-def _links_out_of_docs(source: str, text: str) -> Iterator[str]:
-    for target in LINK.findall(text):
-        if "://" not in target and not target.startswith("mailto:"):
-            path = _place_in_repository(source, target)
-            if not path.startswith("docs/"):
-                yield path
+    Args:
+        source: the page, as a path in docs/; index.md is the README.
+        target: as the page has it.
+    """
+    if "://" in target or target.startswith("mailto:"):
+        return ""
+    return normpath(target if source == "index.md" else f"docs/{PurePosixPath(source).parent}/{target}")
 
 
 def _target_on_site(source: str, target: str) -> str:
-    if "://" in target or target.startswith("mailto:"):
-        return target
     path = _place_in_repository(source, target)
-    page = path.removeprefix("docs/") if path.startswith("docs/") else f"source/{path}.md"
+    if not path:
+        return target
+    page = path.removeprefix("docs/") if path.startswith("docs/") else _api_of(path) or f"source/{path}.md"
     return relpath(page, PurePosixPath(source).parent)
