@@ -38,8 +38,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, text in texts.items():
         for target in LINK.findall(text):
             path = _place_in_repository(source, target)
-            if path and not path.startswith("docs/") and _api_of(path) is None:
-                pages[f"source/{path}.md"] = _source_text(path)
+            if path and _page_of(path).startswith("source/"):
+                pages[_page_of(path)] = _source_text(path)
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -72,13 +72,16 @@ def _api_page(module: str) -> str:
     return f"reference/api/{module}.md"
 
 
-def _api_of(path: str) -> str | None:
-    """Return the API page that shows a file of the repository, if there is one."""
-    if not path.endswith(".py"):
-        return None
+def _page_of(path: str) -> str:
+    """Return the page that shows a file of the repository: one of docs/, Home, the API of a module, or its text."""
+    if path.startswith("docs/"):
+        return path.removeprefix("docs/")
     name = path.removesuffix(".py").replace("/", ".")
     shown = {module for modules in api().values() for module in modules}
-    return next((_api_page(module) for module in (name, name.rpartition(".")[0]) if module in shown), None)
+    pages = [
+        _api_page(module) for module in (name, name.rpartition(".")[0]) if module in shown and path.endswith(".py")
+    ]
+    return "index.md" if path == "README.md" else pages[0] if pages else f"source/{path}.md"
 
 
 def _public_modules(folder: str) -> Iterator[str]:
@@ -128,7 +131,4 @@ def _place_in_repository(source: str, target: str) -> str:
 
 def _target_on_site(source: str, target: str) -> str:
     path = _place_in_repository(source, target)
-    if not path:
-        return target
-    page = path.removeprefix("docs/") if path.startswith("docs/") else _api_of(path) or f"source/{path}.md"
-    return relpath(page, PurePosixPath(source).parent)
+    return relpath(_page_of(path), PurePosixPath(source).parent) if path else target
