@@ -1,4 +1,4 @@
-"""The inner loop: what is optimised. Users subclass `Optimizee` or `JaxOptimizee`.
+"""The inner loop: what is optimised. Users subclass `Optimizee`, `JaxOptimizee` or `BatchOptimizee`.
 
 Legend: P individuals, D search coordinates, M objectives.
 
@@ -12,9 +12,9 @@ Legend: P individuals, D search coordinates, M objectives.
 """
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, cast, final
 
 import numpy as np
 
@@ -23,42 +23,39 @@ from l2l_snn.space import Space
 from l2l_snn.validate import check_shape, message
 
 
-class Optimizee(ABC):
-    """One inner loop. A subclass is a frozen dataclass: its fields are its JSON-able configuration.
+class BatchOptimizee(ABC):
+    """An inner loop that evaluates many individuals in one call; what `Optimizee` and `JaxOptimizee` are too.
 
-    Write `evaluate` (one individual) or `evaluate_batch` (all at once, where that is faster). Both must
-    depend on their arguments alone: the same z and seed give the same bytes, whoever their neighbours are.
-    Instances travel to the workers as their class and fields, so what is slow to build belongs in a cache.
+    A subclass is a frozen dataclass: its fields are its JSON-able configuration. An evaluation must depend on its
+    arguments alone: the same z and seed give the same bytes, whoever their neighbours are. Instances travel to the
+    workers as their class and fields, so what is slow to build belongs in a cache.
+
+    Raises:
+        TypeError: a subclass of `Optimizee` or `JaxOptimizee` defines `evaluate_batch`.
     """
 
-    space: Space
     objectives: ClassVar[int] = 1  # M
     has_grad: ClassVar[bool] = False  # whether evaluate_batch(with_grad=True) fills Evaluation.grad
+    side_by_side: ClassVar[bool] = True  # whether how many are evaluated at once may change an individual's last bits
     fitness_label: ClassVar[str] = "fitness"  # what it is and its unit, for pictures
+    # a class attribute, or made once by `make_space` where it depends on the fields
+    space: Space = cast(Space, cached_property(lambda self: self.make_space()))
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # not where the class is made: a class of a notebook travels to the workers before its methods do
-        if cls.evaluate is Optimizee.evaluate and cls.evaluate_batch is Optimizee.evaluate_batch:
-            expected = "a method evaluate(self, params, seed) or evaluate_batch(self, z, seeds, ...)"
-            raise TypeError(message(f"class {cls.__name__}", expected, "neither", "write one of them"))
-        return super().__new__(cls)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        inherited = getattr(super(cls, cls), "evaluate_batch", None)
+        if "evaluate_batch" in vars(cls) and getattr(inherited, "__final__", False):
+            got = f"a subclass of {cls.__mro__[1].__name__}"
+            raise TypeError(
+                message(f"class {cls.__name__}", "no method evaluate_batch", got, "subclass BatchOptimizee")
+            )
 
-    def evaluate(self, params: dict[str, Any], seed: int) -> Any:
-        """Evaluate one individual.
+    def make_space(self) -> Space:
+        """Return the search space that these fields have; not called where the class has an attribute `space`."""
+        todo = "write space = Space(...) in the class, or a method make_space(self)"
+        raise TypeError(message(f"class {type(self).__name__}", "a search space", "none", todo))
 
-        Args:
-            params: name -> decoded value, as the space says.
-            seed: seed of all that is random in this evaluation.
-
-        Returns:
-            fitness, a number ((M,) numbers with several objectives), or (fitness, dict). Numbers in the
-            dict are metrics (columns of the table), arrays are artifacts (kept only when asked for).
-
-        Raises:
-            Exception: anything; the individual is recorded as failed, with the text.
-        """
-        raise NotImplementedError
-
+    @abstractmethod
     def evaluate_batch(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
     ) -> Evaluation:
@@ -73,8 +70,6 @@ class Optimizee(ABC):
         Returns:
             The evaluation of the P individuals, in order.
         """
-        rows = [self._evaluate_row(z[i], int(seeds[i]), with_artifacts) for i in range(len(z))]
-        return Evaluation.join(rows)
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write this optimizee's own pictures of one individual; the default draws none.
@@ -89,6 +84,36 @@ class Optimizee(ABC):
             The files written.
         """
         return []
+
+
+class Optimizee(BatchOptimizee):
+    """An inner loop that evaluates one individual after the other, by `evaluate`."""
+
+    side_by_side = False
+
+    @abstractmethod
+    def evaluate(self, params: dict[str, Any], seed: int) -> Any:
+        """Evaluate one individual.
+
+        Args:
+            params: name -> decoded value, as the space says.
+            seed: seed of all that is random in this evaluation.
+
+        Returns:
+            fitness, a number ((M,) numbers with several objectives), or (fitness, dict). Numbers in the
+            dict are metrics (columns of the table), arrays are artifacts (kept only when asked for).
+
+        Raises:
+            Exception: anything; the individual is recorded as failed, with the text.
+        """
+
+    @final
+    def evaluate_batch(
+        self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
+    ) -> Evaluation:
+        """Evaluate P individuals, one after the other; see `BatchOptimizee.evaluate_batch`."""
+        rows = [self._evaluate_row(z[i], int(seeds[i]), with_artifacts) for i in range(len(z))]
+        return Evaluation.join(rows)
 
     def _evaluate_row(self, z: np.ndarray, seed: int, with_artifacts: bool) -> Evaluation:
         """Return the evaluation of one individual by `evaluate`; what it raises becomes its error."""
@@ -107,14 +132,14 @@ class Optimizee(ABC):
         return Evaluation(fitness[None], metrics, artifacts)
 
 
-class JaxOptimizee(Optimizee):
+class JaxOptimizee(BatchOptimizee):
     """An optimizee written as a pure JAX function; the batch is its jitted vmap, and it has a gradient."""
 
     has_grad = True
     precision: ClassVar[Literal["float32", "float64"]] = "float32"
 
     @abstractmethod
-    def evaluate(self, params: dict[str, Any], key: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def evaluate(self, params: dict[str, Any], key: Any) -> Any:
         """Evaluate one individual; traced, pure.
 
         Args:
@@ -125,10 +150,11 @@ class JaxOptimizee(Optimizee):
             fitness () or (M,), or (fitness, dict): numbers are metrics, arrays artifacts.
         """
 
+    @final
     def evaluate_batch(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
     ) -> Evaluation:
-        """Evaluate P individuals in one compiled call; see `Optimizee.evaluate_batch`."""
+        """Evaluate P individuals in one compiled call; see `BatchOptimizee.evaluate_batch`."""
         import jax
 
         with jax.enable_x64(self.precision == "float64"):
@@ -162,7 +188,7 @@ def _compiled(optimizee: JaxOptimizee, with_grad: bool) -> Any:
     return jax.jit(lambda z, keys: (jax.vmap(objective)(z, keys), None))
 
 
-def validated(optimizee: Optimizee, evaluation: Evaluation, individuals: int, with_grad: bool) -> Evaluation:
+def validated(optimizee: BatchOptimizee, evaluation: Evaluation, individuals: int, with_grad: bool) -> Evaluation:
     """Return what an optimizee's batch gave, in canonical form, or raise if it can't be read.
 
     Fitness becomes float64; a fitness that is not finite is a failure and gets a text; errors has P entries.

@@ -73,8 +73,11 @@ class Function(JaxOptimizee):
         check_range("Function.noise", self.noise, 0.0)
         check_finite("Function.noise", self.noise)
         check_range("Function.shift", self.shift, 0.0, 0.25, todo="further out the optimum may leave the box")
+
+    def make_space(self) -> Space:
+        """Return the D coordinates within the function's usual box."""
         _, width, _ = FUNCTIONS[self.name]
-        object.__setattr__(self, "space", Space(x=Real(-width, width, shape=(self.dimension,))))
+        return Space(x=Real(-width, width, shape=(self.dimension,)))
 
     def offset(self) -> np.ndarray:
         """Return by how much the function is moved, (D,), in x."""

@@ -1,13 +1,15 @@
 """Evaluations are joined, cut and filled correctly; whatever an optimizee does wrong is a row or a clear message."""
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import asdict, dataclass, replace
 
+import cloudpickle
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2l_snn import Evaluation, Free, JaxOptimizee, Optimizee, Real, Space
+from l2l_snn import BatchOptimizee, Evaluation, Free, JaxOptimizee, Optimizee, Real, Space
 from l2l_snn.evaluation import failure
 from l2l_snn.optimizee import validated
 
@@ -190,7 +192,7 @@ def test_a_class_without_evaluate_is_refused():
     class Empty(Optimizee):
         pass
 
-    with pytest.raises(TypeError, match=r"class Empty: expected a method evaluate.* got neither; write one of them"):
+    with pytest.raises(TypeError, match=r"abstract class Empty .*\bevaluate\b"):
         Empty()
 
 
@@ -198,8 +200,58 @@ def test_a_jax_class_without_evaluate_is_refused():
     class Empty(JaxOptimizee):
         space = SPACE
 
-    with pytest.raises(TypeError, match="abstract"):
+    with pytest.raises(TypeError, match=r"abstract class Empty .*\bevaluate\b"):
         Empty()
+
+
+def test_a_batch_class_without_evaluate_batch_is_refused():
+    class Empty(BatchOptimizee):
+        space = SPACE
+
+    with pytest.raises(TypeError, match=r"abstract class Empty .*\bevaluate_batch\b"):
+        Empty()
+
+
+@pytest.mark.parametrize("base", [Optimizee, JaxOptimizee])
+def test_evaluate_batch_belongs_to_batch_optimizees(base):
+    text = f"class Both: expected no method evaluate_batch, got a subclass of {base.__name__}; subclass BatchOptimizee"
+    with pytest.raises(TypeError, match=text):
+        type("Both", (base,), {"evaluate_batch": lambda self, z, seeds: None})
+
+
+def test_an_optimizee_without_a_space_is_refused():
+    @dataclass(frozen=True)
+    class Spaceless(Optimizee):
+        def evaluate(self, params, seed):
+            return 0.0
+
+    with pytest.raises(TypeError, match="class Spaceless: expected a search space, got none; write space = Space"):
+        _ = Spaceless().space
+
+
+def test_a_space_is_made_once_and_is_no_part_of_the_optimizee():
+    made = []
+
+    @dataclass(frozen=True)
+    class Sized(Optimizee):
+        size: int = 3
+
+        def make_space(self):
+            made.append(self.size)
+            return Space(x=Free((self.size,)))
+
+        def evaluate(self, params, seed):
+            return params["x"].sum()
+
+    used, fresh = Sized(4), Sized(4)
+    assert used.space is used.space
+    assert used.evaluate_batch(np.ones((2, 4)), SEEDS[:2]).fitness.tolist() == [4.0, 4.0]
+    assert made == [4]
+    assert (used, hash(used), repr(used), asdict(used)) == (fresh, hash(fresh), repr(fresh), {"size": 4})
+    assert replace(used, size=2).space.size == 2
+    for original in (used, fresh):  # a local class travels to workers by value
+        arrived = pickle.loads(cloudpickle.dumps(original))
+        assert arrived.evaluate_batch(np.ones((1, 4)), SEEDS[:1]).fitness.tolist() == [4.0]
 
 
 def test_draw_makes_no_pictures_by_default(tmp_path):

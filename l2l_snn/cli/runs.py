@@ -22,7 +22,7 @@ from l2l_snn.cli.common import (
 
 if TYPE_CHECKING:
     from l2l_snn.loop.job import Job
-    from l2l_snn.optimizee import Optimizee
+    from l2l_snn.optimizee import BatchOptimizee
     from l2l_snn.optimizer import Optimizer
     from l2l_snn.storage.store import Store
     from l2l_snn.workers.evaluator import Evaluator
@@ -146,13 +146,13 @@ def check(
 
         from l2l_snn import checks
         from l2l_snn.loop import job as jobs
-        from l2l_snn.optimizee import Optimizee
+        from l2l_snn.optimizee import BatchOptimizee
         from l2l_snn.optimizer import Optimizer
 
         jobs.find_modules(Path.cwd())
         fields = {key: yaml.safe_load(text) for key, _, text in (setting.partition("=") for setting in settings or [])}
         is_optimizer = issubclass(jobs.load_class(address), Optimizer)
-        instance = jobs.build(address, fields, Optimizer if is_optimizer else Optimizee, "class")
+        instance = jobs.build(address, fields, Optimizer if is_optimizer else BatchOptimizee, "class")
         results = checks.check_optimizer(instance) if is_optimizer else checks.check_optimizee(instance)
         for result in results:
             typer.echo(
@@ -163,7 +163,7 @@ def check(
 
 
 def _evaluator(
-    job: "Job", optimizee: "Optimizee", workers: int | None, inline: bool, address: str | None
+    job: "Job", optimizee: "BatchOptimizee", workers: int | None, inline: bool, address: str | None
 ) -> "Evaluator":
     """Return what evaluates a job: this process, or workers here or on a cluster."""
     from l2l_snn.validate import message

@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from l2l_snn.loop.restarts import Repopulated
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.validate import did_you_mean
 from l2l_snn.workers.resources import Resources
@@ -82,14 +82,14 @@ class Job(BaseModel):
     resources: Resources = Resources()  # of each worker
     genomes: Literal["all", "elite", "none"] = "all"  # which are kept; elite: those as good as all before them
 
-    def build(self) -> tuple[Optimizee, Optimizer]:
+    def build(self) -> tuple[BatchOptimizee, Optimizer]:
         """Return the optimizee and the optimizer.
 
         Raises:
             JobError: a class or one of its fields is wrong.
         """
         optimizee, optimizer = (
-            _build(self.optimizee, "optimizee", Optimizee),
+            _build(self.optimizee, "optimizee", BatchOptimizee),
             _build(self.optimizer, "optimizer", Optimizer),
         )
         if optimizer.needs_grad and not optimizee.has_grad:
@@ -243,7 +243,8 @@ def build(address: str, settings: dict[str, Any], base: type, key: str) -> Any:
     except JobError as error:
         raise _Complaint(f"{key}.class", str(error)) from error
     if not issubclass(cls, base):
-        raise _Complaint(f"{key}.class", f"expected a subclass of {base.__name__}, got {cls.__name__}")
+        kinds = "Optimizee, JaxOptimizee or BatchOptimizee" if base is BatchOptimizee else base.__name__
+        raise _Complaint(f"{key}.class", f"expected a subclass of {kinds}, got {cls.__name__}")
     if not is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
         raise _Complaint(
             f"{key}.class", f"{cls.__name__} is not a frozen dataclass: put @dataclass(frozen=True) above it"

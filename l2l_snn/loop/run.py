@@ -10,7 +10,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation, WorkerStatus
 from l2l_snn.loop.asynchronous import Loop, stored_state
 from l2l_snn.loop.job import Job
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.storage.records import Generation, Individual, StoredRun
@@ -155,7 +155,12 @@ def _generation(
 
 
 def repeat(
-    store: Store, name: str, job: Job, optimizee: Optimizee, generation: int | None = None, index: int | None = None
+    store: Store,
+    name: str,
+    job: Job,
+    optimizee: BatchOptimizee,
+    generation: int | None = None,
+    index: int | None = None,
 ) -> tuple[Individual, Evaluation]:
     """Repeat one stored evaluation in this process, bit for bit, with artifacts.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, WorkerStatus, failure
-from l2l_snn.optimizee import Optimizee, validated
+from l2l_snn.optimizee import BatchOptimizee, validated
 from l2l_snn.validate import check_count
 
 
@@ -65,13 +65,13 @@ class Lost:
 Outcome = tuple[Evaluation, float, str] | Lost  # evaluation, seconds, worker
 
 
-def size_alone(optimizee: Optimizee, size: int) -> int:
+def size_alone(optimizee: BatchOptimizee, size: int) -> int:
     """Return how many individuals are evaluated for one of a chunk of `size` to be evaluated alone."""
-    return 1 if type(optimizee).evaluate_batch is Optimizee.evaluate_batch else size  # `evaluate` sees no neighbours
+    return size if optimizee.side_by_side else 1
 
 
 def evaluate_alone(
-    optimizee: Optimizee,
+    optimizee: BatchOptimizee,
     z: np.ndarray,
     seeds: np.ndarray,
     row: int,
@@ -105,7 +105,7 @@ def evaluate_alone(
         return failure(1, optimizee.objectives, f"{type(error).__name__}: {error}")
 
 
-def evaluate_chunk(optimizee: Optimizee, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Evaluation:
+def evaluate_chunk(optimizee: BatchOptimizee, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Evaluation:
     """Evaluate a chunk; if the batch as a whole raises, evaluate each individual alone."""
     try:
         return validated(optimizee, optimizee.evaluate_batch(z, seeds, with_grad=with_grad), len(z), with_grad)
@@ -120,7 +120,7 @@ def here() -> str:
 
 
 def run_chunk(
-    optimizee: Optimizee, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool
+    optimizee: BatchOptimizee, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool
 ) -> tuple[Evaluation, float, str]:
     """Evaluate one chunk in this process; return its evaluation, the seconds it took, and host:pid."""
     began = time.perf_counter()
@@ -145,7 +145,7 @@ class _Submitted:
 class Backlog:
     """The chunks that were handed in and not collected, and what is done about one that lost its worker."""
 
-    def __init__(self, optimizee: Optimizee, max_tries: int):
+    def __init__(self, optimizee: BatchOptimizee, max_tries: int):
         self.objectives = optimizee.objectives
         self.max_tries = check_count("max_tries", max_tries)
         self.queue: deque[Chunk] = deque()  # to be started

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.workers.chunks import Backlog, Chunk, Evaluated, Outcome
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Evaluator(ABC):
     raises ends the evaluation.
     """
 
-    optimizee: Optimizee
+    optimizee: BatchOptimizee
     chunk: int  # individuals a worker takes at once
     generation: int = 0  # that is being evaluated, for `working`
     watch: Callable[[tuple["WorkerStatus", ...]], None] | None = None

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from l2l_snn.evaluation import WorkerStatus
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.validate import check_count
 from l2l_snn.workers.chunks import Backlog, Chunk, Lost, Outcome, here, run_chunk, status
 from l2l_snn.workers.evaluator import Evaluator
@@ -14,7 +14,7 @@ from l2l_snn.workers.evaluator import Evaluator
 class Inline(Evaluator):
     """Evaluates in this process, one chunk after another: the reference, and what a debugger can step through."""
 
-    def __init__(self, optimizee: Optimizee, chunk: int = 1, max_tries: int = 3):
+    def __init__(self, optimizee: BatchOptimizee, chunk: int = 1, max_tries: int = 3):
         self.optimizee = optimizee
         self.chunk = check_count("chunk", chunk)
         self._backlog = Backlog(optimizee, max_tries)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.validate import check_count, check_range, message
 from l2l_snn.workers.chunks import Backlog, Chunk, Lost, Outcome, here, run_chunk, size_alone, status
 from l2l_snn.workers.evaluator import Evaluator, EvaluatorError
@@ -81,7 +81,7 @@ class RayPool(Evaluator):
 
     def __init__(
         self,
-        optimizee: Optimizee,
+        optimizee: BatchOptimizee,
         chunk: int = 1,
         max_tries: int = 3,
         workers: int | None = None,
@@ -382,7 +382,7 @@ class _Worker:
 
     def __init__(self, stored: bytes, paths: list[str]):
         self._stored = stored
-        self._optimizee: Optimizee | None = None
+        self._optimizee: BatchOptimizee | None = None
         # behind what this node has itself, e.g. the working directory of a Ray job
         sys.path.extend(path for path in paths if path not in sys.path and Path(path).is_dir())
 
