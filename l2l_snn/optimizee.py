@@ -20,15 +20,17 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation, failure
 from l2l_snn.space import Space
-from l2l_snn.validate import check_shape, message
+from l2l_snn.validate import check_fields, check_shape, message
 
 
 class BatchOptimizee(ABC):
     """An inner loop that evaluates many individuals in one call; what `Optimizee` and `JaxOptimizee` are too.
 
-    A subclass is a frozen dataclass: its fields are its JSON-able configuration. An evaluation must depend on its
-    arguments alone: the same z and seed give the same bytes, whoever their neighbours are. Instances travel to the
-    workers as their class and fields, so what is slow to build belongs in a cache.
+    A subclass is a frozen dataclass: its fields are its JSON-able configuration, and frozen dataclasses among them
+    nest. Annotations say what a field may hold, e.g. `tau_m: Positive = 20.0`; see `l2l_snn.validate.check_fields`.
+
+    An evaluation must depend on its arguments alone: the same z and seed give the same bytes, whoever their neighbours
+    are. Instances travel to the workers as their class and fields, so what is slow to build belongs in a cache.
 
     Raises:
         TypeError: a subclass of `Optimizee` or `JaxOptimizee` defines `evaluate_batch`.
@@ -54,6 +56,18 @@ class BatchOptimizee(ABC):
         """Return the search space that these fields have; not called where the class has an attribute `space`."""
         todo = "write space = Space(...) in the class, or a method make_space(self)"
         raise TypeError(message(f"class {type(self).__name__}", "a search space", "none", todo))
+
+    @final
+    def __post_init__(self) -> None:
+        check_fields(self)
+        self.cross_check()
+
+    def cross_check(self) -> None:  # noqa: B027
+        """Refuse fields that don't fit together, after each was checked by its annotation; the default takes all.
+
+        Raises:
+            ValueError: see `validate.message`.
+        """
 
     @abstractmethod
     def evaluate_batch(

@@ -11,19 +11,21 @@ Legend: P individuals, D search coordinates.
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar, final
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Space
-from l2l_snn.validate import check_shape, message
+from l2l_snn.validate import check_fields, check_shape, message
 
 S = TypeVar("S", bound=NamedTuple)
 
 
 class Optimizer(ABC, Generic[S]):
     """One algorithm. A subclass is a frozen dataclass of hyper-parameters, nothing else.
+
+    Annotations say what a field may hold, e.g. `sigma: Positive = 1.0`; see `l2l_snn.validate.check_fields`.
 
     All that changes is in S, a NamedTuple of numpy arrays that includes the words of the random stream
     (`seeding.stream`). The store keeps exactly these arrays, so a resumed run goes on as if it had not stopped.
@@ -33,6 +35,18 @@ class Optimizer(ABC, Generic[S]):
     needs_grad: ClassVar[bool] = False  # whether tell reads Evaluation.grad
     learns: ClassVar[bool] = True  # whether what is asked follows from what was told; if not, it needn't beat chance
     asynchronous: ClassVar[bool] = False  # whether ask may come again before tell, and tell take any of what was asked
+
+    @final
+    def __post_init__(self) -> None:
+        check_fields(self)
+        self.cross_check()
+
+    def cross_check(self) -> None:
+        """Refuse fields that don't fit together, after each was checked by its annotation; the default takes all.
+
+        Raises:
+            ValueError: see `validate.message`.
+        """
 
     @property
     def averages(self) -> bool:

@@ -9,12 +9,13 @@ import platform
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -245,31 +246,70 @@ def build(address: str, settings: dict[str, Any], base: type, key: str) -> Any:
     if not issubclass(cls, base):
         kinds = "Optimizee, JaxOptimizee or BatchOptimizee" if base is BatchOptimizee else base.__name__
         raise _Complaint(f"{key}.class", f"expected a subclass of {kinds}, got {cls.__name__}")
-    if not is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # pyright: ignore[reportAttributeAccessIssue]
+    if not _is_frozen(cls):
         raise _Complaint(
             f"{key}.class", f"{cls.__name__} is not a frozen dataclass: put @dataclass(frozen=True) above it"
         )
+    return _instance(cls, settings, key)
+
+
+def _instance(cls: type, settings: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """Return an instance of a dataclass; a field whose type is a frozen dataclass takes a mapping of its own.
+
+    Args:
+        cls: the dataclass.
+        settings: the fields that are given, JSON-like.
+        key: its dotted key in the job file.
+        default: an instance that has the other fields; None: they have their defaults.
+    """
     known = {field.name: field for field in fields(cls) if field.init}
     hints = get_type_hints(cls)
     values = {}
     for name, value in settings.items():
+        dotted = f"{key}.{name}"
         if name not in known:
-            raise _Complaint(f"{key}.{name}", f"unknown key, {did_you_mean(name, known)}")
-        try:
-            values[name] = TypeAdapter(hints[name]).validate_python(value)
-        except ValidationError as error:
-            raise _Complaint(f"{key}.{name}", _what(error.errors()[0])) from error
+            raise _Complaint(dotted, f"unknown key, {did_you_mean(name, known)}")
+        inner = _nested_class(hints[name])
+        if inner is not None and isinstance(value, Mapping):
+            before = _default_of(known[name]) if default is None else getattr(default, name)
+            values[name] = _instance(inner, value, dotted, before)
+        elif inner is not None and inner is hints[name]:
+            names = ", ".join(field.name for field in fields(inner) if field.init)
+            raise _Complaint(dotted, f"expected a mapping of {inner.__name__}'s fields ({names}), got {value!r}")
+        else:
+            try:
+                values[name] = TypeAdapter(hints[name]).validate_python(value)
+            except ValidationError as error:
+                raise _Complaint(dotted, _what(error.errors()[0])) from error
     for name, field in known.items():
-        if name not in values and field.default is MISSING and field.default_factory is MISSING:
+        if default is None and name not in values and field.default is field.default_factory is MISSING:
             raise _Complaint(f"{key}.{name}", f"missing; {cls.__name__} has no default for it")
     try:
-        return cls(**values)
+        return cls(**values) if default is None else replace(default, **values)
     except (ValueError, TypeError) as error:  # from __post_init__, in the words of validate.py: "name: expected ..."
         argument, _, text = str(error).partition(": ")
-        name = argument.rpartition(".")[2]
-        if name not in known:
+        parts = argument.split(".")
+        own = next((i for i, part in enumerate(parts) if part in known), None)
+        if own is None:
             raise _Complaint(key, str(error)) from error
-        raise _Complaint(f"{key}.{name}", text) from error
+        raise _Complaint(".".join([key, *parts[own:]]), text) from error
+
+
+def _nested_class(hint: Any) -> type | None:
+    """Return the frozen dataclass that a field's type is, or is beside None; None if it is something else."""
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return next((option for option in options if _is_frozen(option)), None)
+
+
+def _is_frozen(cls: Any) -> bool:
+    return isinstance(cls, type) and is_dataclass(cls) and cls.__dataclass_params__.frozen  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _default_of(field: Any) -> Any:
+    """Return the value of a field that isn't given; None if there is none."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return None if field.default is MISSING else field.default
 
 
 def _build(component: dict[str, Any], key: str, base: type) -> Any:

@@ -1,9 +1,12 @@
+import json
 import re
+import sys
 import tracemalloc
 
 import pytest
 import yaml
 
+from l2l_snn.checks import common as checks
 from l2l_snn.loop import job as jobs
 from l2l_snn.loop.job import JobError
 from optimizees.functions import Function
@@ -167,6 +170,86 @@ def test_a_class_beside_the_job_file_is_found(tmp_path):
     data["optimizee"] = {"class": "my_own_optimizee:Mine"}
     job = jobs.load(write(tmp_path, yaml.safe_dump(data)))
     assert job.build()[0].space.size == 1
+
+
+NESTED = """\
+from dataclasses import dataclass
+from l2l_snn import Optimizee, Real, Space
+
+@dataclass(frozen=True)
+class Plan:
+    trials: int = 2
+
+@dataclass(frozen=True)
+class Body:
+    motor: int
+    size: float = 1.0
+    plan: Plan = Plan()
+    def __post_init__(self):
+        if self.motor < 1:
+            raise ValueError(f"motor: expected at least 1, got {self.motor}")
+
+@dataclass(frozen=True)
+class Walker(Optimizee):
+    body: Body = Body(2, size=0.5)
+    spare: Body | None = None
+    space = Space(x=Real(0, 1))
+    def __post_init__(self):
+        if self.body.plan.trials > 9:
+            raise ValueError(f"body.plan.trials: expected at most 9, got {self.body.plan.trials}")
+    def evaluate(self, params, seed):
+        return params["x"]
+"""
+
+
+@pytest.fixture
+def walker(tmp_path, monkeypatch):
+    """Return a function that writes a job of an optimizee whose fields are dataclasses, with these lines."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "walker", raising=False)
+    write(tmp_path, NESTED, "walker.py")
+
+    def job_with(lines):
+        return write(tmp_path, f"optimizer: {{class: optimizers.ga:GeneticAlgorithm}}\noptimizee:\n{lines}")
+
+    return job_with
+
+
+def test_a_field_that_is_a_dataclass_takes_a_mapping_and_keeps_its_other_defaults(walker):
+    path = walker("  class: walker:Walker\n  body: {motor: 3}\n")
+    job = jobs.load(path, ["optimizee.body.plan.trials=5"])
+    body = {"motor": 3, "size": 0.5, "plan": {"trials": 5}}  # the size of the field's default, not of the class
+    assert job.optimizee == {"class": "walker:Walker", "body": body, "spare": None}
+    assert job.build()[0].body.plan.trials == 5
+    assert jobs.load(path, ["optimizee.body.motor=4"]).build()[0].body.motor == 4
+    assert jobs.load(path, ["optimizee.spare.motor=4"]).build()[0].spare.motor == 4
+
+
+def test_a_stored_job_with_nested_fields_builds_the_same_objects(walker):
+    job = jobs.load(walker("  class: walker:Walker\n  spare: {motor: 7}\n"))
+    stored = jobs.Job.model_validate(json.loads(json.dumps(job.model_dump(mode="json"))))
+    assert stored.build() == job.build()
+    assert jobs.change(stored, ["optimizee.body.motor=9"]).build()[0].body.motor == 9
+    assert checks.frozen_json(job.build()[0]) == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("  body:\n    motr: 3\n", ":5: optimizee.body.motr: unknown key, did you mean 'motor'?"),
+        ("  body:\n    plan: {trails: 3}\n", ":5: optimizee.body.plan.trails: unknown key, did you mean 'trials'?"),
+        ("  spare:\n    size: 2\n", ":4: optimizee.spare.motor: missing; Body has no default for it"),
+        ("  body:\n    motor: [3]\n", ":5: optimizee.body.motor: input should be a valid integer, got [3]"),
+        ("  body: 3\n", ":4: optimizee.body: expected a mapping of Body's fields (motor, size, plan), got 3"),
+        ("  body:\n    motor: 0\n", ":5: optimizee.body.motor: expected at least 1, got 0"),
+        ("  body:\n    plan: {trials: 10}\n", ":5: optimizee.body.plan.trials: expected at most 9, got 10"),
+    ],
+)
+def test_what_is_wrong_in_a_nested_field_is_said_with_its_whole_key(walker, lines, complaint):
+    path = walker(f"  class: walker:Walker\n{lines}")
+    with pytest.raises(JobError) as caught:
+        jobs.load(path)
+    assert str(caught.value) == f"{path}{complaint}"
 
 
 def test_an_optimizer_that_needs_a_gradient_is_refused_without_one(tmp_path):
