@@ -89,11 +89,11 @@ def optimizers() -> str:
     for module, cls in optimizer_classes():
         algorithm, _, what = _first_sentence(module.__doc__).partition(": ")
         stem = module.__name__.split(".")[1]
-        file = f"[{stem}.py](../../optimizers/{stem}.py)"
+        name = f"[`{stem}:{cls.__name__}`](../../optimizers/{stem}.py)"
         jobs = [f"[{job.stem}](../../jobs/{job.name})" for job in _jobs_of(f"{module.__name__}:{cls.__name__}")[:3]]
         text = f"{algorithm}: {what}".rstrip(": ")
-        rows.append((f"`{stem}:{cls.__name__}`", text, ", ".join(papers(module)), file, ", ".join(jobs)))
-    return f"{OPTIMIZERS}\n\n" + _table(("class", "algorithm", "papers", "file", "jobs"), rows)
+        rows.append((name, text, ", ".join(papers(module)), ", ".join(jobs)))
+    return f"{OPTIMIZERS}\n\n" + _table(("class and file", "algorithm", "papers", "jobs"), rows)
 
 
 def optimizer_classes() -> Iterator[tuple[Any, type]]:
@@ -131,7 +131,7 @@ def _keys_table(model: Any, schema: dict[str, Any], whole: dict[str, Any]) -> st
     for name, entry in schema["properties"].items():
         group = _group(entry)
         kind = f"[group](#{name})" if group else _kind(entry)
-        default = "" if name in schema.get("required", ()) else "none" if group else _yaml(entry.get("default"))
+        default = "required" if name in schema.get("required", ()) else "none" if group else _yaml(entry.get("default"))
         text = comments.get(name) or (inspect.cleandoc(whole["$defs"][group]["description"]) if group else "")
         rows.append((f"`{name}`", kind, default, text.rstrip(".")))
     return _table(("key", "value", "default", "meaning"), rows)

@@ -50,6 +50,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     source = page.file.src_uri
     if source.startswith(("source/", "reference/api/")):
         return markdown
+    if markdown.count("\n#") == 1:
+        page.meta["hide"] = ["toc"]  # which has no entries: the room is for the page's table
     return LINK.sub(lambda found: _target_on_site(source, found[1]), markdown)
 
 
@@ -94,18 +96,13 @@ def _public_modules(folder: str) -> Iterator[str]:
 def _api_text(module: str) -> str:
     """Return the page of a module, or of a package with each of its modules."""
     path = ROOT.joinpath(*module.split("."))
+    head = f"# {_short(module)}\n\n`{module}`\n\n::: {module}\n"
     if not path.is_dir():
-        return f"# {_short(module)}\n\n`{module}`\n\n::: {module}\n"
+        return head
     inner = [f"{module}.{file.stem}" for file in sorted(path.glob("*.py")) if file.stem != "__init__"]
-    first = f"{module}.optimizee"
-    inner.sort(key=lambda name: name != first)
-    return "\n".join(
-        [
-            f"# {_short(module)}",
-            "",
-            *(f"## {name}\n\n::: {name}\n    options: {{heading_level: 3}}\n" for name in inner),
-        ]
-    )
+    inner.sort(key=lambda name: not name.endswith(".optimizee"))
+    parts = [f"## {name}\n\n::: {name}\n    options: {{heading_level: 3}}\n" for name in inner]
+    return "\n".join([f"{head}    options: {{members: false}}\n", *parts])
 
 
 def _source_text(path: str) -> str:
