@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, cast, final
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, failure
+from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.space import Space
 from l2l_snn.validate import check_fields, check_shape, message
 
@@ -147,34 +148,47 @@ class Optimizee(BatchOptimizee):
 
 
 class JaxOptimizee(BatchOptimizee):
-    """An optimizee written as a pure JAX function; the batch is its jitted vmap, and it has a gradient."""
+    """An optimizee written as a pure JAX function, which is compiled once and has a gradient.
+
+    Individuals run side by side, by vmap, or with `side_by_side = False` one after the other, where one is work enough.
+    """
 
     has_grad = True
-    precision: ClassVar[Literal["float32", "float64"]] = "float32"
+    precision: Literal["float32", "float64"] = "float32"  # of the compiled function; a class attribute or a field
 
     @abstractmethod
-    def evaluate(self, params: dict[str, Any], key: Any) -> Any:
+    def evaluate(self, params: dict[str, Any], key: Any, *, watch: bool) -> Any:
         """Evaluate one individual; traced, pure.
 
         Args:
             params: name -> jax array of the parameter's shape.
             key: a `jax.random` key, from the evaluation's seed.
+            watch: whether artifacts are wanted; those that are returned though they aren't are dropped.
 
         Returns:
             fitness () or (M,), or (fitness, dict): numbers are metrics, arrays artifacts.
         """
 
+    def summarize(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return metrics (P,) and artifacts (P, ...) from what `evaluate` returned; in numpy, by default unchanged."""
+        return found
+
     @final
     def evaluate_batch(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
     ) -> Evaluation:
-        """Evaluate P individuals in one compiled call; see `BatchOptimizee.evaluate_batch`."""
+        """Evaluate P individuals by one compiled function; see `BatchOptimizee.evaluate_batch`."""
         import jax
 
+        run, z, words = _compiled(self, with_grad, with_artifacts), np.asarray(z, self.precision), seed_words(seeds)
         with jax.enable_x64(self.precision == "float64"):
-            keys = jax.vmap(jax.random.key)(jax.numpy.asarray(seeds, jax.numpy.uint32))
-            (fitness, details), grad = _compiled(self, with_grad)(jax.numpy.asarray(z, self.precision), keys)
-        arrays = {name: np.asarray(value) for name, value in details.items()}
+            if self.side_by_side:
+                results = jax.device_get(run(z, words))
+            else:
+                rows = jax.device_get([run(*row) for row in zip(z, words, strict=True)])
+                results = jax.tree.map(lambda *values: np.stack(values), *rows)
+        (fitness, found), grad = results
+        arrays = {name: np.asarray(value) for name, value in self.summarize(found).items()}
         return Evaluation(
             np.asarray(fitness, np.float64),
             {name: value.astype(np.float64) for name, value in arrays.items() if value.ndim == 1},
@@ -189,17 +203,16 @@ def _has_details(result: Any) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _compiled(optimizee: JaxOptimizee, with_grad: bool) -> Any:
-    """Return the jitted function (z (P, D), keys (P,)) -> ((fitness, details), grad or None)."""
+def _compiled(optimizee: JaxOptimizee, with_grad: bool, watch: bool) -> Any:
+    """Return the jitted function (z (D,), words (2,)) -> ((fitness, dict), gradient or None); of P side by side."""
     import jax
 
-    def objective(z: Any, key: Any) -> Any:
-        result = optimizee.evaluate(optimizee.space.decode(z), key)
+    def objective(z: Any, words: Any) -> Any:
+        result = optimizee.evaluate(optimizee.space.decode(z), jax_key(words), watch=watch)
         return result if _has_details(result) else (result, {})
 
-    if with_grad:
-        return jax.jit(jax.vmap(jax.value_and_grad(objective, has_aux=True)))
-    return jax.jit(lambda z, keys: (jax.vmap(objective)(z, keys), None))
+    one = jax.value_and_grad(objective, has_aux=True) if with_grad else lambda z, words: (objective(z, words), None)
+    return jax.jit(jax.vmap(one) if optimizee.side_by_side else one)
 
 
 def validated(optimizee: BatchOptimizee, evaluation: Evaluation, individuals: int, with_grad: bool) -> Evaluation:

@@ -11,13 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from l2l_snn import Optimizee, Real, Space
+from l2l_snn.workers.base import EvaluatorError
+from l2l_snn.workers.evaluator import Evaluator
 from l2l_snn.workers.ray_pool import RayPool
+from l2l_snn.workers.resources import Resources
 
 ROUNDS = 5
 JOB = """\
@@ -52,7 +56,7 @@ class Waiting(Optimizee):
         return 0.0, {"called": called}
 
 
-def efficiency(pool: RayPool, workers: int, seconds: float, individuals: int) -> float:
+def efficiency(pool: Evaluator, workers: int, seconds: float, individuals: int) -> float:
     """Return ideal / wall, the median of some generations."""
     z, seeds = np.zeros((individuals, 1)), np.arange(individuals)
     deadline = time.monotonic() + 120
@@ -67,7 +71,7 @@ def efficiency(pool: RayPool, workers: int, seconds: float, individuals: int) ->
     return individuals * seconds / workers / float(np.median(walls))
 
 
-def makespans(pool: RayPool, workers: int, individuals: int = 32) -> tuple[float, float, float]:
+def makespans(pool: Evaluator, workers: int, individuals: int = 32) -> tuple[float, float, float]:
     """Return wall over ideal of a heavy-tailed generation: cut up front, as it comes, and longest first."""
     random = np.random.default_rng(1)
     over: list[list[float]] = [[], [], []]
@@ -81,6 +85,20 @@ def makespans(pool: RayPool, workers: int, individuals: int = 32) -> tuple[float
             pool.evaluate(z, seeds, expected=expected)
             over[way].append((time.perf_counter() - began) / ideal)
     return tuple(float(np.median(ratios)) for ratios in over)  # pyright: ignore[reportReturnType]
+
+
+def refusals() -> tuple[float, float]:
+    """Return the seconds until a request that this machine can't meet is refused, and those that a late one costs."""
+    began = time.perf_counter()
+    with RayPool(Waiting(), resources=Resources(memory="9 TiB")) as pool, suppress(EvaluatorError):  # pyright: ignore
+        pool.evaluate(np.zeros((1, 1)), np.arange(1))
+    refused = time.perf_counter() - began
+    with RayPool(Waiting(60.0), workers=1, timeout=0.5) as pool:
+        pool.workers.open()
+        began = time.perf_counter()
+        done = pool.evaluate(np.zeros((1, 1)), np.arange(1))
+        assert done.evaluation.errors[0].startswith("Timeout")
+        return refused, time.perf_counter() - began
 
 
 def start() -> tuple[float, float]:
@@ -108,7 +126,10 @@ def main() -> None:
 
     first, bare = start()
     print("| start | s |\n| --- | --- |")
-    print(f"| `l2l run` to its first evaluation | {first:.1f} |\n| bare `ray.init` and one actor call | {bare:.1f} |\n")
+    print(f"| `l2l run` to its first evaluation | {first:.1f} |\n| bare `ray.init` and one actor call | {bare:.1f} |")
+    refused, late = refusals()
+    print(f"| what this machine lacks is refused | {refused:.1f} |")
+    print(f"| a worker starts and its evaluation is ended after 0.5 s | {late:.1f} |\n")
     print("| workers | evaluation, ms | ideal / wall |\n| --- | --- | --- |", flush=True)
     for seconds in (0.02, 0.2):
         with RayPool(Waiting(seconds), workers=4) as pool:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from l2l_snn.loop.stored_job import stored_job
+
 if TYPE_CHECKING:
-    from l2l_snn.loop.job import Job
     from l2l_snn.storage.store import Store, StoredRun
 
 StoreOption = Annotated[
@@ -26,7 +27,7 @@ def complaints() -> Iterator[None]:
     """Turn what a user can mend into one line each on stderr and exit status 2."""
     from l2l_snn.loop.job import JobError
     from l2l_snn.storage.store import StoreError
-    from l2l_snn.workers.evaluator import EvaluatorError
+    from l2l_snn.workers.base import EvaluatorError
 
     try:
         yield
@@ -45,15 +46,6 @@ def open_store(url: str, create: bool = False) -> "Store":
 
 def folder_of(name: str) -> Path:
     return RESULTS / name
-
-
-def stored_job(store: "Store", name: str, settings: list[str]) -> tuple["Job", "StoredRun"]:
-    """Return a stored run's job, with settings changed, and the run; its modules can be imported after this."""
-    from l2l_snn.loop import job as jobs
-
-    stored = store.load(name)
-    jobs.find_modules(Path(stored.manifest["file"]).parent)
-    return jobs.change(jobs.Job.model_validate(stored.manifest["job"]), settings), stored
 
 
 def draw(store: "Store", name: str) -> None:

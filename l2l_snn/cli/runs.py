@@ -8,17 +8,17 @@ import typer
 
 from l2l_snn.cli.common import (
     DEFAULT_STORE,
+    RESULTS,
     RunArgument,
     SetOption,
     StoreOption,
     complaints,
     draw,
-    folder_of,
     list_files,
     open_store,
     print_summary,
-    stored_job,
 )
+from l2l_snn.loop.stored_job import stored_job
 
 if TYPE_CHECKING:
     from l2l_snn.loop.job import Job
@@ -110,29 +110,14 @@ def replay(
 ) -> None:
     """Repeat one stored evaluation exactly, print its fitness beside the stored one, and draw it."""
     with complaints(), open_store(store) as opened:
-        import numpy as np
-
-        from l2l_snn.loop.run import repeat
+        from l2l_snn.loop.replay import replay as replay_stored
 
         if individual is not None and generation is None:
             raise ValueError("-i: expected together with -g, got -i alone; e.g. -g 12 -i 3")
-        loaded, stored = stored_job(opened, name, settings or [])
-        optimizee, _ = loaded.build()
-        row, evaluation = repeat(opened, name, loaded, optimizee, generation, individual)
-        stored_fitness, fitness = (np.asarray(value).tolist() for value in (row.fitness, evaluation.fitness[0]))
-        same = np.array_equal(fitness, stored_fitness, equal_nan=True)
-        verdict = "the same" if same else "NOT the same"
-        typer.echo(f"{name}, generation {row.generation}, individual {row.index}, seed {row.seed}")
-        typer.echo(f"fitness stored   {stored_fitness}\nfitness repeated {fitness}: {verdict}")
-        for key, value in evaluation.metrics.items():
-            typer.echo(f"{key}: {value[0]:.6g}")
-        if evaluation.errors[0] or row.error:
-            typer.echo(f"error stored   {row.error or 'none'}\nerror repeated {evaluation.errors[0] or 'none'}")
-        if not evaluation.failed[0]:
-            folder = folder_of(name) / f"g{row.generation}_i{row.index}"
-            folder.mkdir(parents=True, exist_ok=True)
-            list_files(optimizee.draw(stored.space.decode(row.z), evaluation, folder, video=video))
-        if not same and not settings:
+        done = replay_stored(opened, name, settings or [], generation, individual)
+        typer.echo(done.report())
+        list_files(done.draw(RESULTS, video=video))
+        if not done.same and not settings:
             raise typer.Exit(1)
 
 

@@ -53,7 +53,7 @@ def detail(store: Store, run: StoredRun, generation: int, index: int) -> Individ
         **row_model(row).model_dump(),
         run=run.name,
         population=row.population,
-        parameters=[_value(name, run.space.parameters[name], value) for name, value in values.items()],
+        parameters=[_describe_value(name, run.space.parameters[name], value) for name, value in values.items()],
         note=note,
     )
 
@@ -85,14 +85,14 @@ def download(name: str, values: dict[str, Any], form: str) -> bytes:
         np.save(file, array, allow_pickle=False)
         return file.getvalue()
     rows = array.reshape(1, -1) if array.ndim < 2 else array.reshape(len(array), -1)
-    return "".join(",".join(_cell(value) for value in row) + "\n" for row in rows.tolist()).encode()
+    return "".join(",".join(_format_cell(value) for value in row) + "\n" for row in rows.tolist()).encode()
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     return repr(value) if not isinstance(value, str) else '"' + value.replace('"', '""') + '"'
 
 
-def _value(name: str, parameter: Parameter, value: Any) -> ParameterValue:
+def _describe_value(name: str, parameter: Parameter, value: Any) -> ParameterValue:
     array = np.asarray(value)
     flat = array.reshape(-1)
     numeric = array.dtype.kind in "iuf"
@@ -102,7 +102,7 @@ def _value(name: str, parameter: Parameter, value: Any) -> ParameterValue:
         name=name,
         kind=repr(parameter),
         shape=list(array.shape),
-        first=[_text(entry) for entry in flat[:FIRST].tolist()],
+        first=[_format_entry(entry) for entry in flat[:FIRST].tolist()],
         size=array.size,
         low=low,
         mean=mean,
@@ -111,7 +111,7 @@ def _value(name: str, parameter: Parameter, value: Any) -> ParameterValue:
     )
 
 
-def _text(value: Any) -> str:
+def _format_entry(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)[:100]
 
 

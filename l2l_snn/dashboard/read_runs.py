@@ -1,7 +1,7 @@
 """Runs, curves and the cloud of fitness, thinned by the database: what is read doesn't grow with the run.
 
-    queries.generations(store, run.id, run.generation)      # at most 1,000 entries
-    queries.cloud(store, run.id, run.generation, after=41)  # what is new since generation 41
+    generations(store, run.id, run.generation)      # at most 1,000 entries
+    cloud(store, run.id, run.generation, after=41)  # what is new since generation 41
 
 Thinning depends on how many generations there are only through its next power of two, so that what was read before
 mostly stays right; `every` and `per_generation` in an answer tell when it doesn't.
@@ -103,7 +103,7 @@ def generations(store: Store, run_id: int, count: int, after: int = -1) -> Gener
     query = select(*columns).where(g.run_id == run_id, g.generation >= start, g.generation < count)
     with store.read() as connection:
         rows = connection.execute(query.group_by(block).order_by(func.min(g.generation))).all()
-        error = connection.scalar(_first_error(run_id))
+        error = connection.scalar(_select_first_error(run_id))
     first, last, evaluations, failed, best, mean, so_far, seconds = zip(*rows, strict=True) if rows else [()] * 8
     return Generations(
         every=every,
@@ -119,7 +119,7 @@ def generations(store: Store, run_id: int, count: int, after: int = -1) -> Gener
     )
 
 
-def _first_error(run_id: int):
+def _select_first_error(run_id: int):
     """Select the first error of the newest generation that has a failed individual."""
     g, i = GENERATIONS.c, INDIVIDUALS.c
     newest = select(func.max(g.generation)).where(g.run_id == run_id, g.failed > 0).scalar_subquery()

@@ -88,16 +88,16 @@ def individuals(store: Store, run: StoredRun, query: Query) -> Rows:
         ValueError: the run has no such column, or a value doesn't fit it.
     """
     with store.read() as connection:
-        columns = _columns(connection, run)
+        columns = _list_columns(connection, run)
         for name in (query.sort, *(c.column for c in query.conditions)):
             if name not in columns:
                 raise ValueError(message("column", "one of the run's", repr(name), did_you_mean(name, columns)))
         blobs = [name for name in (query.sort, *(c.column for c in query.conditions)) if name not in (*FIXED, "failed")]
         best_first = query.sort == "fitness" and query.descending
-        part = _part(connection, run, query, DECODED if blobs else SCANNED, best_first)
-        where = _where(run, query, part)
+        part = _choose_part(connection, run, query, DECODED if blobs else SCANNED, best_first)
+        where = _build_condition(run, query, part)
         if blobs:
-            keys, total = _by_numpy(connection, run, query, where, columns)
+            keys, total = _sort_by_numpy(connection, run, query, where, columns)
         else:
             keys, total = None, connection.scalar(select(func.count()).select_from(INDIVIDUALS).where(where)) or 0
         exact = best_first and not query.conditions
@@ -105,19 +105,19 @@ def individuals(store: Store, run: StoredRun, query: Query) -> Rows:
             total = min(total, len(part.numbers))
         if keys is None:
             limit = max(0, min(query.limit, total - query.offset))
-            keys = _by_sql(connection, query, where, limit)
-        rows = _rows(connection, run, keys)
+            keys = _sort_by_sql(connection, query, where, limit)
+        rows = _read_rows(connection, run, keys)
     return Rows(
         rows=rows,
         total=total,
         searched=part.individuals,
         stored=run.evaluations,
-        note="" if part.whole else _note(part, query, exact, bool(blobs)),
+        note="" if part.whole else _describe_part(part, query, exact, bool(blobs)),
         columns=[*columns],
     )
 
 
-def _note(part: _Part, query: Query, exact: bool, decoded: bool) -> str:
+def _describe_part(part: _Part, query: Query, exact: bool, decoded: bool) -> str:
     """Say which individuals were looked at."""
     count = f"{part.individuals:,} individuals"
     if query.sort == "fitness" and query.descending:
@@ -130,7 +130,7 @@ def _note(part: _Part, query: Query, exact: bool, decoded: bool) -> str:
     return f"Only {which} are searched; choose a range of generations for others.{why}"
 
 
-def _columns(connection: Connection, run: StoredRun) -> dict[str, int | None]:
+def _list_columns(connection: Connection, run: StoredRun) -> dict[str, int | None]:
     """Return the run's columns; of an objective its number."""
     g = GENERATIONS.c
     shapes = connection.execute(select(g.metrics, func.max(g.objectives)).where(g.run_id == run.id).group_by(g.metrics))
@@ -142,7 +142,7 @@ def _columns(connection: Connection, run: StoredRun) -> dict[str, int | None]:
     return columns | metrics
 
 
-def _part(connection: Connection, run: StoredRun, query: Query, most: int, best_first: bool) -> _Part:
+def _choose_part(connection: Connection, run: StoredRun, query: Query, most: int, best_first: bool) -> _Part:
     """Return whole generations of the range, of about `most` individuals together, those first that matter most."""
     g = GENERATIONS.c
     where = [g.run_id == run.id, g.generation < run.generation]
@@ -164,7 +164,7 @@ def _part(connection: Connection, run: StoredRun, query: Query, most: int, best_
     return _Part(numbers, count, len(numbers) == len(rows))
 
 
-def _where(run: StoredRun, query: Query, part: _Part) -> ColumnElement[bool]:
+def _build_condition(run: StoredRun, query: Query, part: _Part) -> ColumnElement[bool]:
     """Return the condition on the rows of `individuals`, as far as SQL can compare."""
     i = INDIVIDUALS.c
     numbers = sorted(part.numbers)
@@ -172,12 +172,14 @@ def _where(run: StoredRun, query: Query, part: _Part) -> ColumnElement[bool]:
         chosen = i.generation.between(numbers[0], numbers[-1])
     else:  # written out: there may be more than a database takes as arguments
         chosen = i.generation.in_([literal(number, literal_execute=True) for number in numbers])
-    return and_(i.run_id == run.id, chosen, *(_compared(c) for c in query.conditions if c.column in (*FIXED, "failed")))
+    return and_(
+        i.run_id == run.id, chosen, *(_compare_column(c) for c in query.conditions if c.column in (*FIXED, "failed"))
+    )
 
 
-def _compared(c: Condition) -> ColumnElement[bool]:
+def _compare_column(c: Condition) -> ColumnElement[bool]:
     if c.column == "failed":
-        wanted = _number(c) != 0
+        wanted = _read_number(c) != 0
         if c.how not in ("eq", "ne"):
             raise ValueError(message("where", "eq or ne for failed", c.how))
         fitness = INDIVIDUALS.c.fitness
@@ -189,7 +191,7 @@ def _compared(c: Condition) -> ColumnElement[bool]:
         if c.how not in ("eq", "ne"):
             raise ValueError(message("where", f"eq, ne or has for {c.column}", c.how))
         return column == c.value if c.how == "eq" else column != c.value
-    number = _number(c)
+    number = _read_number(c)
     if c.column in WHOLE and number.is_integer() and abs(number) < 2**53:
         value = literal(int(number), BigInteger)
     else:
@@ -197,7 +199,7 @@ def _compared(c: Condition) -> ColumnElement[bool]:
     return column.op(COMPARISONS[c.how], is_comparison=True)(value)
 
 
-def _number(c: Condition) -> float:
+def _read_number(c: Condition) -> float:
     try:
         number = float(c.value)
     except ValueError:
@@ -207,7 +209,7 @@ def _number(c: Condition) -> float:
     return number
 
 
-def _by_sql(connection: Connection, query: Query, where: ColumnElement[bool], limit: int) -> list[tuple[int, int]]:
+def _sort_by_sql(connection: Connection, query: Query, where: ColumnElement[bool], limit: int) -> list[tuple[int, int]]:
     """Return the keys of the page's rows; what failed comes last."""
     i = INDIVIDUALS.c
     column = i.fitness if query.sort == "failed" else i[query.sort]
@@ -220,7 +222,7 @@ def _by_sql(connection: Connection, query: Query, where: ColumnElement[bool], li
     return [(row.generation, row.individual) for row in connection.execute(keys)]
 
 
-def _by_numpy(
+def _sort_by_numpy(
     connection: Connection, run: StoredRun, query: Query, where: ColumnElement[bool], columns: dict[str, int | None]
 ) -> tuple[list[tuple[int, int]], int]:
     """Return the keys of the page's rows, sorted and filtered by what SQL can't compare too, and how many fit."""
@@ -231,12 +233,12 @@ def _by_numpy(
     rows = connection.execute(
         select(i.generation, i.individual, i.metrics, i.objectives, *sorted_by).where(where)
     ).all()
-    names = _metric_names(connection, run)
-    values = {name: _values(name, rows, names, columns[name]) for name in needed if name not in (*FIXED, "failed")}
+    names = _read_metric_names(connection, run)
+    values = {name: _read_values(name, rows, names, columns[name]) for name in needed if name not in (*FIXED, "failed")}
     keep = np.ones(len(rows), bool)
     for c in query.conditions:
         if c.column in values:
-            number = _number(c)
+            number = _read_number(c)
             compare = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal}
             given = values[c.column]
             keep &= ~np.isnan(given) & (given != number if c.how == "ne" else compare[c.how](given, number))
@@ -253,14 +255,14 @@ def _by_numpy(
     return [(int(g), int(k)) for g, k in numbers[page]], len(places)
 
 
-def _metric_names(connection: Connection, run: StoredRun) -> dict[int, list[str]]:
+def _read_metric_names(connection: Connection, run: StoredRun) -> dict[int, list[str]]:
     g = GENERATIONS.c
     texts = connection.execute(select(g.generation, g.metrics).where(g.run_id == run.id)).all()
     parsed = {text: json.loads(text) for text in {text for _, text in texts}}
     return {number: parsed[text] for number, text in texts}
 
 
-def _values(name: str, rows: Sequence[Any], names: dict[int, list[str]], objective: int | None) -> np.ndarray:
+def _read_values(name: str, rows: Sequence[Any], names: dict[int, list[str]], objective: int | None) -> np.ndarray:
     """Return one metric or objective of each row, nan where it has none."""
     values = np.full(len(rows), np.nan)
     metric = name.removeprefix("metric.")
@@ -273,7 +275,7 @@ def _values(name: str, rows: Sequence[Any], names: dict[int, list[str]], objecti
     return values
 
 
-def _rows(connection: Connection, run: StoredRun, keys: Sequence[tuple[int, int]]) -> list[Row]:
+def _read_rows(connection: Connection, run: StoredRun, keys: Sequence[tuple[int, int]]) -> list[Row]:
     """Return the rows of these keys, in their order."""
     if not keys:
         return []

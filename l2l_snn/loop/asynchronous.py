@@ -22,7 +22,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.storage.records import Generation
 from l2l_snn.storage.store import Store
-from l2l_snn.workers.evaluator import Evaluator
+from l2l_snn.workers.evaluator import Evaluator, Watch
 
 SIZE = 32  # individuals of a stored generation where the optimizer has no population
 
@@ -80,14 +80,14 @@ class Loop:
         z = np.array(list(self.pending.values())).reshape(len(numbers), D)
         return stored_state(self.inner)(*self.inner, *UnderWay(np.array(self.asked), numbers, z))
 
-    def generation(self, number: int) -> Generation:
+    def generation(self, number: int, watch: Watch) -> Generation:
         """Return the next P individuals in the order in which they were told, and when it took how long."""
         began = time.perf_counter()
         z, seeds, evaluations, seconds, workers = [], [], [], [], []
-        self.evaluator.generation = number  # a worker is shown with the numbers of its asks
         while len(z) < self.population:
             self._keep_busy()
-            first, evaluated = self.evaluator.collect()
+            # a worker is shown with the numbers of its asks
+            first, evaluated = self.evaluator.collect(generation=number, watch=watch)
             evaluation = evaluated.evaluation
             numbers = self.chunks.pop(first)
             rows = np.stack([self.pending.pop(number) for number in numbers])

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, WorkerStatus
-from l2l_snn.loop.asynchronous import Loop, stored_state
+from l2l_snn.loop.asynchronous import Loop
 from l2l_snn.loop.job import Job
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.storage.records import Generation, Individual, StoredRun
 from l2l_snn.storage.store import Store
+from l2l_snn.workers.base import EvaluatorError
 from l2l_snn.workers.chunks import evaluate_alone
-from l2l_snn.workers.evaluator import Evaluator, EvaluatorError
+from l2l_snn.workers.evaluator import Evaluator, Watch
 
 
 class _StopRequested(Exception):
@@ -74,8 +75,8 @@ def run(
         stored = store.load(name)
         state = optimizer.init(space, job.seed)
         if stored.generation:
-            kind = stored_state(state) if job.asynchronous else type(state)
-            state = store.optimizer_state(name, kind)
+            template = Loop(job, optimizer, evaluator, state).state if job.asynchronous else state
+            state = store.optimizer_state(name, template)
         loop = Loop(job, optimizer, evaluator, state) if job.asynchronous else None
         best, improved = -np.inf, 0
         if stored.best is not None:
@@ -87,8 +88,6 @@ def run(
             if store.report(lease, workers):
                 raise _StopRequested
 
-        evaluator.watch = report
-
         def seconds() -> float:
             return stored.seconds + time.perf_counter() - began
 
@@ -96,10 +95,10 @@ def run(
         try:
             while not (message := _reason(job, number, evaluations, best, improved, seconds())):
                 if loop is not None:
-                    generation = loop.generation(number)
+                    generation = loop.generation(number, report)
                     state = loop.state
                 else:
-                    generation, state = _generation(job, optimizer, evaluator, number, state, took)
+                    generation, state = _generation(job, optimizer, evaluator, number, state, took, report)
                     took = generation.seconds
                 store.commit(lease, generation, state)
                 z, evaluation, elapsed = generation.z, generation.evaluation, generation.elapsed
@@ -133,22 +132,22 @@ def run(
             store.finish(lease, "failed", str(error))
             raise
         finally:
-            evaluator.watch = None
             evaluator.forget()
         store.finish(lease, ended, message)
     return store.load(name)
 
 
 def _generation(
-    job: Job, optimizer: Optimizer, evaluator: Evaluator, number: int, state: Any, took: np.ndarray | None
+    job: Job, optimizer: Optimizer, evaluator: Evaluator, number: int, state: Any, took: np.ndarray | None, watch: Watch
 ) -> tuple[Generation, Any]:
     """Ask for a generation, evaluate it, and tell it; `took` are the seconds of the one before."""
     began = time.perf_counter()
     z, state = optimizer.ask(state)
     seeds = evaluation_seeds(job.seed, number, len(z), job.seeds)
     expected = took if took is not None and len(took) == len(z) else None  # the same place takes about as long again
-    evaluator.generation = number
-    done = evaluator.evaluate(z, seeds, with_grad=optimizer.needs_grad, expected=expected)
+    done = evaluator.evaluate(
+        z, seeds, generation=number, watch=watch, with_grad=optimizer.needs_grad, expected=expected
+    )
     state = optimizer.tell(state, z, done.evaluation)
     elapsed = time.perf_counter() - began
     return Generation(number, z, seeds, done.evaluation, done.seconds, done.workers, elapsed), state

@@ -1,23 +1,19 @@
-"""Chunks of a generation: how a worker evaluates one, and what is done about one that lost its worker.
+"""Chunks of a generation: what a worker gets, how it evaluates that, and what comes back.
 
-A chunk whose worker is lost is evaluated again elsewhere; one that is lost `max_tries` times, or takes longer than it
-may, is taken apart, so that only the individual that ends workers or is too slow fails.
-
-Legend: P individuals, D search coordinates, K individuals of a chunk.
+Legend: P individuals, D search coordinates.
 """
 
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, WorkerStatus, failure
 from l2l_snn.optimizee import BatchOptimizee, validated
-from l2l_snn.validate import check_count
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,15 @@ class Lost:
     seconds: float = 0.0  # s that it took until then
 
 
-Outcome = tuple[Evaluation, float, str] | Lost  # evaluation, seconds, worker
+class Done(NamedTuple):
+    """A chunk was evaluated."""
+
+    evaluation: Evaluation
+    seconds: float  # s that all of it took
+    worker: str  # host:pid
+
+
+Outcome = Done | Lost
 
 
 def size_alone(optimizee: BatchOptimizee, size: int) -> int:
@@ -119,82 +123,17 @@ def here() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def run_chunk(
-    optimizee: BatchOptimizee, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool
-) -> tuple[Evaluation, float, str]:
-    """Evaluate one chunk in this process; return its evaluation, the seconds it took, and host:pid."""
+def run_chunk(optimizee: BatchOptimizee, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Done:
+    """Evaluate one chunk in this process."""
     began = time.perf_counter()
     if chunk.alone is None:
         evaluation = evaluate_chunk(optimizee, z, seeds, with_grad)
     else:
         evaluation = evaluate_alone(optimizee, z, seeds, chunk.alone - chunk.start, with_grad=with_grad)
-    return evaluation, time.perf_counter() - began, here()
+    return Done(evaluation, time.perf_counter() - began, here())
 
 
-@dataclass
-class _Submitted:
-    """A chunk that was handed in, and what of it is evaluated."""
-
-    stop: int
-    z: np.ndarray  # (K, D)
-    seeds: np.ndarray  # (K,)
-    with_grad: bool
-    done: dict[int, Evaluated]  # by first individual
-
-
-class Backlog:
-    """The chunks that were handed in and not collected, and what is done about one that lost its worker."""
-
-    def __init__(self, optimizee: BatchOptimizee, max_tries: int):
-        self.objectives = optimizee.objectives
-        self.max_tries = check_count("max_tries", max_tries)
-        self.queue: deque[Chunk] = deque()  # to be started
-        self.submitted: dict[int, _Submitted] = {}  # by first individual
-
-    def __len__(self) -> int:
-        return len(self.submitted)
-
-    def add(self, start: int, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> None:
-        """Hand in the individuals start to start + K - 1."""
-        chunk = Chunk(start, start + len(z))
-        self.submitted[start] = _Submitted(chunk.stop, z, seeds, with_grad, {})
-        self.queue.append(chunk)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.queue.clear()
-        self.submitted.clear()
-
-    def settle(self, chunk: Chunk, outcome: Outcome) -> tuple[int, Evaluated] | None:
-        """Take what became of a chunk; return its first individual and its results if with this it is whole."""
-        of = self.submitted[chunk.start]
-        if isinstance(outcome, Lost):
-            again = self._again(chunk, outcome)
-            if again:
-                self.queue.extendleft(reversed(again))
-                return None
-            tries = f"given up after {chunk.tries + 1} tries: "
-            text = f"Timeout: {outcome.text}" if outcome.late else f"WorkerLost: {tries}{outcome.text}"
-            outcome = failure(1, self.objectives, text), outcome.seconds, ""
-        evaluation, seconds, worker = outcome
-        n = len(evaluation.fitness)
-        first = chunk.start if chunk.alone is None else chunk.alone
-        of.done[first] = Evaluated(evaluation, np.full(n, seconds / n), (worker,) * n)
-        if sum(len(part.workers) for part in of.done.values()) < of.stop - chunk.start:
-            return None
-        del self.submitted[chunk.start]
-        return chunk.start, Evaluated.join([of.done[i] for i in sorted(of.done)])
-
-    def _again(self, chunk: Chunk, lost: Lost) -> list[Chunk]:
-        """Return what to evaluate instead of a chunk that lost its worker; nothing for an individual given up."""
-        if not lost.late and chunk.tries + 1 < self.max_tries:
-            return [replace(chunk, tries=chunk.tries + 1)]
-        if chunk.alone is None and chunk.stop - chunk.start > 1:
-            return list(chunk.isolated())
-        return []
-
-
-def status(worker: str, generation: int, chunk: Chunk | None, since: float) -> WorkerStatus:
+def worker_status(worker: str, generation: int, chunk: Chunk | None, since: float) -> WorkerStatus:
     """Return what a worker does, given its chunk."""
     if chunk is None:
         return WorkerStatus(worker, generation, -1, -1, since)

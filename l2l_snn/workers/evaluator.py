@@ -1,76 +1,48 @@
-"""Evaluators: spread a generation over workers and bring the results back, whatever happens to a worker.
+"""The evaluator: spreads a generation over workers and brings the results back, whatever happens to a worker.
 
-`Inline`, here, is the reference and runs in this process; `RayPool` of pool.py returns the same bytes.
+    with Inline(optimizee, chunk=4) as evaluator:                       # in_process.py, the reference
+        evaluator.evaluate(z, seeds)
+    with RayPool(optimizee, chunk=4, timeout=60.0) as evaluator:        # ray_pool.py, the same bytes
+        evaluator.evaluate(z, seeds)
 
 Legend: P individuals, D search coordinates, K individuals of a chunk.
 """
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Self, final
 
 import numpy as np
 
+from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.optimizee import BatchOptimizee
-from l2l_snn.workers.chunks import Backlog, Chunk, Evaluated, Outcome
+from l2l_snn.validate import check_count
+from l2l_snn.workers.backlog import Backlog
+from l2l_snn.workers.base import Workers
+from l2l_snn.workers.chunks import Evaluated
 
-if TYPE_CHECKING:
-    from l2l_snn.evaluation import WorkerStatus
-
-LOOK = 1.0  # s between two calls of `Evaluator.watch`
-
-
-class EvaluatorError(Exception):
-    """The workers can't work at all; the text is one line for the user."""
+Watch = Callable[[tuple[WorkerStatus, ...]], None]
+LOOK = 1.0  # s between two calls of `watch`
 
 
-class Evaluator(ABC):
-    """Evaluates generations; a context manager that gives its workers back at the end.
+@final
+class Evaluator:
+    """Evaluates generations, or chunk by chunk; a context manager that gives its workers back at the end.
 
-    The loop may set `watch`, which is called about once a second with what each worker does; an exception that it
-    raises ends the evaluation.
+    Args:
+        optimizee: what is evaluated, as the workers hold it.
+        workers: who evaluates.
+        chunk: individuals that a worker takes at once.
+        max_tries: how often a chunk may lose its worker.
     """
 
-    optimizee: BatchOptimizee
-    chunk: int  # individuals a worker takes at once
-    generation: int = 0  # that is being evaluated, for `working`
-    watch: Callable[[tuple["WorkerStatus", ...]], None] | None = None
-    _backlog: Backlog
-    _looked: float = -np.inf  # when `watch` was called last
-
-    @property
-    @abstractmethod
-    def slots(self) -> int:
-        """How many chunks should be handed in at once to keep all workers busy."""
-
-    @abstractmethod
-    def _open(self) -> None:
-        """Get the workers, unless they are there."""
-
-    @abstractmethod
-    def _free(self) -> bool:
-        """Return whether a worker waits for a chunk."""
-
-    @abstractmethod
-    def _start(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> None:
-        """Begin to evaluate one chunk; z and seeds are its own."""
-
-    @abstractmethod
-    def _wait(self) -> tuple[Chunk, Outcome] | None:
-        """Wait about a second for any chunk; return it and what became of it, None to look for free workers again."""
-
-    @abstractmethod
-    def _abandon(self) -> None:
-        """Forget the chunks under way."""
-
-    @abstractmethod
-    def working(self) -> tuple["WorkerStatus", ...]:
-        """Return what each worker does now."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give the workers back."""
+    def __init__(self, optimizee: BatchOptimizee, workers: Workers, chunk: int = 1, max_tries: int = 3):
+        self.optimizee = optimizee
+        self.workers = workers
+        self.chunk = check_count("chunk", chunk)
+        self._backlog = Backlog(optimizee.objectives, max_tries)
+        self._watched_at = -np.inf  # s, time.monotonic() when `watch` was called last
 
     def __enter__(self) -> Self:
         return self
@@ -78,14 +50,27 @@ class Evaluator(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def close(self) -> None:
+        """Give the workers back."""
+        self.workers.close()
+
     def evaluate(
-        self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, expected: np.ndarray | None = None
+        self,
+        z: np.ndarray,
+        seeds: np.ndarray,
+        *,
+        generation: int = 0,
+        watch: Watch | None = None,
+        with_grad: bool = False,
+        expected: np.ndarray | None = None,
     ) -> Evaluated:
         """Evaluate a generation.
 
         Args:
             z: (P, D) search coordinates.
             seeds: (P,) int64, one an individual.
+            generation: its number, for `watch`.
+            watch: called about once a second with what each worker does; what it raises ends the evaluation.
             with_grad: also the gradient.
             expected: (P,) s that each is expected to take: the chunks that take longest are begun first, which
                 shortens the wait for the last worker (Graham 1969) and changes no result.
@@ -99,19 +84,23 @@ class Evaluator(ABC):
         starts = list(range(0, len(z), self.chunk))
         if expected is not None:
             starts.sort(key=lambda i: -float(expected[i : i + self.chunk].sum()))
-        done: dict[int, Evaluated] = {}
-        try:
+        with self._forget_on_error():
             for i in starts:
                 self._backlog.add(i, z[i : i + self.chunk], seeds[i : i + self.chunk], with_grad)
-            while len(done) < len(starts):
-                first, evaluated = self.collect()
-                done[first] = evaluated
-        except BaseException:
-            self.forget()
-            raise
+            done = dict(self.collect(generation=generation, watch=watch) for _ in starts)
         return Evaluated.join([done[first] for first in sorted(done)])
 
     # chunk by chunk, for loops without generations
+
+    @property
+    def slots(self) -> int:
+        """How many chunks should be submitted at once to keep all workers busy.
+
+        Raises:
+            EvaluatorError: no worker can be had.
+        """
+        self.workers.open()
+        return self.workers.slots
 
     @property
     def under_way(self) -> int:
@@ -128,8 +117,12 @@ class Evaluator(ABC):
         """
         self._backlog.add(number, z, seeds, False)
 
-    def collect(self) -> tuple[int, Evaluated]:
+    def collect(self, *, generation: int = 0, watch: Watch | None = None) -> tuple[int, Evaluated]:
         """Wait for any chunk that was submitted; return its number and its evaluation.
+
+        Args:
+            generation: its number, for `watch`.
+            watch: as of `evaluate`; whatever is raised here, all that is under way is given up.
 
         Raises:
             EvaluatorError: no worker can be had.
@@ -137,30 +130,29 @@ class Evaluator(ABC):
         """
         if not self._backlog:
             raise RuntimeError("collect: expected a chunk under way, got none; submit one first")
-        try:
-            self._open()
+        with self._forget_on_error():
+            self.workers.open()
             while True:
-                while self._backlog.queue and self._free():
-                    chunk = self._backlog.queue.popleft()
-                    of = self._backlog.submitted[chunk.start]
-                    self._start(chunk, of.z, of.seeds, of.with_grad)
-                self._look()
-                finished = self._wait()
+                while self._backlog.queue and self.workers.idle():
+                    self.workers.start(*self._backlog.take())
+                if watch is not None and time.monotonic() - self._watched_at >= LOOK:
+                    self._watched_at = time.monotonic()
+                    watch(self.workers.status(generation))
+                finished = self.workers.wait()
                 whole = self._backlog.settle(*finished) if finished else None
                 if whole is not None:
                     return whole
-        except BaseException:
-            self.forget()
-            raise
 
     def forget(self) -> None:
         """Give up what was submitted and not collected."""
         if self._backlog:
             self._backlog.clear()
-            self._abandon()
+            self.workers.abandon()
 
-    def _look(self) -> None:
-        """Tell the loop what the workers do, at most once a second."""
-        if self.watch is not None and time.monotonic() - self._looked >= LOOK:
-            self._looked = time.monotonic()
-            self.watch(self.working())
+    @contextmanager
+    def _forget_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.forget()
+            raise

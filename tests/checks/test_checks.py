@@ -158,7 +158,7 @@ class SeedsPython(Good):
 class NanGradient(JaxOptimizee):
     space = SPACE
 
-    def evaluate(self, params, key):
+    def evaluate(self, params, key, *, watch):
         return -jnp.sqrt(jnp.sum((0.0 * params["x"]) ** 2))
 
 
@@ -166,7 +166,7 @@ class NanGradient(JaxOptimizee):
 class Smooth(JaxOptimizee):
     space = SPACE
 
-    def evaluate(self, params, key):
+    def evaluate(self, params, key, *, watch):
         return -jnp.sum(params["x"] ** 2) + jax.random.normal(key)
 
 
@@ -174,7 +174,7 @@ class Smooth(JaxOptimizee):
 class CutGradient(JaxOptimizee):
     space = SPACE
 
-    def evaluate(self, params, key):
+    def evaluate(self, params, key, *, watch):
         return -jnp.sum(params["x"] * jax.lax.stop_gradient(params["x"]))
 
 

@@ -20,9 +20,10 @@ from l2l_snn.loop.job import Job
 from l2l_snn.loop.run import Progress, run
 from l2l_snn.results.tables import generations, individuals
 from l2l_snn.storage.store import Store
-from l2l_snn.workers.evaluator import Evaluator, EvaluatorError
+from l2l_snn.workers.base import EvaluatorError
+from l2l_snn.workers.evaluator import Evaluator
 from l2l_snn.workers.in_process import Inline
-from l2l_snn.workers.ray_pool import RayPool
+from l2l_snn.workers.ray_pool import RayPool, RayWorkers
 from optimizers.ga import GeneticAlgorithm
 
 pytestmark = [
@@ -148,16 +149,16 @@ def test_a_pool_whose_nodes_are_all_gone_waits_for_one_but_not_for_ever(cluster)
             cluster.remove(node)
 
     slow = Troublemaker(pause=0.5)  # a worker outlives its node by a moment
-    with RayPool(slow, chunk=2, address=cluster.address) as pool:
+    workers = RayWorkers(slow, address=cluster.address)
+    with Evaluator(slow, workers, chunk=2) as pool:
         before = pool.evaluate(z, seeds)
         lose_all()
-        pool.watch = watch
-        after = pool.evaluate(z, seeds)
+        after = pool.evaluate(z, seeds, watch=watch)
         assert added
         assert set(after.workers).isdisjoint(before.workers)
         assert after.evaluation.fitness.tobytes() == before.evaluation.fitness.tobytes()
         lose_all()
-        pool.patience = 1.0
+        workers.patience = 1.0
         # which of the two depends on whether the cluster has noticed
         with pytest.raises(EvaluatorError, match=r"at most what a node has, got 1|no worker could start: the nodes"):
             pool.evaluate(z, seeds)

@@ -34,6 +34,7 @@ class Painter(Optimizee):
 
     def evaluate(self, params, seed):
         time.sleep(0.05)
+        print('{"error": "what a user prints is no answer"}')
         return -float(params["x"] @ params["x"]), {"first": float(params["x"][0])}
 
     def draw(self, params, evaluation, folder, *, video=False):

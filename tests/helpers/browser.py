@@ -26,7 +26,7 @@ from l2l_snn.space import Choice, Free, Integer, Real, Space
 from l2l_snn.storage.records import Generation
 from l2l_snn.storage.store import Store
 
-LIMIT = 60_000  # ms, that anything in the browser may take
+LIMIT = 240_000  # ms, that anything in the browser may take
 MANIFEST = {
     "job": {"optimizee": {"class": "a:B"}, "optimizer": {"class": "c:D"}, "generations": 40, "seed": 1},
     "file": "jobs/line.yaml",

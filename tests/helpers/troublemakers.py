@@ -20,6 +20,7 @@ class Troublemaker(Optimizee):
     trouble: str = "none"
     marker: str = ""  # path of a file that exists once the trouble has happened; "" for trouble every time
     pause: float = 0.0  # s, an evaluation's length
+    began: str = ""  # path of a file that is made each time that the trouble begins
     space = Space(x=Real(-1, 1, shape=(3,)))
 
     def evaluate(self, params, seed):
@@ -28,6 +29,8 @@ class Troublemaker(Optimizee):
             time.sleep(self.pause)
         fitness = -float(x @ x) + 0.01 * np.random.default_rng(seed).standard_normal()
         if self.trouble != "none" and x[0] > 0.5 and self._first():
+            if self.began:
+                Path(self.began).touch()
             if self.trouble == "raise":
                 raise FloatingPointError("v diverged at 31.0 ms")
             if self.trouble == "nan":

@@ -1,13 +1,13 @@
 """Runs without generations: no worker waits, and the recorded order gives the same run again."""
 
-import heapq
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from staged import Clock, Staged
 
 from l2l_snn import Optimizee, Real, Space
-from l2l_snn.loop.asynchronous import retrace, stored_state
+from l2l_snn.loop.asynchronous import Loop, retrace
 from l2l_snn.loop.job import Job, JobError, change
 from l2l_snn.loop.run import repeat, run
 from l2l_snn.results.tables import individuals
@@ -51,49 +51,30 @@ def drive(store: Store, name: str, the_job: Job, evaluator: Evaluator | None = N
         return run(store, name, the_job, optimizer, workers)
 
 
-class OutOfOrder(Inline):
-    """Four slots in this process, which come back in an order of their own."""
+def out_of_order(optimizee, stop_after: int | None = None) -> Evaluator:
+    """Return four slots in this process, which come back in an order of their own, until Ctrl-C is pressed."""
+    count = 0
 
-    @property
-    def slots(self) -> int:
-        return 4
+    def pick(under_way: list) -> int:
+        nonlocal count
+        if stop_after is not None and count >= stop_after:
+            raise KeyboardInterrupt
+        count += 1
+        return (3 * count // 2) % len(under_way)
 
-    def _free(self):
-        return len(self.queue) < 4
-
-    def __init__(self, optimizee, stop_after: int | None = None):
-        super().__init__(optimizee)
-        self.queue: list = []
-        self.left = stop_after
-        self.count = 0
-
-    def _start(self, *args):
-        self.queue.append(args)
-
-    def _abandon(self):
-        super()._abandon()
-        self.queue.clear()
-
-    def _wait(self):
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise KeyboardInterrupt
-        self.count += 3
-        super()._start(*self.queue.pop((self.count // 2) % len(self.queue)))
-        return super()._wait()
+    return Evaluator(optimizee, Staged(optimizee, 4, pick=pick))
 
 
 def test_the_recorded_order_gives_the_same_states_and_z_again(store):
     the_job = job()
     optimizee, optimizer = the_job.build()
-    stored = drive(store, "a", the_job, OutOfOrder(optimizee))
+    stored = drive(store, "a", the_job, out_of_order(optimizee))
     assert (stored.state, stored.generation, stored.evaluations) == ("finished", 6, 48)
     rows = individuals(store, "a")
     assert not (np.diff(rows["metric.ask"]) > 0).all()  # they did come back in another order
     assert sorted(rows["metric.ask"])[:40] == list(range(40))  # none lost, none twice
     *_, last = retrace(store, "a", the_job, optimizer)
-    kept = store.optimizer_state("a", stored_state(last))
+    kept = store.optimizer_state("a", Loop(the_job, optimizer, Inline(optimizee), last).state)
     assert [array.tobytes() for array in kept[: len(last)]] == [array.tobytes() for array in last]
 
 
@@ -101,9 +82,9 @@ def test_the_recorded_order_gives_the_same_states_and_z_again(store):
 def test_a_run_that_was_stopped_goes_on_with_what_was_under_way(store, stop_after):
     the_job = job()
     optimizee, _ = the_job.build()
-    stopped = drive(store, "a", the_job, OutOfOrder(optimizee, stop_after))
+    stopped = drive(store, "a", the_job, out_of_order(optimizee, stop_after))
     assert (stopped.state, stopped.generation) == ("stopped", stop_after // 8)
-    stored = drive(store, "a", the_job, OutOfOrder(optimizee))
+    stored = drive(store, "a", the_job, out_of_order(optimizee))
     assert (stored.state, stored.evaluations) == ("finished", 48)
     rows = individuals(store, "a")
     assert rows["metric.ask"].is_unique
@@ -114,12 +95,12 @@ def test_a_run_that_was_stopped_goes_on_with_what_was_under_way(store, stop_afte
 def test_chunks_of_several_are_told_together_and_repeated_bit_for_bit(store):
     the_job = job(chunk=3, optimizee={"class": "optimizees.functions:Function", "name": "rastrigin", "dimension": 5})
     optimizee, optimizer = the_job.build()
-    stored = drive(store, "a", the_job, OutOfOrder(optimizee))
+    stored = drive(store, "a", the_job, out_of_order(optimizee))
     rows = individuals(store, "a")
     assert (stored.generation, stored.evaluations) == (6, 54)  # generations of 8, filled up to whole chunks
     assert rows["metric.ask"].is_unique
     *_, last = retrace(store, "a", the_job, optimizer)
-    kept = store.optimizer_state("a", stored_state(last))
+    kept = store.optimizer_state("a", Loop(the_job, optimizer, Inline(optimizee), last).state)
     assert [array.tobytes() for array in kept[: len(last)]] == [array.tobytes() for array in last]
     row, evaluation = repeat(store, "a", the_job, optimizee, 4, 7)
     assert evaluation.fitness[0] == row.fitness
@@ -128,7 +109,7 @@ def test_chunks_of_several_are_told_together_and_repeated_bit_for_bit(store):
 def test_a_run_leaves_nothing_under_way(store):
     the_job = job()
     optimizee, _ = the_job.build()
-    evaluator = OutOfOrder(optimizee)
+    evaluator = out_of_order(optimizee)
     drive(store, "a", the_job, evaluator)
     assert evaluator.under_way == 0
     drive(store, "b", job(asynchronous=False), evaluator)
@@ -143,41 +124,12 @@ def test_failures_are_rows_and_do_not_stop_the_run(store):
     assert len(list(retrace(store, "a", the_job, the_job.build()[1]))) == 48
 
 
-class Virtual(Inline):
-    """Four workers in this process, on a clock of their own: an evaluation takes a heavy-tailed time, by its seed."""
-
-    def __init__(self, optimizee):
-        super().__init__(optimizee)
-        self.clock, self.worked, self.queue = 0.0, 0.0, []
-
-    @property
-    def slots(self) -> int:
-        return 4
-
-    def _free(self):
-        return len(self.queue) < 4
-
-    def _start(self, *args):
-        seconds = min(1 + np.random.default_rng(args[2][0]).pareto(1.5), 60.0)
-        heapq.heappush(self.queue, (self.clock + seconds, seconds, len(self.queue), args))
-
-    def _wait(self):
-        self.clock, seconds, _, args = heapq.heappop(self.queue)
-        self.worked += seconds
-        super()._start(*args)
-        return super()._wait()
-
-    def _abandon(self):
-        super()._abandon()
-        self.queue.clear()
-
-
 def test_workers_stay_busy_whatever_evaluations_take(store):
     def busy(asynchronous: bool) -> float:
         the_job = job(asynchronous=asynchronous, generations=60)
-        evaluator = Virtual(the_job.build()[0])
-        drive(store, f"busy-{asynchronous}", the_job, evaluator)
-        return evaluator.worked / (4 * evaluator.clock)
+        clock = Clock(lambda chunk, seeds: min(1 + np.random.default_rng(seeds[0]).pareto(1.5), 60.0))
+        drive(store, f"busy-{asynchronous}", the_job, clock.evaluator(the_job.build()[0]))
+        return clock.worked / (4 * clock.now)
 
     assert busy(True) > 0.95
     assert busy(False) < 0.75

@@ -1,8 +1,8 @@
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from staged import Staged
 from troublemakers import Troublemaker
 
 from l2l_snn.loop.job import Job
@@ -42,23 +42,21 @@ def table(store: Store, name: str):
 
     individual = individuals(store, name).drop(columns=["run", "seconds", "worker"])
     generation = generations(store, name).drop(columns=["run", "seconds", "evaluations_per_s"])
-    state = store.optimizer_state(name, type(GA.init(Troublemaker.space, 1)))
+    state = store.optimizer_state(name, GA.init(Troublemaker.space, 1))
     return individual.to_csv(), generation.to_csv(), [array.tobytes() for array in state]
 
 
-class Interrupted(Inline):
-    """Presses Ctrl-C in the middle of the n-th generation."""
+def interrupted(generation: int) -> Evaluator:
+    """Return an evaluator that presses Ctrl-C in the middle of the n-th generation."""
+    left = generation
 
-    def __init__(self, generation: int):
-        super().__init__(Troublemaker(), chunk=4)
-        self.left = generation
-
-    def _start(self, *args):
-        super()._start(*args)
-        if args[0].start > 0:
-            self.left -= 1
-        if self.left < 0:
+    def press(chunk, seeds) -> None:
+        nonlocal left
+        left -= chunk.start > 0
+        if left < 0:
             raise KeyboardInterrupt
+
+    return Evaluator(Troublemaker(), Staged(Troublemaker(), on_start=press), chunk=4)
 
 
 def test_a_run_does_its_generations_and_tells_of_each(store):
@@ -82,7 +80,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(store):
 @pytest.mark.parametrize("generation", [0, 1, 4, 7])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(store, generation):
     start(store, "whole", job())
-    stopped = start(store, "broken", job(), Interrupted(generation))
+    stopped = start(store, "broken", job(), interrupted(generation))
     assert (stopped.state, stopped.generation) == ("stopped", generation)
     assert start(store, "broken", job()).state == "finished"
     assert table(store, "broken") == table(store, "whole")
@@ -152,27 +150,16 @@ def test_a_stop_that_is_asked_for_loses_nothing(store, monkeypatch):
     assert table(store, "a") == table(store, "whole")
 
 
-class Recording(Inline):
-    """Keeps the order in which chunks are begun; the individuals 2 and 3 are slow."""
-
-    def __init__(self):
-        super().__init__(Troublemaker(), chunk=2)
-        self.order: list[list[int]] = []
-
-    def evaluate(self, z, seeds, **options):
-        self.order.append([])
-        done = super().evaluate(z, seeds, **options)
-        return replace(done, seconds=np.array([1.0, 1.0, 9.0, 9.0, 2.0, 2.0]))
-
-    def _start(self, *args):
-        self.order[-1].append(args[0].start)
-        super()._start(*args)
-
-
 def test_the_places_that_took_longest_are_begun_first_in_the_next_generation(store):
-    recording = Recording()
-    start(store, "a", job(generations=3), recording)
-    assert recording.order == [[0, 2, 4], [2, 4, 0], [2, 4, 0]]
+    order: list[int] = []
+    took = {0: 2.0, 2: 18.0, 4: 4.0}  # s of a chunk, by its first individual
+    workers = Staged(
+        Troublemaker(),
+        on_start=lambda chunk, seeds: order.append(chunk.start),
+        change=lambda chunk, outcome: outcome._replace(seconds=took[chunk.start]),
+    )
+    start(store, "a", job(generations=3), Evaluator(Troublemaker(), workers, chunk=2))
+    assert order == [0, 2, 4, 2, 4, 0, 2, 4, 0]
     start(store, "b", job(generations=3), Inline(Troublemaker(), chunk=2))
     assert table(store, "a") == table(store, "b")
 

@@ -81,17 +81,6 @@ ASCENT = GradientAscent(evaluations=3, learning_rate=0.1, clip="global_norm")
 GENERATIONS = 4
 
 
-class Interrupted(RayPool):
-    """Presses Ctrl-C in the middle of a generation."""
-
-    at = -1
-
-    def _start(self, chunk, *args):
-        if self.generation == self.at and chunk.start == 2:
-            raise KeyboardInterrupt
-        super()._start(chunk, *args)
-
-
 def finished(store, name, evaluator):
     """Run to the end, or go on; return the bytes of all z and seeds, the rows, and the optimizer's last state."""
     job = Job(optimizee={"class": "-"}, optimizer={"class": "-"}, generations=GENERATIONS)
@@ -99,12 +88,12 @@ def finished(store, name, evaluator):
         store.create(name, "job", {}, SHARD.space)
     stored = run(store, name, job, ASCENT, evaluator)
     rows = individuals(store, name, params=True).drop(columns=["run", "seconds", "worker"])
-    state = store.optimizer_state(name, type(ASCENT.init(SHARD.space, 1)))
+    state = store.optimizer_state(name, ASCENT.init(SHARD.space, 1))
     return stored.state, rows.to_csv(float_format="%.17g"), [array.tobytes() for array in state]
 
 
 @pytest.mark.xdist_group("cluster")
-def test_two_workers_give_the_bytes_of_none_in_every_generation_also_after_an_interruption(tmp_path):
+def test_two_workers_give_the_bytes_of_none_in_every_generation_also_after_an_interruption(tmp_path, monkeypatch):
     with Store(f"sqlite:///{tmp_path / 'l2l.db'}") as store:
         expected = finished(store, "inline", Inline(SHARD))
         assert expected[0] == "finished"
@@ -113,11 +102,21 @@ def test_two_workers_give_the_bytes_of_none_in_every_generation_also_after_an_in
         assert (w == w[:, :1]).all()  # one z a generation, with a seed for each shard
         assert (np.diff(w[:, 0], axis=0) != 0).any(axis=1).all()
         assert table["seed"].nunique() == 3 * GENERATIONS
-        with Interrupted(SHARD, workers=2) as pool:
+        with RayPool(SHARD, workers=2) as pool:
             assert finished(store, "pool", pool) == expected
             assert individuals(store, "pool")["worker"].nunique() == 2
-            pool.at = 2
-            assert finished(store, "broken", pool)[0] == "stopped"
+            thirds = 0  # chunks that were the last of their generation
+            start = pool.workers.start
+
+            def press(chunk, *rest):
+                nonlocal thirds
+                thirds += chunk.start == 2
+                if thirds == 3:
+                    raise KeyboardInterrupt  # in the middle of the third generation
+                start(chunk, *rest)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(pool.workers, "start", press)
+                assert finished(store, "broken", pool)[0] == "stopped"
             assert store.load("broken").generation == 2
-            pool.at = -1
             assert finished(store, "broken", pool) == expected

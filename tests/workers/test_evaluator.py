@@ -1,15 +1,16 @@
-import heapq
 import os
 import socket
 import time
 
 import numpy as np
 import pytest
+from staged import Clock, Staged
 from troublemakers import BatchTroublemaker, Troublemaker
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.workers.chunks import Chunk, Lost
+from l2l_snn.workers.evaluator import Evaluator
 from l2l_snn.workers.in_process import Inline
 
 P = 12
@@ -92,33 +93,28 @@ def test_sys_exit_in_process_is_tried_again_and_then_a_failed_row(tmp_path):
     assert {error for error in always.errors if error} == {text}
 
 
-class Losing(Inline):
-    """Two virtual workers; those that get an individual of `deadly` are lost, those of `slow` are ended as too slow."""
+def losing(optimizee, chunk, *, deadly=(), slow=()) -> tuple[Evaluator, list[Chunk]]:
+    """Return an evaluator, and the list of the chunks that it starts.
 
-    def __init__(self, optimizee, chunk, *, deadly=(), slow=(), max_tries=3):
-        super().__init__(optimizee, chunk, max_tries)
-        self.deadly, self.slow = set(deadly), set(slow)
-        self.started: list[Chunk] = []
+    A worker that gets an individual of `deadly` is lost, one that gets one of `slow` is ended as too slow.
+    """
+    started: list[Chunk] = []
 
-    def _start(self, *args):
-        self.started.append(args[0])
-        super()._start(*args)
-
-    def _wait(self):
-        chunk = self._pending[0]
+    def lose(chunk, outcome):
         has = set(range(chunk.start, chunk.stop)) if chunk.alone is None else {chunk.alone}
-        if has & (self.deadly | self.slow):
-            self._pending = None
-            late = bool(has & self.slow)
-            return chunk, Lost("longer than 2 s" if late else "it was killed", late=late, seconds=2.0 * late)
-        return super()._wait()
+        if has & set(slow):
+            return Lost("longer than 2 s", late=True, seconds=2.0)
+        return Lost("it was killed") if has & set(deadly) else outcome
+
+    workers = Staged(optimizee, on_start=lambda chunk, seeds: started.append(chunk), change=lose)
+    return Evaluator(optimizee, workers, chunk), started
 
 
 @pytest.mark.parametrize("submitted", [False, True], ids=["generation", "chunk"])
 def test_a_chunk_that_loses_its_workers_is_taken_apart_with_and_without_generations(submitted):
     optimizee = BatchTroublemaker()
     z, whole = population(optimizee, 4), Inline(optimizee, chunk=4).evaluate(population(optimizee, 4), SEEDS[:4])
-    evaluator = Losing(optimizee, 4, deadly=[2])
+    evaluator, started = losing(optimizee, 4, deadly=[2])
     if submitted:
         evaluator.submit(0, z, SEEDS[:4])
         number, done = evaluator.collect()
@@ -129,42 +125,22 @@ def test_a_chunk_that_loses_its_workers_is_taken_apart_with_and_without_generati
     assert done.evaluation.errors == ("", "", text, "")
     rows = [0, 1, 3]
     assert done.evaluation.fitness[rows].tobytes() == whole.evaluation.fitness[rows].tobytes()
-    assert [chunk.alone for chunk in evaluator.started] == [None] * 3 + [0, 1, 2, 2, 2, 3]
+    assert [chunk.alone for chunk in started] == [None] * 3 + [0, 1, 2, 2, 2, 3]
 
 
 def test_one_that_is_too_slow_is_found_without_repetition():
-    evaluator = Losing(Troublemaker(), 3, slow=[4])
+    evaluator, started = losing(Troublemaker(), 3, slow=[4])
     done = evaluator.evaluate(population(Troublemaker(), 6), SEEDS[:6])
     assert done.evaluation.errors == ("", "", "", "", "Timeout: longer than 2 s", "")
-    assert [chunk.alone for chunk in evaluator.started] == [None, None, 3, 4, 5]
+    assert [chunk.alone for chunk in started] == [None, None, 3, 4, 5]
     assert done.seconds[4] == 2.0
 
 
 def test_one_that_is_too_slow_in_a_chunk_of_its_own_is_evaluated_once():
-    evaluator = Losing(Troublemaker(), 1, slow=[0])
+    evaluator, started = losing(Troublemaker(), 1, slow=[0])
     done = evaluator.evaluate(population(Troublemaker(), 2), SEEDS[:2])
     assert done.evaluation.errors == ("Timeout: longer than 2 s", "")
-    assert len(evaluator.started) == 2
-
-
-class Clock(Inline):
-    """Four workers in this process, on a clock of their own: individual i takes `seconds[i]`."""
-
-    def __init__(self, optimizee, chunk, seconds):
-        super().__init__(optimizee, chunk)
-        self.seconds, self.clock, self.queue = seconds, 0.0, []
-
-    def _free(self):
-        return len(self.queue) < 4
-
-    def _start(self, *args):
-        ends = self.clock + self.seconds[args[0].start : args[0].stop].sum()
-        heapq.heappush(self.queue, (ends, args[0].start, args))
-
-    def _wait(self):
-        self.clock, _, args = heapq.heappop(self.queue)
-        super()._start(*args)
-        return super()._wait()
+    assert len(started) == 2
 
 
 def test_longest_first_ends_sooner_and_returns_the_same_bytes():
@@ -174,9 +150,10 @@ def test_longest_first_ends_sooner_and_returns_the_same_bytes():
     for trial in range(20):
         seconds = np.minimum(1 + np.random.default_rng(trial).pareto(1.5, n), 20.0)
         ideal = max(seconds.sum() / 4, seconds.max())
-        asked, sorted_ = Clock(optimizee, 2, seconds), Clock(optimizee, 2, seconds)
-        assert_same(sorted_.evaluate(z, seeds, expected=seconds).evaluation, asked.evaluate(z, seeds).evaluation)
-        over.append((asked.clock / ideal, sorted_.clock / ideal))
+        asked, sorted_ = (Clock(lambda chunk, _, of=seconds: of[chunk.start : chunk.stop].sum()) for _ in range(2))
+        first = sorted_.evaluator(optimizee, chunk=2).evaluate(z, seeds, expected=seconds)
+        assert_same(first.evaluation, asked.evaluator(optimizee, chunk=2).evaluate(z, seeds).evaluation)
+        over.append((asked.now / ideal, sorted_.now / ideal))
     as_asked, longest_first = np.mean(over, axis=0)
     assert longest_first < 1.03 < 1.08 < as_asked
     assert max(ratio for _, ratio in over) <= 4 / 3  # Graham 1969: 4/3 - 1/12 at most of the best there is
@@ -186,13 +163,12 @@ def test_what_a_process_does_is_told_between_chunks():
     optimizee = Troublemaker(pause=0.02)
     evaluator = Inline(optimizee, chunk=5)
     seen = []
-    evaluator.watch, evaluator.generation = seen.extend, 7
     began = time.time()
-    evaluator.evaluate(population(optimizee), SEEDS)
+    evaluator.evaluate(population(optimizee), SEEDS, generation=7, watch=seen.extend)
     worker = f"{socket.gethostname()}:{os.getpid()}"
     assert [status[:4] for status in seen] == [(worker, 7, 0, 4)]  # once a second at most
     assert began <= seen[0].since <= time.time()
-    assert [status[:4] for status in evaluator.working()] == [(worker, 7, -1, -1)]
+    assert [status[:4] for status in evaluator.workers.status(7)] == [(worker, 7, -1, -1)]
 
 
 def test_collecting_what_was_not_submitted_is_refused():

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -16,11 +17,12 @@ from typer.testing import CliRunner
 
 from l2l_snn import Optimizee, Real, Space
 from l2l_snn.cli import app
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import Evaluation, WorkerStatus
 from l2l_snn.seeding import evaluation_seeds
-from l2l_snn.workers.evaluator import EvaluatorError
+from l2l_snn.workers.base import EvaluatorError
+from l2l_snn.workers.evaluator import Evaluator
 from l2l_snn.workers.in_process import Inline
-from l2l_snn.workers.ray_pool import RayPool
+from l2l_snn.workers.ray_pool import RayPool, RayWorkers
 from l2l_snn.workers.resources import Resources
 from optimizees.functions import Function
 
@@ -122,7 +124,7 @@ def test_a_worker_sees_the_gpu_that_it_was_given_and_no_other(address, gpus, wor
     need = Resources(cpus=0.5, gpus=gpus)
     with RayPool(Devices(), address=address, resources=need, workers=None if gpus else workers) as pool:
         done = pool.evaluate(np.zeros((12, 1)), np.arange(12))
-        assert len(pool.working()) <= workers
+        assert len(pool.workers.status(0)) <= workers
         deadline = time.monotonic() + 60
         while len(set(done.workers)) < workers and time.monotonic() < deadline:  # until all of them are up
             done = pool.evaluate(np.zeros((12, 1)), np.arange(12))
@@ -142,12 +144,12 @@ def test_what_no_node_has_is_refused_in_words(address):
         pool.evaluate(population(Troublemaker()), SEEDS)
 
 
-def test_this_machine_refuses_what_it_lacks_at_once():
-    began = time.monotonic()
-    with RayPool(Troublemaker(), resources=Resources(memory="9 TiB")) as pool:
-        with pytest.raises(EvaluatorError, match=r"resources.memory: expected at most what a node has"):
-            pool.evaluate(population(Troublemaker()), SEEDS)
-        assert time.monotonic() - began < 0.5 * pool.patience
+def test_this_machine_refuses_what_it_lacks_without_waiting():
+    with (
+        RayPool(Troublemaker(), resources=Resources(memory="9 TiB")) as pool,
+        pytest.raises(EvaluatorError, match=r"resources.memory: expected at most what a node has"),
+    ):
+        pool.workers.open()
 
 
 def test_the_number_of_workers_is_what_fits_on_all_nodes(address):
@@ -207,28 +209,41 @@ def test_an_individual_that_kills_every_worker_fails_and_its_neighbours_do_not(a
     optimizee = Troublemaker("kill")
     rows = [int(np.flatnonzero(bad())[0]), *np.flatnonzero(~bad())[:3]]
     z = population(optimizee)[rows]
-    with RayPool(optimizee, chunk=4, max_tries=2, workers=2, address=address) as pool:
+    workers = RayWorkers(optimizee, 2, address=address)
+    with Evaluator(optimizee, workers, chunk=4, max_tries=2) as pool:
         evaluation = pool.evaluate(z, SEEDS[rows]).evaluation
-        pool.submit(7, z, SEEDS[rows])  # without generations, too
-        number, submitted = pool.collect()
+        once = Evaluator(optimizee, workers, max_tries=1)
+        once.submit(7, z[:2], SEEDS[rows[:2]])  # without generations, too
+        number, submitted = once.collect()
     np.testing.assert_array_equal(np.isnan(evaluation.fitness), [True, False, False, False])
     assert evaluation.errors[0].startswith("WorkerLost: given up after 2 tries: ")
     np.testing.assert_array_equal(evaluation.fitness[1:], expected().fitness[rows[1:]])
     assert number == 7
-    assert_same(submitted.evaluation, evaluation)
+    np.testing.assert_array_equal(submitted.evaluation.fitness, evaluation.fitness[:2])
+    assert submitted.evaluation.errors[0].startswith("WorkerLost: given up after 1 tries: ")
 
 
 @pytest.mark.parametrize("trouble", ["hang", "stuck"])
-def test_an_individual_that_takes_too_long_fails_and_its_neighbours_do_not(address, trouble):
-    optimizee = Troublemaker(trouble)
-    rows = [*np.flatnonzero(~bad())[:2], int(np.flatnonzero(bad())[0]), *np.flatnonzero(~bad())[2:4]]
-    began = time.monotonic()
-    with RayPool(optimizee, chunk=5, timeout=0.5, workers=2, address=address) as pool:
-        done = pool.evaluate(population(optimizee)[rows], SEEDS[rows])
-    assert time.monotonic() - began < 120
-    assert done.evaluation.errors == ("", "", "Timeout: longer than 0.5 s", "", "")
-    np.testing.assert_array_equal(done.evaluation.fitness[[0, 1, 3, 4]], expected().fitness[rows][[0, 1, 3, 4]])
-    assert done.seconds[2] == 0.5
+def test_an_individual_that_takes_too_long_fails_and_its_neighbours_do_not(address, tmp_path, monkeypatch, trouble):
+    began = tmp_path / "began"
+    optimizee = Troublemaker(trouble, began=str(began))
+    rows = [int(np.flatnonzero(~bad())[0]), int(np.flatnonzero(bad())[0]), int(np.flatnonzero(~bad())[1])]
+    passed = 0.0  # s by which the pool's clock is ahead: it jumps when trouble has begun, however slow this machine is
+
+    def watch(workers: tuple[WorkerStatus, ...]) -> None:
+        nonlocal passed
+        if began.exists():
+            began.unlink()
+            passed += 1e6
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed, time=time.time, sleep=time.sleep)
+    monkeypatch.setattr("l2l_snn.workers.ray_pool.time", clock)
+    with RayPool(optimizee, chunk=3, timeout=1e5, workers=1, address=address, patience=1e9) as pool:
+        done = pool.evaluate(population(optimizee)[rows], SEEDS[rows], watch=watch)
+        assert passed == 2e6  # the whole chunk, then the one of it
+    assert done.evaluation.errors == ("", "Timeout: longer than 100000 s", "")
+    np.testing.assert_array_equal(done.evaluation.fitness[[0, 2]], expected().fitness[rows][[0, 2]])
+    assert done.seconds[1] == 1e5
     ours = psutil.Process().children(recursive=True)
     assert not [p for p in ours if p.is_running() and p.name() == "ray::_Worker.run"]  # it isn't left behind
 
@@ -237,11 +252,9 @@ def test_workers_tell_what_they_do(address):
     optimizee = Troublemaker(pause=0.2)
     seen = []
     with RayPool(optimizee, chunk=2, workers=2, address=address) as pool:
-        pool.generation = 4
-        pool.watch = seen.extend
         began = time.time()
-        done = pool.evaluate(population(optimizee), SEEDS)
-        idle = pool.working()
+        done = pool.evaluate(population(optimizee), SEEDS, generation=4, watch=seen.extend)
+        idle = pool.workers.status(4)
     busy = [status for status in seen if status.first >= 0]
     assert {(status.first, status.last) for status in busy} <= {(i, i + 1) for i in range(0, P, 2)}
     assert {status.worker for status in busy} <= set(done.workers)
