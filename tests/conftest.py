@@ -3,6 +3,8 @@
 import os
 
 import pytest
+from jaxtyping import install_import_hook
+from shapes import CHECKED
 
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # (N,) with (T, N) must be said, not guessed
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -10,6 +12,8 @@ os.environ["PJRT_NPROC"] = "1"
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{library}_NUM_THREADS"] = "1"
 os.environ["PYNEST_QUIET"] = "1"
+
+install_import_hook(CHECKED, "shapes.checked")  # here, before any test imports them
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,9 @@ def test_optimizers_and_experiments_know_nothing_of_each_other():
 
 
 @pytest.mark.parametrize(
-    ("library", "only"), [("ray", {"workers.ray_pool", "cluster.jobs"}), ("nest", {"snn.nest"})], ids=["ray", "nest"]
+    ("library", "only"),
+    [("ray", {"workers.ray_pool", "cluster.jobs"}), ("nest", {"snn.nest.kernel"})],
+    ids=["ray", "nest"],
 )
 def test_only_the_files_of_ray_and_of_nest_import_them(library, only):
     for name, path in modules().items():

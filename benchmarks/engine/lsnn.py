@@ -44,7 +44,7 @@ def memory(steps: int, every: int) -> str:
     from nets import make
     from ours import network
 
-    from l2l_snn.snn.gradients import BPTT
+    from l2l_snn.snn.bptt import BPTT
 
     given, generator = make("b"), np.random.default_rng(2)
     net = network(given)

@@ -27,7 +27,7 @@ def wanted_records(topology: Topology, record: Iterable[str]) -> dict[str, list[
         ValueError: an unknown entry.
     """
     everything = {kind: list(topology.populations) for kind in ("spikes", "counts")} | {"weights": topology.plastic}
-    everything["potentials"] = [name for name, p in topology.populations.items() if p.cell is not None]
+    everything["potentials"] = list(topology.cells)
     wanted: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for entry in [record] if isinstance(record, str) else record:
         kind, _, name = entry.partition(".")
@@ -47,12 +47,12 @@ def timed_inputs(
     batch: int | None,
 ) -> tuple[Inputs, dict[str, Array], int]:
     """Return checked inputs in time, with a batch axis; constant currents; and T."""
-    sources = {name for name, population in topology.populations.items() if population.cell is None}
+    sources = set(topology.populations) - set(topology.cells)
     if set(spikes) != sources:
         expected = f"those of the sources {', '.join(sorted(sources)) or '(none)'}"
         raise ValueError(message("spikes", expected, ", ".join(sorted(spikes)) or "none"))
     for argument, given, names in (
-        ("currents", currents, set(topology.populations) - sources),
+        ("currents", currents, set(topology.cells)),
         ("signals", signals, set(topology.plastic)),
     ):
         for name in given:

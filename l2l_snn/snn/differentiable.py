@@ -10,7 +10,7 @@ constant in between and a network can form them once an interval:
             state = rule.observe(state, pre, post, signal)
         state = rule.update(state)
 
-`step` needs no such loop and never changes `w`; the interface is that of plasticity.py. All parameters but `delta_tau`
+`step` needs no such loop and never changes `w`; the interface is that of every `Rule`. All parameters but `delta_tau`
 can be trained by gradient; the loop needs a `delta_tau` that isn't traced, as it sets its length.
 
 Legend: w and E (n_pre, n_post), the transpose of the source's; pre (n_pre,) and post (n_post,) spikes of this step;
@@ -18,14 +18,18 @@ x (n_pre,) and y (n_post,) their averages over the last interval, spikes a step,
 `signal` the third factor, a scalar or (n_post,). A prime marks the value after an update. E is 0 at first.
 """
 
-from typing import Any, NamedTuple
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Float, Shaped
 
-from l2l_snn.snn.plasticity import Array, bounded, check_parameters, check_spikes, fits
+from l2l_snn.snn.parameters import Array, check_synapses, fits
+from l2l_snn.snn.plasticity.rule import Rule, bounded, check_spikes
 from l2l_snn.validate import message
 
 
@@ -41,84 +45,84 @@ class TraceState(NamedTuple):
     modulation: Array  # (n_post,) M of the last update
 
 
-def _init(self: Any, n_pre: int, n_post: int) -> TraceState:
-    """Return the state at the start of an episode: no trace. Refuses bad parameters that are not traced."""
-    check_parameters(self, (n_pre, n_post), "delta_tau", "e_max", "delta_tau psi eta_phi w_m")
-    own = {"delta_tau": (), "psi": (n_pre,), "eta_phi": (n_pre,), "w_m": (n_post, n_post)}
-    for name, shape in own.items():
-        value = getattr(self, name, None)
-        if value is not None and jnp.shape(value) not in ({shape} if name == "w_m" else {shape, ()}):
-            argument = f"{type(self).__name__}.{name}"
-            raise ValueError(message(argument, f"shape {shape or '()'}", f"shape {jnp.shape(value)}"))
-    pre, post = jnp.zeros(n_pre), jnp.zeros(n_post)
-    return TraceState(jnp.zeros((n_pre, n_post)), pre, post, post, jnp.zeros((), jnp.int32), pre, post)
+class TraceRule(Rule):
+    """What rules of this family share; a final one declares the fields, in the order in which they are given."""
+
+    alpha: Array  # what the trace adds to the weight, weight units
+    delta_tau: Array  # ms between updates
+    e_max: Array  # bound of |E|; inf for none
+
+    @abstractmethod
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
+        """Return the state with another E, and what else an update changes, of the averages x and y."""
+
+    def init(self, n_pre: int, n_post: int) -> TraceState:
+        """Return the state at the start of an episode: no trace. Refuses bad parameters that are not traced."""
+        per_neuron = ((), (n_pre,))
+        own = {"delta_tau": ((),), "psi": per_neuron, "eta_phi": per_neuron, "w_m": ((n_post, n_post),)}
+        check_synapses(self, (n_pre, n_post), "delta_tau", "e_max", own)
+        pre, post = jnp.zeros(n_pre), jnp.zeros(n_post)
+        return TraceState(jnp.zeros((n_pre, n_post)), pre, post, post, jnp.zeros((), jnp.int32), pre, post)
+
+    def effective(self, w: Shaped[Array, "n_pre n_post"], state: TraceState) -> Shaped[jax.Array, "n_pre n_post"]:
+        """Return the weights that the network uses, w + alpha E (eq. 7); constant between two updates."""
+        w = jnp.asarray(w)
+        return (w + self.alpha * state.e).astype(w.dtype)
+
+    def every(self, dt: float) -> Any:
+        """Return the steps between two updates: an int, or traced if delta_tau or dt is."""
+        if isinstance(self.delta_tau, Tracer) or isinstance(dt, Tracer):
+            return jnp.maximum(jnp.round(self.delta_tau / dt), 1).astype(jnp.int32)
+        steps = round(float(self.delta_tau) / dt)
+        if steps < 1 or not np.isclose(steps * dt, float(self.delta_tau), rtol=1e-6):
+            argument = f"{type(self).__name__}.delta_tau"
+            raise ValueError(message(argument, f"a whole number of steps of {dt} ms", f"{self.delta_tau} ms"))
+        return steps
+
+    def observe(self, state: TraceState, pre: Array, post: Array, signal: Array = 0.0) -> TraceState:
+        """Return the state with the spikes and the third factor of one step counted."""
+        check_spikes(self, state.e, pre, post)
+        if not fits(jnp.shape(signal), state.post.shape):
+            expected = f"a scalar or shape {state.post.shape}"
+            raise ValueError(message(f"{type(self).__name__}.observe signal", expected, f"shape {jnp.shape(signal)}"))
+        return state._replace(
+            pre=state.pre + jnp.asarray(pre, state.pre.dtype),
+            post=state.post + jnp.asarray(post, state.post.dtype),
+            signal=state.signal + jnp.asarray(signal, state.signal.dtype),
+            steps=state.steps + 1,
+        )
+
+    def update(self, state: TraceState) -> TraceState:
+        """Return the state after an update: E clipped, nothing counted yet."""
+        steps = jnp.maximum(state.steps, 1)
+        new = self.learn(state, state.pre / steps, state.post / steps)
+        counts = {name: jnp.zeros_like(getattr(state, name)) for name in ("pre", "post", "signal", "steps")}
+        new = new._replace(e=bounded(new.e, -self.e_max, self.e_max), **counts)
+        return jax.tree.map(lambda value, old: value.astype(old.dtype), new, state)
+
+    def step(
+        self, state: TraceState, w: Array, pre: Array, post: Array, signal: Array, dt: Array
+    ) -> tuple[TraceState, Array]:
+        """Observe one step, and update the trace if delta_tau is over; `w` is returned as it is."""
+        state = self.observe(state, pre, post, signal)
+        return jax.lax.cond(state.steps >= self.every(dt), self.update, lambda same: same, state), w
 
 
-def _effective(self: Any, w: Array, state: TraceState) -> jax.Array:
-    """Return the weights that the network uses, w + alpha E (eq. 7); constant between two updates."""
-    w = jnp.asarray(w)
-    return (w + self.alpha * state.e).astype(w.dtype)
-
-
-def _every(self: Any, dt: float) -> Any:
-    """Return the steps between two updates: an int, or traced if delta_tau or dt is."""
-    if isinstance(self.delta_tau, Tracer) or isinstance(dt, Tracer):
-        return jnp.maximum(jnp.round(self.delta_tau / dt), 1).astype(jnp.int32)
-    steps = round(float(self.delta_tau) / dt)
-    if steps < 1 or not np.isclose(steps * dt, float(self.delta_tau), rtol=1e-6):
-        argument = f"{type(self).__name__}.delta_tau"
-        raise ValueError(message(argument, f"a whole number of steps of {dt} ms", f"{self.delta_tau} ms"))
-    return steps
-
-
-def _observe(self: Any, state: TraceState, pre: Array, post: Array, signal: Array = 0.0) -> TraceState:
-    """Return the state with the spikes and the third factor of one step counted."""
-    check_spikes(self, state.e, pre, post)
-    if not fits(jnp.shape(signal), state.post.shape):
-        expected = f"a scalar or shape {state.post.shape}"
-        raise ValueError(message(f"{type(self).__name__}.observe signal", expected, f"shape {jnp.shape(signal)}"))
-    return state._replace(
-        pre=state.pre + jnp.asarray(pre, state.pre.dtype),
-        post=state.post + jnp.asarray(post, state.post.dtype),
-        signal=state.signal + jnp.asarray(signal, state.signal.dtype),
-        steps=state.steps + 1,
-    )
-
-
-def _step(
-    self: Any, state: TraceState, w: Array, pre: Array, post: Array, signal: Array, dt: Array
-) -> tuple[TraceState, Array]:
-    """Observe one step, and update the trace if delta_tau is over; `w` is returned as it is."""
-    state = self.observe(state, pre, post, signal)
-    return jax.lax.cond(state.steps >= self.every(dt), self.update, lambda same: same, state), w
-
-
-def _averages(state: TraceState) -> tuple[jax.Array, jax.Array]:
-    """Return x and y."""
-    steps = jnp.maximum(state.steps, 1)
-    return state.pre / steps, state.post / steps
-
-
-def _modulation(rule: Any, state: TraceState, y: Array) -> Array:
+def _modulate(rule: "NDPOja | NDPBCM", state: TraceState, y: Array) -> Array:
     """Return M = W_m y (eq. 17, 21) plus the average of the third factor, which eq. 15 leaves open."""
     own = 0.0 if rule.w_m is None else y @ rule.w_m
     return own + state.signal / jnp.maximum(state.steps, 1)
 
 
-def _next(rule: Any, state: TraceState, e: Array, **changes: Array) -> TraceState:
-    """Return the state after an update: E clipped, nothing counted yet."""
-    counts = {name: jnp.zeros_like(getattr(state, name)) for name in ("pre", "post", "signal", "steps")}
-    new = state._replace(e=bounded(e, -rule.e_max, rule.e_max), **changes, **counts)
-    return jax.tree.map(lambda value, old: value.astype(old.dtype), new, state)
-
-
-def _bcm(rule: Any, state: TraceState, x: Array) -> tuple[Array, Array]:
+def _slide_threshold(rule: "DPBCM | NDPBCM", state: TraceState, x: Array) -> tuple[Array, Array]:
     """Return x_beta (eq. 13, 19) and phi' (eq. 14, 20 with omega the identity)."""
     x_beta = x * (x - (state.phi + rule.psi))
     return x_beta, (1 - rule.eta_phi) * state.phi + rule.eta_phi * x
 
 
-class DPLinearDecay(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class DPLinearDecay(TraceRule):
     """DP-linear decay: E' = (1 - eta) E + eta x y^T (eq. 10); no third factor.
 
     Eq. 10 prints (rho^(l))^T rho^(l-1); the text below it, rho^(l) (rho^(l-1))^T, gives the shape of E: an outer
@@ -130,14 +134,13 @@ class DPLinearDecay(NamedTuple):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|: "often clipped"; inf for none
 
-    init, effective, every, observe, step = _init, _effective, _every, _observe, _step
-
-    def update(self, state: TraceState) -> TraceState:
-        x, y = _averages(state)
-        return _next(self, state, (1 - self.eta) * state.e + self.eta * x[:, None] * y[None, :])
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
+        return state._replace(e=(1 - self.eta) * state.e + self.eta * x[:, None] * y[None, :])
 
 
-class DPOja(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class DPOja(TraceRule):
     """DP-Oja's: E' = (1 - eta) E + eta x (y - E^T x)^T (eq. 11); no third factor.
 
     The transpose in eq. 11 stands for an outer product of r^(l) - E r^(l-1) with r^(l-1), as in eq. 16. So read, the
@@ -150,15 +153,14 @@ class DPOja(NamedTuple):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    init, effective, every, observe, step = _init, _effective, _every, _observe, _step
-
-    def update(self, state: TraceState) -> TraceState:
-        x, y = _averages(state)
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
         error = y - x @ state.e
-        return _next(self, state, (1 - self.eta) * state.e + self.eta * x[:, None] * error[None, :])
+        return state._replace(e=(1 - self.eta) * state.e + self.eta * x[:, None] * error[None, :])
 
 
-class Oja(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Oja(TraceRule):
     """Oja's rule of 1982 as a differentiable trace: E' = E + eta (x y^T - E diag(y^2)); no third factor.
 
     It does what the text beside eq. 11 says ("enables the neuron to perform PCA"); without the (1 - eta) of eq. 11,
@@ -171,14 +173,13 @@ class Oja(NamedTuple):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    init, effective, every, observe, step = _init, _effective, _every, _observe, _step
-
-    def update(self, state: TraceState) -> TraceState:
-        x, y = _averages(state)
-        return _next(self, state, state.e + self.eta * (x[:, None] - state.e * y[None, :]) * y[None, :])
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
+        return state._replace(e=state.e + self.eta * (x[:, None] - state.e * y[None, :]) * y[None, :])
 
 
-class DPBCM(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class DPBCM(TraceRule):
     """DP-BCM: E' = (1 - eta) E + eta x_beta y^T, x_beta = x (x - (phi + psi)) (eq. 12-13); no third factor.
 
     The threshold phi + psi between depression and potentiation slides with the activity, phi' = (1 - eta_phi) phi +
@@ -193,40 +194,40 @@ class DPBCM(NamedTuple):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    init, effective, every, observe, step = _init, _effective, _every, _observe, _step
-
-    def update(self, state: TraceState) -> TraceState:
-        x, y = _averages(state)
-        x_beta, phi = _bcm(self, state, x)
-        return _next(self, state, (1 - self.eta) * state.e + self.eta * x_beta[:, None] * y[None, :], phi=phi)
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
+        x_beta, phi = _slide_threshold(self, state, x)
+        return state._replace(e=(1 - self.eta) * state.e + self.eta * x_beta[:, None] * y[None, :], phi=phi)
 
 
-class NDPOja(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NDPOja(TraceRule):
     """NDP-Oja's: E' = (1 - eta) E + eta x (M y - E^T x)^T (eq. 16), M = W_m y (eq. 17) plus the third factor.
 
     M multiplies y alone, as eq. 16 prints it: with M = 0 nothing is learned, and what there is decays. The third
     factor is `signal` averaged over the interval, for a reward or another network's output (eq. 15); 0 gives eq. 17.
     """
 
+    uses_signal: ClassVar[bool] = True
     w_m: Array | None = None  # (n_post, n_post), the transpose of W_m; None: M is the third factor alone
     eta: Array = 0.05  # share of the trace that an update replaces
     alpha: Array = 1.0  # what the trace adds to the weight, weight units
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    init, effective, every, observe, step = _init, _effective, _every, _observe, _step
-
-    def update(self, state: TraceState) -> TraceState:
-        x, y = _averages(state)
-        m = _modulation(self, state, y)
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
+        m = _modulate(self, state, y)
         error = m * y - x @ state.e
         e = (1 - self.eta) * state.e + self.eta * x[:, None] * error[None, :]
-        return _next(self, state, e, modulation=m)
+        return state._replace(e=e, modulation=m)
 
 
-class NDPBCM(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NDPBCM(TraceRule):
     """NDP-BCM: E' = (1 - eta) E + eta x_beta (M y)^T (eq. 18-21); M as in NDPOja, threshold as in DPBCM."""
 
+    uses_signal: ClassVar[bool] = True
     w_m: Array | None = None  # (n_post, n_post), the transpose of W_m; None: M is the third factor alone
     eta: Array = 0.05  # share of the trace that an update replaces
     alpha: Array = 1.0  # what the trace adds to the weight, weight units
@@ -235,11 +236,8 @@ class NDPBCM(NamedTuple):
     delta_tau: Array = 25.0  # ms between updates
     e_max: Array = 3.0  # bound of |E|; inf for none
 
-    init, effective, every, observe, step = _init, _effective, _every, _observe, _step
-
-    def update(self, state: TraceState) -> TraceState:
-        x, y = _averages(state)
-        m = _modulation(self, state, y)
-        x_beta, phi = _bcm(self, state, x)
+    def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
+        m = _modulate(self, state, y)
+        x_beta, phi = _slide_threshold(self, state, x)
         e = (1 - self.eta) * state.e + self.eta * x_beta[:, None] * (m * y)[None, :]
-        return _next(self, state, e, phi=phi, modulation=m)
+        return state._replace(e=e, phi=phi, modulation=m)

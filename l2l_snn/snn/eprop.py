@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l2l_snn.snn.arguments import wanted_records
-from l2l_snn.snn.cells import LIF, AdaptiveLIF, LeakyReadout, SignsApart
+from l2l_snn.snn.cells import LIF, AdaptiveLIF, LeakyReadout
 from l2l_snn.snn.eprop_traces import Trace, advance_trace, start_trace
 from l2l_snn.snn.gradients import Gradient, GradientRule, Problem
 from l2l_snn.snn.network import Network
@@ -26,7 +26,7 @@ from l2l_snn.snn.state import Inputs, Record, State, with_batch
 from l2l_snn.validate import message
 
 
-class Learning(NamedTuple):
+class EPropState(NamedTuple):
     """What e-prop carries from step to step, by trained projection."""
 
     traces: dict[str, Trace]
@@ -52,9 +52,9 @@ class EProp(GradientRule):
     feedback: Mapping[str, Array] | None = None  # (n_hidden, n_out) of projections to readouts; None: their weights
     through_reset: bool = False  # the paper takes the reset of LIF and AdaptiveLIF as given; True keeps its derivative
 
-    def _gradient(self, problem: Problem, state: State) -> Gradient:
+    def find(self, problem: Problem, state: State) -> Gradient:
         net = problem.net
-        links = self._links(problem, state)
+        links = self._find_links(problem, state)
         line = next(iter(state.arriving.values()))
         batch = line.shape[1] if line.ndim == 4 else None
 
@@ -64,55 +64,55 @@ class EProp(GradientRule):
         traces, filtered, queues = {}, {}, {}
         for name in problem.theta:
             post, (n, m), B = net.projections[name].post, net.topology.shape(name), batch or 1
-            traces[name] = start_trace(net.populations[post].cell, n, m, B, int(net.topology.delays[name].max()))
+            traces[name] = start_trace(net.topology.cells[post], n, m, B, int(net.topology.delays[name].max()))
             for out in links[post]:
                 filtered[name, out] = jnp.zeros((n, B, m))
                 queues[name, out] = jnp.zeros((int(net.topology.delays[out]), n, B, m))
-        start = Learning(traces, filtered, queues, jax.tree.map(jnp.zeros_like, problem.theta))
+        start = EPropState(traces, filtered, queues, jax.tree.map(jnp.zeros_like, problem.theta))
 
-        def step(carry: tuple[State, Learning, Array], xs: tuple[Inputs, Any], n: int) -> tuple[Any, None]:
+        def step(carry: tuple[State, EPropState, Array], xs: tuple[Inputs, Any], n: int) -> tuple[Any, None]:
             before, learning, total = carry
             state, record = problem.rollout(before, xs[0], 1, record=("spikes",))
             spikes = {name: spread(z[0]) for name, z in record.spikes.items()}
 
             def loss(outputs: dict[str, Array]) -> Array:
-                return problem.loss(_shown(problem, outputs), xs[1])
+                return problem.loss(_build_record(problem, outputs), xs[1])
 
             value, slopes = jax.value_and_grad(loss)(record.spikes)
             slopes = {name: spread(slope[0]) for name, slope in slopes.items()}
             whole = before if batch else with_batch(before, ())
-            given = {name: _input(problem, whole, name, spikes, xs[0]) for name in links}
+            given = {name: _sum_input(problem, whole, name, spikes, xs[0]) for name in links}
             traces, filtered = dict(learning.traces), dict(learning.filtered)
             queues, totals = dict(learning.queues), dict(learning.totals)
             for name in problem.theta:
                 pre, post = net.projections[name].pre, net.projections[name].post
-                cell, delays = net.populations[post].cell, net.topology.delays[name]
+                cell, delays = net.topology.cells[post], net.topology.delays[name]
                 traces[name], e = advance_trace(
                     traces[name], cell, net.dt, whole.cells[post], given[post], spikes[pre], delays, self.through_reset
                 )
                 totals[name] += jnp.einsum("ibj,bj->ij", e, slopes[post])
                 for out in links[post]:
                     end = net.projections[out].post
-                    readout: Any = net.populations[end].cell
+                    readout: Any = net.topology.cells[end]
                     kappa = readout.propagators(net.dt).kappa
                     queue = jnp.concatenate([queues[name, out], e[None]])
                     filtered[name, out] = kappa * filtered[name, out] + (1 - kappa) * queue[0]
                     queues[name, out] = queue[1:]
-                    signal = slopes[end] @ self._back(net, state, out).T  # L (B, N)
+                    signal = slopes[end] @ self._feedback_weights(net, state, out).T  # L (B, N)
                     totals[name] += jnp.einsum("ibj,bj->ij", filtered[name, out], signal)
-            return (state, Learning(traces, filtered, queues, totals), total + value), None
+            return (state, EPropState(traces, filtered, queues, totals), total + value), None
 
         (state, learning, value), _ = in_pieces(step, (state, start, jnp.zeros(())), problem.xs, problem.steps, 1)
-        grads = {name: _masked(net, name, total) for name, total in learning.totals.items()}
+        grads = {name: _apply_mask(net, name, total) for name, total in learning.totals.items()}
         return Gradient(value, grads, state)
 
-    def _back(self, net: Network, state: State, name: str) -> Array:
+    def _feedback_weights(self, net: Network, state: State, name: str) -> Array:
         """Return the weights (n_hidden, n_out) by which errors of readouts come back."""
         if self.feedback is None:
-            return _masked(net, name, state.weights[name])
+            return _apply_mask(net, name, state.weights[name])
         return jnp.asarray(self.feedback[name], float)
 
-    def _links(self, problem: Problem, state: State) -> dict[str, list[str]]:
+    def _find_links(self, problem: Problem, state: State) -> dict[str, list[str]]:
         """Return the projections to readouts of each population that a trained projection ends in, all checked."""
         net = problem.net
         if net.topology.plastic:
@@ -120,21 +120,21 @@ class EProp(GradientRule):
         for entry in problem.record:
             if entry.partition(".")[0] not in ("spikes", "counts"):
                 raise ValueError(message("record", "spikes or counts with EProp", repr(entry), "see `LeakyReadout`"))
-        readouts = _to_readouts(net)
+        readouts = _find_readouts(net)
         links: dict[str, list[str]] = {}
         for name in problem.theta:
             post = net.projections[name].post
             links[post] = [out for out in readouts if net.projections[out].pre == post]
-            cell = net.populations[post].cell
+            cell = net.topology.cells[post]
             kinds = (LIF, AdaptiveLIF, LeakyReadout)
-            if isinstance(cell, SignsApart) or not (self.through_reset or isinstance(cell, kinds)):
+            if net.topology.receptors(post) == 2 or not (self.through_reset or isinstance(cell, kinds)):
                 todo = "with through_reset any cell will do that takes positive and negative weights together"
                 raise ValueError(message(f"{post}.cell", "LIF, AdaptiveLIF or LeakyReadout", type(cell).__name__, todo))
             if state.weights[name].ndim == 3:
                 raise ValueError(message(f"weights.{name}", "one matrix for all of the batch", "one for each"))
         for out in {out for some in links.values() for out in some}:
             end = net.projections[out].post
-            readout: Any = net.populations[end].cell
+            readout: Any = net.topology.cells[end]
             if net.topology.delays[out].ndim or np.ndim(readout.tau_m):
                 got = "one for each synapse or neuron"
                 raise ValueError(message(f"{out}.delay, {end}.tau_m", "one delay and one time constant", got))
@@ -147,30 +147,30 @@ class EProp(GradientRule):
         return links
 
 
-def _to_readouts(net: Network) -> list[str]:
-    return [name for name, p in net.projections.items() if isinstance(net.populations[p.post].cell, LeakyReadout)]
+def _find_readouts(net: Network) -> list[str]:
+    return [name for name, p in net.projections.items() if isinstance(net.topology.cells[p.post], LeakyReadout)]
 
 
-def _shown(problem: Problem, spikes: dict[str, Array]) -> Record:
+def _build_record(problem: Problem, spikes: dict[str, Array]) -> Record:
     """Return the record of one step that the loss was promised, from the spikes (1, B, N) of all populations."""
     wanted = wanted_records(problem.net.topology, problem.record)
     counts = {name: spikes[name][0] for name in wanted["counts"]}
     return Record({name: spikes[name] for name in wanted["spikes"]}, {}, {}, counts)
 
 
-def _masked(net: Network, name: str, weights: Array) -> Array:
+def _apply_mask(net: Network, name: str, weights: Array) -> Array:
     mask = net.projections[name].mask
     return weights if mask is None else weights * jnp.asarray(mask, weights.dtype)
 
 
-def _input(problem: Problem, before: State, name: str, spikes: dict[str, Array], xs: Inputs) -> Array:
+def _sum_input(problem: Problem, before: State, name: str, spikes: dict[str, Array], xs: Inputs) -> Array:
     """Return what the cells of a population take in one step, (B, N)."""
     net, line = problem.net, before.arriving[name]
     total = line[0, :, 0] if len(line) else jnp.zeros((line.shape[1], line.shape[3]), line.dtype)
     for projection, p in net.projections.items():
         now = net.topology.delays[projection] == 0
         if p.post == name and now.any():
-            total += spikes[p.pre] @ (_masked(net, projection, before.weights[projection]) * now)
+            total += spikes[p.pre] @ (_apply_mask(net, projection, before.weights[projection]) * now)
     current = jnp.asarray(xs.currents[name][0] if name in xs.currents else problem.constant.get(name, 0.0), total.dtype)
     return total + jnp.broadcast_to(current, total.shape)
 
@@ -183,7 +183,7 @@ def random_feedback(net: Network, key: Array, scale: float = 1.0) -> dict[str, A
         key: jax random key, used up.
         scale: standard deviation, in the unit of the weights.
     """
-    names = _to_readouts(net)
+    names = _find_readouts(net)
     keys = jax.random.split(key, max(len(names), 1))
     return {
         name: scale * jax.random.normal(key, net.topology.shape(name)) for name, key in zip(names, keys, strict=False)

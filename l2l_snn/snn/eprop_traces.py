@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from l2l_snn.snn.cells import LIF, AdaptiveLIF, Exact
-from l2l_snn.snn.gradients import join, split
+from l2l_snn.snn.cells import LIF, AdaptiveLIF, Cell
+from l2l_snn.snn.fptt import join, split
 from l2l_snn.snn.parameters import Array
 
 
@@ -28,7 +29,7 @@ class Trace(NamedTuple):
     own: Any  # eps: the floating-point leaves of the cells' state, (n, B, N) each
 
 
-def start_trace(cell: Any, n_pre: int, n_post: int, batch: int, longest: int) -> Trace:
+def start_trace(cell: Cell, n_pre: int, n_post: int, batch: int, longest: int) -> Trace:
     """Return the trace of a projection before anything was sent."""
     floats, _ = split(cell.init(n_post))
     own = jax.tree.map(lambda leaf: jnp.zeros((n_pre, batch, *leaf.shape), leaf.dtype), floats)
@@ -37,14 +38,14 @@ def start_trace(cell: Any, n_pre: int, n_post: int, batch: int, longest: int) ->
 
 def advance_trace(
     trace: Trace,
-    cell: Any,
+    cell: Cell,
     dt: float,
     state: Any,
-    arriving: Array,
-    spikes: Array,
+    arriving: Float[Array, "B N"],
+    spikes: Float[Array, "B n"],
     delays: np.ndarray,
     through_reset: bool,
-) -> tuple[Trace, Array]:
+) -> tuple[Trace, Float[Array, "n B N"]]:
     """Return the trace one step later, and how the spikes of this step follow from each weight.
 
     Args:
@@ -69,11 +70,11 @@ def advance_trace(
     else:
         x = jnp.broadcast_to(sent[len(sent) - 1 - int(delays)].T[:, :, None], (*spikes.T.shape, arriving.shape[1]))
     floats, rest = split(state)
-    extra = (cell.propagators(dt),) if isinstance(cell, Exact) else ()
+    propagators = cell.propagators(dt)
 
     def one(floats: Any, rest: Any, arriving: Array) -> tuple[Any, Array]:
         before = join(floats, rest)
-        after, z = cell.step(before, arriving, dt, *extra)
+        after, z = cell.step(before, arriving, dt, propagators)
         after = after if through_reset else _with_given_reset(cell, before, after)
         return split(after)[0], z
 
@@ -87,7 +88,7 @@ def advance_trace(
     return Trace(sent, own), e
 
 
-def _with_given_reset(cell: Any, before: Any, after: Any) -> Any:
+def _with_given_reset(cell: Cell, before: Any, after: Any) -> Any:
     """Return the same state, its potential without a derivative by way of the reset."""
     if isinstance(cell, LIF):
         reset = cell.v_th * before.z

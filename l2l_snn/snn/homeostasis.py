@@ -5,18 +5,19 @@
     state, w = scaling.step(state, w, counts, duration)     # after every stretch of simulated time
 
 They act between stretches of simulated time (a control step, an episode), on any weights, beside any rule of
-plasticity.py. Parameters may be traced: evolved.
+the plasticity package. Parameters may be traced: evolved.
 
 Legend: w (n_pre, n_post), all >= 0 or all <= 0; counts (n_post,) spikes of the stretch.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from l2l_snn.snn.parameters import Array
-from l2l_snn.snn.plasticity import bounded, check_parameters
+from l2l_snn.snn.parameters import Array, check_synapses
+from l2l_snn.snn.plasticity.rule import bounded
 from l2l_snn.validate import check_count, message
 
 
@@ -27,7 +28,9 @@ class ScalingState(NamedTuple):
     missing: Array  # (n_post,) Hz s, integral of target - rate
 
 
-class SynapticScaling(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SynapticScaling:
     """All synapses of a neuron grow in proportion while it fires below its target, and shrink above.
 
         dw/dt = beta w (target - a) + gamma w int (target - a) dt        a: running mean of the rate, over tau
@@ -46,13 +49,8 @@ class SynapticScaling(NamedTuple):
     w_max: Array = jnp.inf
 
     def init(self, n_post: int) -> ScalingState:
-        check_parameters(self, (1, n_post), "tau", "target beta gamma", own="target tau beta gamma")
-        for name in ("target", "tau", "beta", "gamma"):
-            if jnp.shape(getattr(self, name)) not in ((), (n_post,)):
-                got = f"shape {jnp.shape(getattr(self, name))}"
-                raise ValueError(
-                    message(f"SynapticScaling.{name}", f"a number or one for each of {n_post} neurons", got)
-                )
+        own = dict.fromkeys(("target", "tau", "beta", "gamma"), ((), (n_post,)))
+        check_synapses(self, (1, n_post), "tau", "target beta gamma", own)
         return ScalingState(jnp.zeros(n_post) + self.target, jnp.zeros(n_post))
 
     def step(self, state: ScalingState, w: Array, counts: Array, duration: Array) -> tuple[ScalingState, jax.Array]:

@@ -103,12 +103,12 @@ class Network:
         longest = dict.fromkeys(self.populations, 0)
         for name, projection in self.projections.items():
             longest[projection.post] = max(longest[projection.post], int(topology.delays[name].max()))
-        cells = {name: p.cell.init(p.n) for name, p in self.populations.items() if p.cell is not None}
+        cells = {name: cell.init(self.populations[name].n) for name, cell in topology.cells.items()}
         state = State(
             cells,
             {name: jnp.zeros((longest[name], 1, topology.receptors(name), self.populations[name].n)) for name in cells},
             {name: jnp.asarray(weights[name], dtype=float) for name in self.projections},
-            {name: self.projections[name].rule.init(*topology.shape(name)) for name in topology.plastic},
+            {name: rule.init(*topology.shape(name)) for name, rule in topology.rules.items()},
             {name: jnp.zeros((int(topology.delays[name]), 1, topology.shape(name)[1])) for name in topology.plastic},
         )
         if batch is None:

@@ -6,14 +6,16 @@ What is known is checked, and worked out in double precision by numpy before the
 Legend: N neurons.
 """
 
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from l2l_snn.validate import check_shape, message
+from l2l_snn.validate import check_count, check_shape, message
 
 Array: TypeAlias = Any  # a number, a numpy or a jax array, or a traced one
 Tree = TypeVar("Tree")
@@ -46,6 +48,24 @@ def cast(constants: Tree, dtype: Any) -> Tree:
     return jax.tree.map(one, constants)
 
 
+def floats(x: Array) -> jax.Array:
+    """Return x as a jax array of floating-point numbers; integers become jax's default float."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def exp_decay(tau: Array, dt: float) -> Array:
+    """Return exp(-dt / tau), the factor by which what decays with tau (ms) shrinks in a step of dt ms."""
+    xp, (tau, dt) = numbers(tau, dt)
+    return xp.exp(-dt / tau)
+
+
+def spread(argument: str, value: Array, like: jax.Array) -> jax.Array:
+    """Return `value` in the shape and dtype of `like`, to which it has to broadcast."""
+    check_fits(argument, value, like.shape)
+    return jnp.broadcast_to(jnp.asarray(value, like.dtype), like.shape)
+
+
 def refractory_steps(t_ref: Array, dt: float) -> Array:
     """Return the refractory time in steps, a part of a step counting as one, as on NEST.
 
@@ -66,39 +86,148 @@ def check_step(dt: float) -> float:
     return float(dt)
 
 
-def check_cell(cell: NamedTuple, n: int, positive: str = "", not_negative: str = "", free: str = "") -> None:
+def fits(have: tuple[int, ...], shape: tuple[int, ...], *, same_rank: bool = True) -> bool:
+    """Return whether `have` is () or broadcasts to `shape`, unless asked otherwise without a change of rank."""
+    if not have:
+        return True
+    ranks = len(have) == len(shape) if same_rank else len(have) <= len(shape)
+    return ranks and all(n in (1, m) for n, m in zip(have[::-1], shape[::-1], strict=False))
+
+
+def check_fits(argument: str, value: Array, shape: tuple[int, ...]) -> None:
+    """Refuse an array, traced or not, that doesn't broadcast to `shape`."""
+    if not fits(jnp.shape(value), shape, same_rank=False):
+        raise ValueError(message(argument, f"a scalar or a shape that broadcasts to {shape}", jnp.shape(value)))
+
+
+def check_numbers(
+    argument: str,
+    value: Array,
+    expected: str = "",
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    open_low: bool = False,
+    infinite: bool = False,
+    entry: str = "at flat index",
+    todo: str = "",
+) -> Array:
+    """Return `value` if all its numbers, as far as they are known, lie in [low, high].
+
+    Args:
+        argument: name for messages.
+        value: a number or an array; a traced one is taken as it is.
+        expected: what is expected of the numbers, for messages.
+        low, high: bounds.
+        open_low: whether `low` itself is refused.
+        infinite: whether numbers may be infinite, where the bounds let them.
+        entry: what an index counts, for messages: "for neuron".
+        todo: what to do, for messages.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: nan, or a number out of bounds.
+    """
+    if not known(value):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(message(argument, "a number or an array of numbers", f"{value!r} ({type(value).__name__})"))
+    inside = (array > low if open_low else array >= low) & (array <= high)  # nan is nowhere
+    finite = np.isfinite(array) | (infinite & inside)
+    for good, text in ((inside, expected), (finite, "numbers" if infinite else "finite numbers")):
+        bad = np.flatnonzero(~good)
+        if bad.size:
+            where = f" {entry} {bad[0]}" if array.ndim else ""
+            raise ValueError(message(argument, text or "finite numbers", f"{array.reshape(-1)[bad[0]]}{where}", todo))
+    return value
+
+
+def _check_fields(
+    config: Any, refuse_shape: Callable[[str, tuple[int, ...]], str], bounds: dict[str, str], **options: Any
+) -> None:
+    """Refuse fields of a cell or a rule; None and functions are left out.
+
+    Args:
+        config: a frozen dataclass.
+        refuse_shape: (field, shape) -> what shape was expected, or "".
+        bounds: "> 0" and ">= 0" -> names of the fields that have to be so.
+        options: of `check_numbers`, and `infinite`, the names of fields that may be.
+    """
+    infinite = options.pop("infinite")
+    for name in (field.name for field in fields(config)):
+        value, argument = getattr(config, name), f"{type(config).__name__}.{name}"
+        if value is None or callable(value):
+            continue
+        expected = refuse_shape(name, jnp.shape(value))
+        if expected:
+            raise ValueError(message(argument, expected, f"shape {jnp.shape(value)}"))
+        sign = next((sign for sign, names in bounds.items() if name in names.split()), "")
+        low = 0.0 if sign else -np.inf
+        may_be = infinite is None or name in infinite.split()
+        text = sign or ("numbers" if may_be else "")
+        check_numbers(argument, value, text, low=low, open_low=sign == "> 0", infinite=may_be, **options)
+
+
+def check_neurons(cell: Any, n: int, positive: str = "", not_negative: str = "", infinite: str = "") -> None:
     """Refuse parameters of a cell that don't fit n neurons or lie outside their domain, as far as they are known.
 
     Args:
-        cell: the parameters; a field `spike` is left out.
+        cell: a frozen dataclass of parameters.
         n: neurons.
         positive: names of the fields that have to be > 0: "tau_m C_m".
         not_negative: names of the fields that have to be >= 0.
-        free: names of the fields that may be infinite.
+        infinite: names of the fields that may be infinite.
+
+    Raises:
+        ValueError: a wrong shape, nan, a time constant that isn't positive...
     """
-    for name, value in cell._asdict().items():
-        if name == "spike":
-            continue
-        argument = f"{type(cell).__name__}.{name}"
-        shape = np.shape(value)
-        if shape not in ((), (n,)):
-            expected = f"a number, or an array of shape ({n},) with one entry a neuron"
-            raise ValueError(message(argument, expected, f"shape {shape}"))
-        if not known(value):
-            continue
-        array = np.asarray(value, dtype=np.float64)
-        for names, good, expected in (
-            (positive, array > 0, "> 0"),
-            (not_negative, array >= 0, ">= 0"),
-            (name, ~np.isnan(array) if name in free.split() else np.isfinite(array), "finite"),
-        ):
-            bad = np.flatnonzero(~good)
-            if name in names.split() and bad.size:
-                where = f" for neuron {bad[0]}" if shape else ""
-                raise ValueError(message(argument, expected, f"{array.reshape(-1)[bad[0]]:g}{where}"))
+
+    def refuse_shape(name: str, shape: tuple[int, ...]) -> str:
+        return "" if shape in ((), (n,)) else f"a number, or an array of shape ({n},) with one entry a neuron"
+
+    bounds = {"> 0": positive, ">= 0": not_negative}
+    _check_fields(cell, refuse_shape, bounds, infinite=infinite, entry="for neuron")
 
 
-def check_below(cell: NamedTuple, low: str, high: str, why: str) -> None:
+def check_synapses(
+    rule: Any,
+    shape: tuple[int, int],
+    positive: str,
+    not_negative: str = "",
+    own: Mapping[str, tuple[tuple[int, ...], ...]] | None = None,
+) -> None:
+    """Refuse parameters of a rule outside their domain, as far as they are known before the program runs.
+
+    Args:
+        rule: a frozen dataclass of parameters; a field that is None is left out.
+        shape: (n_pre, n_post), to which every parameter has to broadcast without a change of rank.
+        positive: names of the fields that have to be > 0.
+        not_negative: names of the fields that have to be >= 0.
+        own: shapes that are allowed instead, by field.
+
+    Raises:
+        ValueError: a wrong shape, nan, a time constant that isn't positive, w_min above w_max...
+    """
+    kind, own = type(rule).__name__, own or {}
+    check_count(f"{kind}.init n_pre", shape[0])
+    check_count(f"{kind}.init n_post", shape[1])
+
+    def refuse_shape(name: str, have: tuple[int, ...]) -> str:
+        if name in own:
+            return "" if have in own[name] else " or ".join(f"shape {one}" if one else "a number" for one in own[name])
+        expected = f"a number or an array that broadcasts to (n_pre, n_post) = {shape}, by [:, None] or [None, :]"
+        return "" if fits(have, shape) else expected
+
+    _check_fields(rule, refuse_shape, {"> 0": positive, ">= 0": not_negative}, infinite=None)
+    if {"w_min", "w_max"} <= {field.name for field in fields(rule)} and known(rule.w_min, rule.w_max):
+        low, high = np.broadcast_arrays(np.asarray(rule.w_min), np.asarray(rule.w_max))
+        if np.any(low > high):
+            got = f"{low[low > high].flat[0]} with w_max {high[low > high].flat[0]}"
+            raise ValueError(message(f"{kind}.w_min", "w_min <= w_max", got, "swap the bounds"))
+
+
+def check_below(cell: Any, low: str, high: str, why: str) -> None:
     """Refuse a cell whose field `low` isn't below its field `high`, where both are known."""
     a, b = getattr(cell, low), getattr(cell, high)
     if not known(a, b):

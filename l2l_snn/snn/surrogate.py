@@ -20,105 +20,37 @@ full precision, below 1e-38 in float32, are 0 to XLA, so a v between -1e-38 and 
 Legend: v (...) any shape, one value a neuron; h(v) the surrogate derivative; H the step function.
 """
 
-from collections.abc import Callable
-from functools import wraps
 from math import pi, sqrt
-from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jax.tree_util import Partial
 
-from l2l_snn.validate import check_finite, message
+from l2l_snn.snn.parameters import Array, check_numbers, spread
+from l2l_snn.snn.spikes import Spike, check_floats, heaviside, surrogate
 
-Array: TypeAlias = Any  # jax or numpy, or a Python float
-Spike: TypeAlias = Callable[[Array], jax.Array]  # v (...) -> spikes (...) in {0, 1}; `smooth` in (0, 1)
-
-
-def _floats(v: Array) -> jax.Array:
-    """Return v as a jax array of floating-point numbers."""
-    v = jnp.asarray(v)
-    if not jnp.issubdtype(v.dtype, jnp.floating):
-        raise TypeError(message("v", "floating-point numbers, the distance of the potential to threshold", v.dtype))
-    return v
-
-
-def _step(v: Array) -> jax.Array:
-    """Return the step function with H(0) = 1 and derivative 0: no gradient passes, whatever v is.
-
-    For evolution, and wherever spikes are counted but not trained.
-
-    >>> heaviside(jnp.array([-0.1, 0.0, 0.1])).tolist()
-    [0.0, 1.0, 1.0]
-    >>> float(jax.grad(heaviside)(0.0))
-    0.0
-    """
-    v = _floats(v)
-    return (v >= 0).astype(v.dtype)
+__all__ = [
+    "Spike",
+    "arctan",
+    "exponential",
+    "gaussian",
+    "heaviside",
+    "polynomial",
+    "rectangular",
+    "sigmoid",
+    "smooth",
+    "superspike",
+    "triangle",
+]
 
 
-heaviside: Partial = Partial(_step)
-
-
-def _surrogate(slope: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Return the step function of v whose derivative is `slope`; both take (*parameters, v).
-
-    Module-level functions, so that two equal spike functions are one to jit, and pickle finds them by name.
-    """
-
-    @jax.custom_jvp
-    def step(*args: jax.Array) -> jax.Array:
-        return _step(args[-1])
-
-    @step.defjvp
-    def _(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        *parameters, v = primals
-        spread = [jnp.broadcast_to(jnp.asarray(p, v.dtype), v.shape) for p in parameters]
-        return step(*primals), slope(*spread, v) * tangents[-1]
-
-    @wraps(slope)
-    def spike(*args: Array) -> jax.Array:
-        *parameters, v = args
-        v = _floats(v)
-        for p in parameters:
-            _check_fits(jnp.shape(p), v.shape)
-        return step(*parameters, v)
-
-    return spike
-
-
-def _check_fits(shape: tuple[int, ...], v_shape: tuple[int, ...]) -> None:
-    try:
-        fits = np.broadcast_shapes(shape, v_shape) == v_shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            message(
-                "v", f"a shape that the parameters' {shape} broadcasts to", v_shape, "give a scalar or one a neuron"
-            )
-        )
-
-
-def _checked(argument: str, value: Array) -> Array:
+def _check_positive(argument: str, value: Array) -> Array:
     """Return a parameter that is > 0 and finite as far as that is known now: a traced one isn't."""
-    if isinstance(value, Tracer):
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(message(argument, "a number or an array of numbers", f"{value!r} ({type(value).__name__})"))
-    check_finite(argument, array)
-    bad = np.flatnonzero(array <= 0)
-    if bad.size:
-        got = array.reshape(-1)[bad[0]]
-        where = f" at flat index {bad[0]}" if array.ndim else ""
-        raise ValueError(message(argument, "a number > 0", f"{got}{where}", "without a gradient, take `heaviside`"))
-    return value
+    todo = "without a gradient, take `heaviside`"
+    return check_numbers(argument, value, "a number > 0", low=0.0, open_low=True, todo=todo)
 
 
-@_surrogate
+@surrogate
 def _superspike(beta: jax.Array, v: jax.Array) -> jax.Array:
     return 1.0 / jnp.square(beta * jnp.abs(v) + 1.0)
 
@@ -138,10 +70,10 @@ def superspike(beta: Array = 1.0) -> Partial:
     >>> [float(spike(v)) for v in (-0.1, 0.0, 0.1)], [float(jax.grad(spike)(v)) for v in (-0.1, 0.0, 0.1)]
     ([0.0, 1.0, 1.0], [0.25, 1.0, 0.25])
     """
-    return Partial(_superspike, _checked("superspike.beta", beta))
+    return Partial(_superspike, _check_positive("superspike.beta", beta))
 
 
-@_surrogate
+@surrogate
 def _exponential(tau: jax.Array, scale: jax.Array, v: jax.Array) -> jax.Array:
     return scale / tau * jnp.exp(-jnp.abs(v) / tau)
 
@@ -164,10 +96,10 @@ def exponential(tau: Array = 1.0, scale: Array = 1.0) -> Partial:
     >>> [round(float(jax.grad(spike)(v)), 4) for v in (-2.0, 0.0, 2.0)]
     [0.1839, 0.5, 0.1839]
     """
-    return Partial(_exponential, _checked("exponential.tau", tau), _checked("exponential.scale", scale))
+    return Partial(_exponential, _check_positive("exponential.tau", tau), _check_positive("exponential.scale", scale))
 
 
-@_surrogate
+@surrogate
 def _triangle(damping: jax.Array, v: jax.Array) -> jax.Array:
     return damping * jnp.maximum(0.0, 1.0 - jnp.abs(v))
 
@@ -188,10 +120,10 @@ def triangle(damping: Array = 0.3) -> Partial:
     >>> [round(float(jax.grad(spike)(v)), 4) for v in (-1.5, -0.5, 0.0, 0.5)]
     [0.0, 0.15, 0.3, 0.15]
     """
-    return Partial(_triangle, _checked("triangle.damping", damping))
+    return Partial(_triangle, _check_positive("triangle.damping", damping))
 
 
-@_surrogate
+@surrogate
 def _rectangular(width: jax.Array, v: jax.Array) -> jax.Array:
     inside = jnp.where(jnp.abs(v) < width / 2, 1.0 / width, 0.0)
     return jnp.where(jnp.isnan(v), v, inside)
@@ -212,10 +144,10 @@ def rectangular(width: Array = 1.0) -> Partial:
     >>> [float(jax.grad(spike)(v)) for v in (-2.0, -1.9, 0.0, 1.9, 2.0)]
     [0.0, 0.25, 0.25, 0.25, 0.0]
     """
-    return Partial(_rectangular, _checked("rectangular.width", width))
+    return Partial(_rectangular, _check_positive("rectangular.width", width))
 
 
-@_surrogate
+@surrogate
 def _polynomial(a: jax.Array, v: jax.Array) -> jax.Array:
     return jnp.maximum(0.0, jnp.sqrt(a) / 2 - a / 4 * jnp.abs(v))
 
@@ -237,10 +169,10 @@ def polynomial(a: Array = 1.0) -> Partial:
     >>> [float(jax.grad(spike)(v)) for v in (-1.0, -0.5, 0.0, 0.5)]
     [0.0, 0.5, 1.0, 0.5]
     """
-    return Partial(_polynomial, _checked("polynomial.a", a))
+    return Partial(_polynomial, _check_positive("polynomial.a", a))
 
 
-@_surrogate
+@surrogate
 def _sigmoid(a: jax.Array, v: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(v / a) * jax.nn.sigmoid(-v / a) / a  # not s (1 - s): that loses the tail above threshold
 
@@ -259,10 +191,10 @@ def sigmoid(a: Array = 1.0) -> Partial:
     >>> [round(float(jax.grad(spike)(v)), 4) for v in (-0.5, 0.0, 0.5)]
     [0.3932, 0.5, 0.3932]
     """
-    return Partial(_sigmoid, _checked("sigmoid.a", a))
+    return Partial(_sigmoid, _check_positive("sigmoid.a", a))
 
 
-@_surrogate
+@surrogate
 def _gaussian(sigma: jax.Array, v: jax.Array) -> jax.Array:
     return jnp.exp(-0.5 * jnp.square(v / sigma)) / (sigma * sqrt(2 * pi))
 
@@ -283,10 +215,10 @@ def gaussian(sigma: Array = 1.0) -> Partial:
     >>> [round(float(jax.grad(spike)(v)), 4) for v in (-0.5, 0.0, 0.5)]
     [0.4839, 0.7979, 0.4839]
     """
-    return Partial(_gaussian, _checked("gaussian.sigma", sigma))
+    return Partial(_gaussian, _check_positive("gaussian.sigma", sigma))
 
 
-@_surrogate
+@surrogate
 def _arctan(alpha: jax.Array, v: jax.Array) -> jax.Array:
     return alpha / 2 / (1.0 + jnp.square(pi / 2 * alpha * v))
 
@@ -305,13 +237,12 @@ def arctan(alpha: Array = 2.0) -> Partial:
     >>> [round(float(jax.grad(spike)(v)), 4) for v in (-1.0, 0.0, 1.0)]
     [0.092, 1.0, 0.092]
     """
-    return Partial(_arctan, _checked("arctan.alpha", alpha))
+    return Partial(_arctan, _check_positive("arctan.alpha", alpha))
 
 
 def _smooth(sharpness: Array, v: Array) -> jax.Array:
-    v = _floats(v)
-    _check_fits(jnp.shape(sharpness), v.shape)
-    return jax.nn.sigmoid(jnp.broadcast_to(jnp.asarray(sharpness, v.dtype), v.shape) * v)
+    v = check_floats(v)
+    return jax.nn.sigmoid(spread("a spike function's parameter", sharpness, v) * v)
 
 
 def smooth(sharpness: Array = 10.0) -> Partial:
@@ -327,4 +258,4 @@ def smooth(sharpness: Array = 10.0) -> Partial:
     >>> [round(float(spike(v)), 4) for v in (-0.5, 0.0, 0.5)], float(jax.grad(spike)(0.0))
     ([0.2689, 0.5, 0.7311], 0.5)
     """
-    return Partial(_smooth, _checked("smooth.sharpness", sharpness))
+    return Partial(_smooth, _check_positive("smooth.sharpness", sharpness))

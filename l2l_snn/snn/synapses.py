@@ -1,23 +1,19 @@
-"""Synaptic currents with their exact propagators, and delays.
+"""Synaptic currents with their exact propagators.
 
 A linear current and a leaky membrane advance from one step to the next by a matrix exponential (Rotter & Diesmann
 1999). Its entries are worked out once, with NEST's expressions, and are what the functions here return: known time
 constants give float64 numbers, traced ones jax arrays with derivatives.
 
-A delay line holds what is under way to a population: `line[r]` arrives r steps from now. Spikes take their weight
-when they are sent, as on NEST.
-
-Legend: N neurons; K different delays; C steps advanced at once; L steps that the longest delay takes.
+Legend: N neurons.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2l_snn.snn.parameters import Array, known, numbers
-from l2l_snn.validate import check_shape, message
+from l2l_snn.snn.parameters import Array, numbers
 
 STABILITY = 1e-7  # NEST's: below this times tau_m^2 / |tau_m - tau_syn|, a step is too short for the regular expression
 
@@ -58,7 +54,7 @@ class Exponential(NamedTuple):
 
 def exponential(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> Exponential:
     """Return the propagators of an exponential current into a membrane."""
-    decay, _, to_v = _to_potential(tau_syn, tau_m, C_m, dt)
+    decay, _, to_v = _reach_potential(tau_syn, tau_m, C_m, dt)
     return Exponential(decay, to_v)
 
 
@@ -92,18 +88,18 @@ def alpha(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> Alpha:
     >>> round(float(state.i), 9)  # pA, after 2 ms
     100.0
     """
-    decay, di_to_v, i_to_v = _to_potential(tau_syn, tau_m, C_m, dt)
+    decay, di_to_v, i_to_v = _reach_potential(tau_syn, tau_m, C_m, dt)
     _, (tau, h) = numbers(tau_syn, dt)
     return Alpha(decay, h * decay, di_to_v, i_to_v, np.e / tau)
 
 
-def _to_potential(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> tuple[Array, Array, Array]:
+def _reach_potential(tau_syn: Array, tau_m: Array, C_m: Array, dt: float) -> tuple[Array, Array, Array]:
     """Return exp(-dt / tau_syn) and the propagators from dI and from I to V."""
     xp, values = numbers(tau_syn, tau_m, C_m, dt)
-    return (_as_nest if xp is np else _smooth)(*xp.broadcast_arrays(*values))
+    return (_evaluate_as_nest if xp is np else _evaluate_smoothly)(*xp.broadcast_arrays(*values))
 
 
-def _as_nest(ts: np.ndarray, tm: np.ndarray, c: np.ndarray, h: np.ndarray) -> tuple[Array, Array, Array]:
+def _evaluate_as_nest(ts: np.ndarray, tm: np.ndarray, c: np.ndarray, h: np.ndarray) -> tuple[Array, Array, Array]:
     """NEST's IAFPropagatorAlpha: regular expressions, and the singular limit where tau_syn is next to tau_m."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         beta = ts * tm / (tm - ts)
@@ -116,7 +112,7 @@ def _as_nest(ts: np.ndarray, tm: np.ndarray, c: np.ndarray, h: np.ndarray) -> tu
     return decay, np.where(h > h_regular, di_to_v, 0.5 * h * limit), np.where(normal, i_to_v, limit)
 
 
-def _smooth(ts: jax.Array, tm: jax.Array, c: jax.Array, h: jax.Array) -> tuple[Array, Array, Array]:
+def _evaluate_smoothly(ts: jax.Array, tm: jax.Array, c: jax.Array, h: jax.Array) -> tuple[Array, Array, Array]:
     """The same functions written without the singularity, so that they have derivatives everywhere.
 
     With x = h (1 / tau_syn - 1 / tau_m): (e^x - 1) / x and (e^x - 1 - x) / x^2, by their series where x is small.
@@ -133,55 +129,3 @@ def _smooth(ts: jax.Array, tm: jax.Array, c: jax.Array, h: jax.Array) -> tuple[A
     second = jnp.where(small, 0.5 * (1.0 + second), (jnp.expm1(big) - big) / big**2)
     decay = jnp.exp(-h / ts)
     return decay, h * h / c * decay * second, h / c * decay * first
-
-
-def delay_steps(argument: str, delay: Any, dt: float, shape: tuple[int, int]) -> np.ndarray:
-    """Return a delay, or one a synapse, in steps; 0 is allowed here and means: in the same step.
-
-    Args:
-        argument: name for messages.
-        delay: () or (n_pre, n_post) ms, known, a multiple of dt.
-        dt: step, ms.
-        shape: (n_pre, n_post).
-
-    >>> delay_steps("delay", 1.5, 0.1, (3, 2)).item()
-    15
-    """
-    if not known(delay):
-        raise TypeError(message(argument, "numbers known before the program runs", "traced ones", "evolve weights"))
-    array = np.asarray(delay, dtype=np.float64)
-    if array.ndim:
-        check_shape(argument, array, shape, "give one number, or one a synapse")
-    steps = np.rint(array / dt)
-    for bad, expected in (
-        (~np.isfinite(array) | (array < 0), "a delay >= 0 ms"),
-        ((array > 0) & (array < dt * (1 - 1e-6)), f"a delay of at least one step, {dt:g} ms"),
-        (np.abs(array / dt - steps) > 1e-6 * np.maximum(steps, 1), f"a multiple of the step, {dt:g} ms"),
-    ):
-        if bad.any():
-            todo = "a spike can't arrive before the next simulation step" if "step" in expected else ""
-            raise ValueError(message(argument, expected, f"{array[bad].reshape(-1)[0]:g} ms", todo))
-    return steps.astype(np.int64)
-
-
-def by_delay(weights: Array, steps: np.ndarray) -> tuple[Array, tuple[int, ...]]:
-    """Return the weights sorted by delay, (K, n_pre, n_post), and the K different delays in steps."""
-    if steps.ndim == 0:
-        return weights[None], (int(steps),)
-    delays = np.unique(steps)
-    which = steps[None] == delays[:, None, None]
-    return jnp.where(which, weights[None], jnp.zeros((), weights.dtype)), tuple(int(d) for d in delays)
-
-
-def deliver(line: jax.Array, sent: jax.Array, delays: tuple[int, ...]) -> jax.Array:
-    """Return the line with what is sent in C steps added.
-
-    Args:
-        line: (L + C, ...) what arrives from the first of the C steps on.
-        sent: (K, C, ...) weighted spikes of each of the C steps, by delay.
-        delays: K delays in steps, <= L.
-    """
-    more = line.shape[0] - sent.shape[1]
-    for k, d in enumerate(delays):  # not line.at[d:].add: that is a scatter, many times slower
-        line = line + jnp.pad(sent[k], [(d, more - d)] + [(0, 0)] * (line.ndim - 1))
-    return line

@@ -14,9 +14,10 @@ import jax
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from l2l_snn.snn.cells import Cell, SignsApart
+from l2l_snn.snn.cells import Cell
+from l2l_snn.snn.delays import delay_steps
 from l2l_snn.snn.parameters import Array, check_shape_of, check_step, known
-from l2l_snn.snn.synapses import delay_steps
+from l2l_snn.snn.plasticity import Rule
 from l2l_snn.validate import check_count, did_you_mean, message
 
 
@@ -36,7 +37,7 @@ class Projection:
     post: str
     delay: Any = 1.0  # ms, one or (n_pre, n_post); multiples of dt
     mask: Array | None = None  # (n_pre, n_post) of 0 and 1: which synapses there are
-    rule: Any = None  # a rule of plasticity.py or differentiable.py; None: fixed weights
+    rule: Rule | None = None  # None: fixed weights
 
 
 class Component(NamedTuple):
@@ -90,8 +91,8 @@ class Topology:
         return self.populations[ends.pre].n, self.populations[ends.post].n
 
     def receptors(self, population: str) -> int:
-        """Return R of a population: how many kinds of input its cells tell apart."""
-        return 2 if isinstance(self.populations[population].cell, SignsApart) else 1
+        """Return R of a population with a cell: how many kinds of input its cells tell apart."""
+        return self.cells[population].receptors
 
     @cached_property
     def delays(self) -> dict[str, np.ndarray]:
@@ -126,14 +127,24 @@ class Topology:
         return Component(tuple(names), (), None)
 
     @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """The cell of each population that isn't a source."""
+        return {name: population.cell for name, population in self.populations.items() if population.cell is not None}
+
+    @cached_property
+    def rules(self) -> dict[str, Rule]:
+        """The rule of each plastic projection."""
+        return {name: projection.rule for name, projection in self.projections.items() if projection.rule is not None}
+
+    @property
     def plastic(self) -> list[str]:
         """Projections that have a rule."""
-        return [name for name, projection in self.projections.items() if projection.rule is not None]
+        return list(self.rules)
 
     @cached_property
     def interval(self) -> int:
         """Steps between two updates of plastic weights: what all rules agree on, else 1."""
-        every = [self.projections[name].rule.every(self.dt) for name in self.plastic]
+        every = [rule.every(self.dt) for rule in self.rules.values()]
         return int(every[0]) if every and known(*every) and len(set(every)) == 1 else 1
 
     @cached_property

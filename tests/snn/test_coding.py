@@ -334,7 +334,7 @@ def test_jit_and_vmap_give_the_same_and_the_dtype_is_kept(code, dtype):
         (lambda: softmax_rates(jnp.ones(2), 0.0), ValueError, "softmax_rates.temperature: .* > 0, got 0"),
         (lambda: sample_softmax(KEY, jnp.ones(2), -1.0), ValueError, "sample_softmax.temperature: .* > 0, got -1"),
         (lambda: leaky_readout(1.0, 5.0, 1.0), ValueError, r"leaky_readout.inputs: .* \(T, ...\), got shape \(\)"),
-        (lambda: leaky_readout(jnp.ones((4, 2)), [5.0, -5.0], 1.0), ValueError, "> 0 ms, got -5 at flat index 1"),
+        (lambda: leaky_readout(jnp.ones((4, 2)), [5.0, -5.0], 1.0), ValueError, "> 0 ms, got -5.0 at flat index 1"),
         (lambda: leaky_readout(jnp.ones((4, 2)), 5.0, 0.0), ValueError, "leaky_readout.dt: .* > 0 ms, got 0"),
         (lambda: leaky_readout(jnp.ones((4, 2)), np.ones(3), 1.0), ValueError, r"leaky_readout.tau: .* got \(3,\)"),
         (lambda: leaky_readout(jnp.ones((4, 2)), 5.0, 1.0, np.ones(3)), ValueError, r"initial: .* got \(3,\)"),

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from l2l_snn.snn.bptt import BPTT
 from l2l_snn.snn.cells import LIF, AdaptiveLIF, CurrentLIF, IafPscDelta, LeakyReadout
 from l2l_snn.snn.differentiable import DPOja
 from l2l_snn.snn.eprop import EProp, adapted_feedback, random_feedback
-from l2l_snn.snn.gradients import BPTT, FPTT, forward_gradient, start_sensitivity
+from l2l_snn.snn.fptt import FPTT, forward_gradient, start_sensitivity
 from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.plasticity import PairSTDP
 from l2l_snn.snn.surrogate import smooth, triangle

@@ -76,7 +76,10 @@ def test_normalised_weights_sum_to_the_total_and_silent_neurons_stay():
     [
         (SynapticScaling(tau=0.0), r"SynapticScaling.tau: expected > 0, got 0.0"),
         (SynapticScaling(target=-1.0), r"SynapticScaling.target: expected >= 0, got -1.0"),
-        (SynapticScaling(beta=np.ones(4)), r"SynapticScaling.beta: expected a number or one for each of 3 neurons"),
+        (
+            SynapticScaling(beta=np.ones(4)),
+            r"SynapticScaling.beta: expected a number or shape \(3,\), got shape \(4,\)",
+        ),
         (SynapticScaling(w_min=2.0, w_max=1.0), r"SynapticScaling.w_min: expected w_min <= w_max"),
     ],
 )

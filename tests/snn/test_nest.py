@@ -106,9 +106,9 @@ def test_synaptic_currents_vanish_between_individuals():
 def test_leaving_neurons_at_rest_out_of_the_update_changes_no_spike(monkeypatch, amplitude, freezes):
     weights, bins = random_weights(7, 2), random_bins(7, 2)
     network = FeedForward(SPEC, 2)
-    assert network._freezable(amplitude) is freezes
+    assert network._may_freeze(amplitude) is freezes
     counts, spikes = play(network, weights, bins, amplitude)
-    monkeypatch.setattr(FeedForward, "_freezable", lambda self, amplitude: False)
+    monkeypatch.setattr(FeedForward, "_may_freeze", lambda self, amplitude: False)
     all_updated = FeedForward(SPEC, 2)
     weights_loaded = play(all_updated, weights, bins, amplitude)
     assert spikes

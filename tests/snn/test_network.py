@@ -44,7 +44,7 @@ def on_nest(net: Network, weights: dict, trains: dict, T: int, currents: dict | 
                 node.spike_times = (np.flatnonzero(train) + 1) * dt
         else:
             nodes[name] = nest.Create(MODELS[type(cell)], n)
-            for field, value in cell._asdict().items():
+            for field, value in vars(cell).items():
                 if field != "spike" and np.isfinite(value).all():
                     nodes[name].set({field: value if np.ndim(value) == 0 else list(value)})
             nodes[name].V_m = np.broadcast_to(cell.E_L, n).tolist()  # a change of E_L leaves V_m where it was

@@ -345,7 +345,7 @@ def test_a_population_of_rules_under_vmap_equals_one_after_another(rule):
             PairSTDP(w_min=200.0),
             r"PairSTDP.w_min: expected w_min <= w_max, got 200.0 with w_max 100.0; swap the bounds",
         ),
-        (PairSTDP(lam=np.ones(2)), r"PairSTDP.lam: expected .* \(3, 2\), got shape \(2,\); use \[:, None\]"),
+        (PairSTDP(lam=np.ones(2)), r"PairSTDP.lam: expected .* \(3, 2\), by .*None.*, got shape \(2,\)"),
         (PairSTDP(lam=np.ones((2, 3))), r"PairSTDP.lam: .* got shape \(2, 3\)"),
         (TripletSTDP(tau_x=-1.0), r"TripletSTDP.tau_x: expected > 0, got -1.0"),
         (RSTDP(tau_e=0.0), r"RSTDP.tau_e: expected > 0, got 0.0"),

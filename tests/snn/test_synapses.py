@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from l2l_snn.snn import synapses
-from l2l_snn.snn.synapses import Rise, alpha, by_delay, delay_steps, deliver, exponential, membrane
+from l2l_snn.snn.delays import by_delay, delay_steps, deliver
+from l2l_snn.snn.synapses import Rise, alpha, exponential, membrane
 
 DT = 0.1
 STEPS = np.arange(1, 401)

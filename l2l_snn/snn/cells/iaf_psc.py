@@ -11,22 +11,17 @@ trained. Left out: iaf_psc_delta's refractory_input, iaf_psc_exp's stochastic th
 Legend: N neurons. A field is () or (N,), and may be traced.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2l_snn.snn.parameters import Array, Tree, cast, check_below, check_cell, known, numbers, refractory_steps
-from l2l_snn.snn.surrogate import Spike, heaviside
+from l2l_snn.snn.cells.cell import Arriving, Cell
+from l2l_snn.snn.parameters import Array, Tree, cast, check_below, check_neurons, known, numbers, refractory_steps
+from l2l_snn.snn.spikes import Spike, heaviside
 from l2l_snn.snn.synapses import Alpha, Exponential, Membrane, Rise, alpha, exponential, membrane
-
-
-class Arriving(NamedTuple):
-    """What reaches N neurons in one step."""
-
-    weights: Array  # (2, N) sum of those >= 0, and of those <= 0, pA (mV for IafPscDelta)
-    current: Array  # () or (N,) injected current, pA
 
 
 class Levels(NamedTuple):
@@ -39,7 +34,7 @@ class Levels(NamedTuple):
     refractory: Array  # steps
 
 
-def _both(exc: Tree, inh: Tree) -> Tree:
+def _pair_signs(exc: Tree, inh: Tree) -> Tree:
     """Return propagators for excitatory and inhibitory currents side by side: (), (2, 1) or (2, N)."""
 
     def one(exc: Array, inh: Array) -> Array:
@@ -52,22 +47,38 @@ def _both(exc: Tree, inh: Tree) -> Tree:
     return jax.tree.map(one, exc, inh)
 
 
-def _levels(cell: Any, v_min: Array, dt: float) -> Levels:
-    _, (E_L, V_th, V_reset, V_min, I_e) = numbers(cell.E_L, cell.V_th, cell.V_reset, v_min, cell.I_e)
-    floor = None if known(V_min) and np.all(np.isneginf(V_min)) else V_min - E_L
-    return Levels(V_th - E_L, V_reset - E_L, floor, I_e, refractory_steps(cell.t_ref, dt))
+class NestCell(Cell):
+    """What NEST's models share; a final one declares the fields, in the order in which they are given."""
 
+    receptors: ClassVar[int] = 2
+    E_L: Array  # mV, resting potential
+    C_m: Array  # pF, capacitance
+    tau_m: Array  # ms, membrane time constant
+    t_ref: Array  # ms, refractory time
+    V_th: Array  # mV, threshold
+    V_reset: Array  # mV, potential after a spike
+    I_e: Array  # pA, constant current
+    spike: Spike  # of V - V_th, mV
 
-def _fire(cell: Any, levels: Levels, v: Array, r: Array) -> tuple[Array, Array, Array]:
-    """Return potential, refractory counter and spikes after the comparison with the threshold."""
-    spikes = cell.spike(v - levels.theta)
-    v = v * (1 - spikes) + levels.reset * spikes
-    return v, jnp.where(spikes > 0.5, levels.refractory, jnp.maximum(r - 1, 0)), spikes
+    def potential(self, state: Any) -> Array:
+        return state.v + self.E_L
 
+    def _check_fields(self, n: int) -> None:
+        check_neurons(self, n, positive="C_m tau_m tau_syn_ex tau_syn_in", not_negative="t_ref", infinite="V_min")
+        check_below(self, "V_reset", "V_th", "a neuron that resets above threshold would spike for ever")
 
-def _check(cell: Any, n: int) -> None:
-    check_cell(cell, n, positive="C_m tau_m tau_syn_ex tau_syn_in", not_negative="t_ref", free="V_min")
-    check_below(cell, "V_reset", "V_th", "a neuron that resets above threshold would spike for ever")
+    def _levels(self, v_min: Array, dt: float) -> Levels:
+        _, (E_L, V_th, V_reset, V_min, I_e) = numbers(self.E_L, self.V_th, self.V_reset, v_min, self.I_e)
+        floor = None if known(V_min) and np.all(np.isneginf(V_min)) else V_min - E_L
+        return Levels(V_th - E_L, V_reset - E_L, floor, I_e, refractory_steps(self.t_ref, dt))
+
+    def _fire(self, state: Any, levels: Levels, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return potential, refractory counter and spikes; v is the potential of a neuron that isn't refractory."""
+        v = v if levels.floor is None else jnp.maximum(v, levels.floor)
+        v = jnp.where(state.r > 0, state.v, v)
+        spikes = self.spike(v - levels.theta)
+        v = v * (1 - spikes) + levels.reset * spikes
+        return v, jnp.where(spikes > 0.5, levels.refractory, jnp.maximum(state.r - 1, 0)), spikes
 
 
 class DeltaState(NamedTuple):
@@ -78,7 +89,9 @@ class DeltaState(NamedTuple):
     i0: Array  # (N,) pA, current injected in the step before
 
 
-class IafPscDelta(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class IafPscDelta(NestCell):
     """NEST's iaf_psc_delta: an arriving spike makes the potential jump; lost while refractory."""
 
     E_L: Array = -70.0  # mV, resting potential
@@ -91,26 +104,20 @@ class IafPscDelta(NamedTuple):
     I_e: Array = 0.0  # pA, constant current
     spike: Spike = heaviside  # of V - V_th, mV
 
-    signs_apart = True
-
     def init(self, n: int) -> DeltaState:
-        _check(self, n)
+        self._check_fields(n)
         return DeltaState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n))
 
     def propagators(self, dt: float) -> tuple[Membrane, Levels]:
-        return membrane(self.tau_m, self.C_m, dt), _levels(self, self.V_min, dt)
+        return membrane(self.tau_m, self.C_m, dt), self._levels(self.V_min, dt)
 
     def step(
         self, state: DeltaState, input: Arriving, dt: float, propagators: tuple[Membrane, Levels] | None = None
     ) -> tuple[DeltaState, jax.Array]:
         p, levels = cast(propagators or self.propagators(dt), state.v.dtype)
         v = p.current * (state.i0 + levels.i_e) + p.decay * state.v + (input.weights[0] + input.weights[1])
-        v = v if levels.floor is None else jnp.maximum(v, levels.floor)
-        v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
-        return DeltaState(v, r, _like(input.current, v)), spikes
-
-    def potential(self, state: DeltaState) -> Array:
-        return state.v + self.E_L
+        v, r, spikes = self._fire(state, levels, v)
+        return DeltaState(v, r, _broadcast_current(input.current, v)), spikes
 
 
 class ExpState(NamedTuple):
@@ -122,7 +129,9 @@ class ExpState(NamedTuple):
     i: Array  # (2, N) pA, excitatory and inhibitory current
 
 
-class IafPscExp(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class IafPscExp(NestCell):
     """NEST's iaf_psc_exp: exponentially decaying synaptic currents."""
 
     E_L: Array = -70.0  # mV, resting potential
@@ -136,26 +145,21 @@ class IafPscExp(NamedTuple):
     I_e: Array = 0.0  # pA, constant current
     spike: Spike = heaviside  # of V - V_th, mV
 
-    signs_apart = True
-
     def init(self, n: int) -> ExpState:
-        _check(self, n)
+        self._check_fields(n)
         return ExpState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n), jnp.zeros((2, n)))
 
     def propagators(self, dt: float) -> tuple[Membrane, Exponential, Exponential, Exponential, Levels]:
         exc, inh = (exponential(tau, self.tau_m, self.C_m, dt) for tau in (self.tau_syn_ex, self.tau_syn_in))
-        return membrane(self.tau_m, self.C_m, dt), exc, inh, _both(exc, inh), _levels(self, -np.inf, dt)
+        return membrane(self.tau_m, self.C_m, dt), exc, inh, _pair_signs(exc, inh), self._levels(-np.inf, dt)
 
     def step(
         self, state: ExpState, input: Arriving, dt: float, propagators: tuple | None = None
     ) -> tuple[ExpState, jax.Array]:
         p, exc, inh, both, levels = cast(propagators or self.propagators(dt), state.v.dtype)
         v = state.v * p.decay + state.i[0] * exc.to_v + state.i[1] * inh.to_v + (levels.i_e + state.i0) * p.current
-        v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
-        return ExpState(v, r, _like(input.current, v), both.step(state.i, input.weights)), spikes
-
-    def potential(self, state: ExpState) -> Array:
-        return state.v + self.E_L
+        v, r, spikes = self._fire(state, levels, v)
+        return ExpState(v, r, _broadcast_current(input.current, v), both.step(state.i, input.weights)), spikes
 
 
 class AlphaState(NamedTuple):
@@ -167,7 +171,9 @@ class AlphaState(NamedTuple):
     rise: Rise  # (2, N) each, excitatory and inhibitory current
 
 
-class IafPscAlpha(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class IafPscAlpha(NestCell):
     """NEST's iaf_psc_alpha: alpha-shaped synaptic currents whose peak is the weight."""
 
     E_L: Array = -70.0  # mV, resting potential
@@ -182,16 +188,14 @@ class IafPscAlpha(NamedTuple):
     I_e: Array = 0.0  # pA, constant current
     spike: Spike = heaviside  # of V - V_th, mV
 
-    signs_apart = True
-
     def init(self, n: int) -> AlphaState:
-        _check(self, n)
+        self._check_fields(n)
         rise = Rise(jnp.zeros((2, n)), jnp.zeros((2, n)))
         return AlphaState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n), rise)
 
     def propagators(self, dt: float) -> tuple[Membrane, Alpha, Alpha, Alpha, Levels]:
         exc, inh = (alpha(tau, self.tau_m, self.C_m, dt) for tau in (self.tau_syn_ex, self.tau_syn_in))
-        return membrane(self.tau_m, self.C_m, dt), exc, inh, _both(exc, inh), _levels(self, self.V_min, dt)
+        return membrane(self.tau_m, self.C_m, dt), exc, inh, _pair_signs(exc, inh), self._levels(self.V_min, dt)
 
     def step(
         self, state: AlphaState, input: Arriving, dt: float, propagators: tuple | None = None
@@ -200,13 +204,9 @@ class IafPscAlpha(NamedTuple):
         di, i = state.rise
         v = p.current * (state.i0 + levels.i_e) + exc.di_to_v * di[0] + exc.i_to_v * i[0]
         v = v + inh.di_to_v * di[1] + inh.i_to_v * i[1] + p.decay_m1 * state.v + state.v
-        v = v if levels.floor is None else jnp.maximum(v, levels.floor)
-        v, r, spikes = _fire(self, levels, jnp.where(state.r > 0, state.v, v), state.r)
-        return AlphaState(v, r, _like(input.current, v), both.step(state.rise, input.weights)), spikes
-
-    def potential(self, state: AlphaState) -> Array:
-        return state.v + self.E_L
+        v, r, spikes = self._fire(state, levels, v)
+        return AlphaState(v, r, _broadcast_current(input.current, v), both.step(state.rise, input.weights)), spikes
 
 
-def _like(current: Array, v: jax.Array) -> jax.Array:
+def _broadcast_current(current: Array, v: jax.Array) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(current, v.dtype), v.shape)
