@@ -233,8 +233,8 @@ A job file is YAML and holds one experiment. This is `jobs/smoke.yaml`:
 
 `class: module:Class` names an optimizee or an optimizer; the other entries beside it are the class's fields. Modules
 are found from the job file's folder and from the current one. `--set key=value` changes an entry from the command line,
-with a dotted key and a value in YAML: `--set optimizer.population=64`. A field that is a dataclass itself takes a mapping:
-`--set optimizee.body.motor=4` sets one of its entries. A key that is unknown or has a wrong value is refused
+with a dotted key and a value in YAML: `--set optimizer.population=64`. A field that is a dataclass itself takes a
+mapping: `--set optimizee.body.motor=4` sets one of its entries. A key that is unknown or has a wrong value is refused
 before anything runs, with file, line and key. The job with all its defaults, the versions of the libraries and
 the git commit are stored with the run."""
 
