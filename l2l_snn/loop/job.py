@@ -42,7 +42,7 @@ class Stop(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     fitness: float | None = None  # best fitness reached
     stagnation: Annotated[int, Field(ge=1)] | None = None  # generations without a better best
-    evaluations: Annotated[int, Field(ge=1)] | None = None
+    evaluations: Annotated[int, Field(ge=1)] | None = None  # in all
     hours: Annotated[float, Field(gt=0)] | None = None  # of wall time, all drivers of the run together
 
 
@@ -59,8 +59,8 @@ class Resize(BaseModel):
     """How the population grows or shrinks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    factor: Annotated[float, Field(ge=0.1, le=10)]  # on the population ...
-    every: Annotated[int, Field(ge=1)] = 1  # ... once in so many generations
+    factor: Annotated[float, Field(ge=0.1, le=10)]  # of the population, once in `every` generations
+    every: Annotated[int, Field(ge=1)] = 1  # generations
     limit: Annotated[int, Field(ge=1)] = 100_000  # individuals at most
 
 
@@ -69,13 +69,13 @@ class Job(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     optimizee: dict[str, Any]  # class: module:Class, and its fields
-    optimizer: dict[str, Any]
-    generations: Annotated[int, Field(ge=1)] = 100
+    optimizer: dict[str, Any]  # class: module:Class, and its fields
+    generations: Annotated[int, Field(ge=1)] = 100  # at most
     stop: Stop = Stop()
     restart: Restart | None = None
     resize: Resize | None = None
     asynchronous: bool = False  # ask for one more as soon as one is told, without waiting for a generation
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0)] = 1  # of everything random in the run
     seeds: Literal["individual", "generation", "run"] = "individual"  # which evaluations share a seed
     chunk: Annotated[int, Field(ge=1)] = 1  # individuals a worker takes at once
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.5  # a larger share of failures in a generation stops the run
