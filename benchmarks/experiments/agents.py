@@ -111,8 +111,7 @@ def longest(optimizee: Agent) -> int:
 
 def evolved(path: Path, seed: int, settings: list[str], inline: bool) -> dict[str, Any]:
     """Run a job and try what it recommends; return what is written as JSON."""
-    job = load(path, [*settings, f"seed={seed}"])
-    optimizee, optimizer = job.build()
+    job, optimizee, optimizer = load(path, [*settings, f"seed={seed}"])
     if not isinstance(optimizee, Agent):
         raise SystemExit(f"{path}: expected a job of an Agent, got {type(optimizee).__name__}")
     began = time.perf_counter()
@@ -197,7 +196,7 @@ def controls(files: list[Path], lives: int, out: Path) -> None:
     for file in files:
         stored = json.loads(file.read_text())
         fields = {name: _tuples(value) for name, value in stored["fields"].items()}
-        agent = type(load(JOBS / f"{stored['job']}.yaml").build()[0])
+        agent = type(load(JOBS / f"{stored['job']}.yaml")[1])
         optimizee = agent(**fields)
         if not isinstance(optimizee, Agent):
             raise SystemExit(f"{file}: expected a file of an Agent's job, got one of {agent.__name__}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from l2l_snn.cli.common import stored_job
+from l2l_snn.loop.job import stored_job
 from l2l_snn.storage.store import Store
 from optimizees.teacher import Teacher
 from optimizees.teacher.functions import backpropagation_predictions, draw_episodes
@@ -68,9 +68,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for pictures")
     options = parser.parse_args()
     with Store(options.store, create=False) as store:
-        job, stored = stored_job(store, options.run, [])
+        stored = store.load(options.run)
+        _, trained, _ = stored_job(store, options.run)
         z = store.optimizer_state(options.run, GradientAscentState).z[:1]
-    trained, _ = job.build()
     if not isinstance(trained, Teacher):
         parser.error(f"run: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
     teacher = replace(trained, episodes=options.episodes, examples=options.examples or trained.examples)

@@ -14,19 +14,18 @@ from typing import Any
 
 def check(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what is worth knowing of the job, or why it can't be run."""
-    from l2l_snn.cli.common import open_store, stored_job
     from l2l_snn.loop import job as jobs
-    from l2l_snn.storage.store import StoreError
+    from l2l_snn.loop.errors import USER_ERRORS
+    from l2l_snn.storage.store import Store
 
     settings = arguments["settings"]
     try:
         if "file" in arguments:
-            job = jobs.load(Path(arguments["file"]), settings)
+            job, _, _ = jobs.load(Path(arguments["file"]), settings)
         else:
-            with open_store(os.environ["L2L_STORE"]) as store:
-                job, _ = stored_job(store, arguments["run"], settings)
-        job.build()
-    except (jobs.JobError, StoreError, ValueError, TypeError, OSError, ImportError) as error:
+            with Store(os.environ["L2L_STORE"], create=False) as store:
+                job, _, _ = jobs.stored_job(store, arguments["run"], settings)
+    except USER_ERRORS as error:
         return {"error": str(error)}
     return {"generations": job.generations}
 

@@ -18,15 +18,15 @@ def comparison(url: str, names: list[str], target: float | None) -> dict[str, An
     import numpy as np
 
     from l2l_snn.dashboard.models import finite
+    from l2l_snn.loop.errors import USER_ERRORS
     from l2l_snn.results.compare import compare
-    from l2l_snn.storage.store import StoreError
 
     def numbers(values: Any) -> list[float | str | None]:
         return [finite(float(value)) for value in values]
 
     try:
         table, curves = compare(url, names, target=target)
-    except (StoreError, ValueError) as error:
+    except USER_ERRORS as error:
         return {"error": str(error)}
     groups = []
     for row in table.to_dict("records"):
