@@ -14,17 +14,19 @@ Legend: P individuals, D search coordinates, M objectives.
 from abc import ABC, abstractmethod
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, final
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, failure
 from l2l_snn.space import Space
-from l2l_snn.validate import check_shape, message
+from l2l_snn.validate import check_fields, check_shape, message
 
 
 class Optimizee(ABC):
     """One inner loop. A subclass is a frozen dataclass: its fields are its JSON-able configuration.
+
+    Annotations say what a field may hold, e.g. `tau_m: Positive = 20.0`; see `l2l_snn.validate.check_fields`.
 
     Write `evaluate` (one individual) or `evaluate_batch` (all at once, where that is faster). Both must
     depend on their arguments alone: the same z and seed give the same bytes, whoever their neighbours are.
@@ -42,6 +44,18 @@ class Optimizee(ABC):
             expected = "a method evaluate(self, params, seed) or evaluate_batch(self, z, seeds, ...)"
             raise TypeError(message(f"class {cls.__name__}", expected, "neither", "write one of them"))
         return super().__new__(cls)
+
+    @final
+    def __post_init__(self) -> None:
+        check_fields(self)
+        self.cross_check()
+
+    def cross_check(self) -> None:  # noqa: B027
+        """Refuse fields that don't fit together, after each was checked by its annotation; the default takes all.
+
+        Raises:
+            ValueError: see `validate.message`.
+        """
 
     def evaluate(self, params: dict[str, Any], seed: int) -> Any:
         """Evaluate one individual.

@@ -14,7 +14,7 @@ We differ from pycma in: the first C is exactly I; the eigendecomposition waits 
 P < 6; a narrower edge at bounds; generations without information; and no stops, see `CMAES`.
 
 Legend: P individuals, D search coordinates. x are z without bounds, see `smooth`; rows of y
-are x in units of the step: x = mean + sigma * std * y.
+are x in units of the step: x = mean + sigma * scale * y.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.bounds import asked, smooth
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import check_count, check_finite, check_range, message
 
 SIGMA = (1e-100, 1e100)  # limits of sigma: far outside any use, but their squares are still numbers
 SCALE = (1e-10, 1e10)  # limits of C's largest eigenvalue, beyond which sigma takes the scale over
@@ -43,14 +43,12 @@ class CMAESState(NamedTuple):
     told: np.ndarray  # () int64, generations learned from
     decomposed: np.ndarray  # () int64, `told` at the last eigendecomposition
     mean: np.ndarray  # (D,) of the distribution, in x
-    sigma: np.ndarray  # () step size, in units of std
+    sigma: np.ndarray  # () step size, in units of the space's scale
     C: np.ndarray  # (D, D) covariance of y
     B: np.ndarray  # (D, D) columns: eigenvectors of C at the last decomposition
     d: np.ndarray  # (D,) square roots of its eigenvalues
     p_c: np.ndarray  # (D,) evolution path of the mean
     p_sigma: np.ndarray  # (D,) the same of the whitened mean
-    std: np.ndarray  # (D,) spread of the space
-    bounded: np.ndarray  # (D,) bool, which coordinates lie in [0, 1]; the others are free
     x: np.ndarray  # (P, D) what was asked last, before `smooth`; (0, D) where all is free and z is x
 
 
@@ -151,38 +149,32 @@ class CMAES(Optimizer[CMAESState]):
         return 4 + int(3 * log(size)) if self.population is None else self.population
 
     def init(self, space: Space, seed: int) -> CMAESState:
-        (mean, std), bounded = space.spread(), np.isfinite(space.bounds()[0])
-        x = np.tile(mean, (self.individuals(space.size) if bounded.any() else 0, 1))
+        x = np.tile(space.center, (self.individuals(space.size) if space.bounded.any() else 0, 1))
         size, none, path = space.size, np.array(0), np.zeros(space.size)
         identity, sigma = np.eye(size), np.array(np.clip(self.sigma, *SIGMA))
         unit = np.ones(size)
-        return CMAESState(stream(seed), none, none, mean, sigma, identity, identity, unit, path, path, std, bounded, x)
+        return CMAESState(stream(seed), none, none, space.center, sigma, identity, identity, unit, path, path, x)
 
-    def ask(self, state: CMAESState) -> tuple[np.ndarray, CMAESState]:
+    def ask(self, space: Space, state: CMAESState) -> tuple[np.ndarray, CMAESState]:
         generator, words = draw(state.words)
-        size = len(state.mean)
+        size = space.size
         normal = generator.standard_normal((self.individuals(size), size))
-        x = state.mean + (state.sigma * state.std) * ((normal * state.d) @ state.B.T)  # eqs. 38-40
-        z = smooth(x, state.bounded)
+        x = state.mean + (state.sigma * space.scale) * ((normal * state.d) @ state.B.T)  # eqs. 38-40
+        z = smooth(x, space.bounded)
         return z, state._replace(words=words, x=state.x if z is x else x)
 
-    def tell(self, state: CMAESState, z: np.ndarray, evaluation: Evaluation) -> CMAESState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        size = len(state.mean)
-        population = self.individuals(size)
-        z = check_shape("CMAES: z", z, (population, size))
-        fitness = np.where(evaluation.failed, -np.inf, one_objective(self, evaluation, population))
+    def learn(
+        self, space: Space, state: CMAESState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> CMAESState:
+        size, population = z.shape[1], len(z)
+        fitness = np.where(evaluation.failed, -np.inf, fitness)
         c = constants(size, population, self.active)
         if (fitness == fitness[0]).all() or (z == z[0]).all():
             return self._plateau(state, c)
 
         ranks = np.argsort(-fitness, kind="stable")
-        weights, step = c.weights, state.sigma * state.std
-        y = (asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], state.bounded) - state.mean) / step
+        weights, step = c.weights, state.sigma * space.scale
+        y = (asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], space.bounded) - state.mean) / step
         white = (y @ state.B) / state.d  # (P, D) B' C^(-1/2) y
         length = np.sqrt((white**2).sum(axis=1))
 
@@ -208,9 +200,9 @@ class CMAES(Optimizer[CMAESState]):
         state = state._replace(told=np.array(told), mean=mean, sigma=np.array(sigma), C=C, p_c=p_c, p_sigma=p_sigma)
         return decomposed(state) if told - state.decomposed >= c.gap else state
 
-    def recommend(self, state: CMAESState) -> np.ndarray:
+    def recommend(self, space: Space, state: CMAESState) -> np.ndarray:
         """Return the mean of the distribution; with noisy fitness it is better than any individual."""
-        return smooth(state.mean, state.bounded)
+        return smooth(state.mean, space.bounded)
 
     @staticmethod
     def _plateau(state: CMAESState, c: Constants) -> CMAESState:

@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
 
 
 class CrossEntropyState(NamedTuple):
@@ -26,17 +26,7 @@ class CrossEntropyState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     told: np.ndarray  # () int64, generations told so far
-    shares: np.ndarray  # (K,) probability of each component
-    means: np.ndarray  # (K, D)
-    covariances: np.ndarray  # (K, D) variances or (K, D, D) matrices, without noise
-    std: np.ndarray  # (D,) spread of the space
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
-
-
-def mixture_of(state: CrossEntropyState) -> Mixture:
-    """Return the distribution, without noise."""
-    return Mixture(state.shares, state.means, state.covariances)
+    mixture: Mixture  # the distribution, without noise
 
 
 @dataclass(frozen=True)
@@ -79,37 +69,30 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
         return ceil(self.rho * self.population - 1e-9)  # 0.07 * 100 is 7, whatever its rounding says
 
     def init(self, space: Space, seed: int) -> CrossEntropyState:
-        (mean, std), (low, high) = space.spread(), space.bounds()
         generator, words = draw(stream(seed))
-        first = start(mean, std, self.components, self.covariance == "full", generator)
-        return CrossEntropyState(words, np.array(0), *first, std, low, high)
+        first = start(space.center, space.scale, self.components, self.covariance == "full", generator)
+        return CrossEntropyState(words, np.array(0), first)
 
-    def ask(self, state: CrossEntropyState) -> tuple[np.ndarray, CrossEntropyState]:
+    def ask(self, space: Space, state: CrossEntropyState) -> tuple[np.ndarray, CrossEntropyState]:
         generator, words = draw(state.words)
-        mixture = mixture_of(state)
+        mixture = state.mixture
         if self.noise and state.told:  # the first sample is that of the space
-            mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.told) - 1) * state.std**2)
+            mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.told) - 1) * space.scale**2)
         z = sample(mixture, generator, self.population)
-        return np.clip(z, state.low, state.high, out=z), state._replace(words=words)
+        return space.clipped(z, out=z), state._replace(words=words)
 
-    def tell(self, state: CrossEntropyState, z: np.ndarray, evaluation: Evaluation) -> CrossEntropyState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        z = check_shape("CrossEntropy: z", z, (self.population, len(state.std)))
-        fitness = np.where(evaluation.failed, -np.inf, one_objective(self, evaluation, self.population))
+    def learn(
+        self, space: Space, state: CrossEntropyState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> CrossEntropyState:
+        fitness = np.where(evaluation.failed, -np.inf, fitness)
         generator, words = draw(state.words)
         temperature = self.temp_decay ** int(state.told) if self.temp_decay else 0.0
         state = state._replace(words=words, told=np.array(state.told + 1))
         chosen = elite_weights(fitness, self.elites, temperature, generator) > 0
         if (fitness == fitness[0]).all() or chosen.sum() < 2:
             return state
-        old = mixture_of(state)
-        new = blend(old, fit(old, z[chosen]), self.smoothing)
-        return state._replace(shares=new.shares, means=new.means, covariances=new.covariances)
+        return state._replace(mixture=blend(state.mixture, fit(state.mixture, z[chosen]), self.smoothing))
 
-    def recommend(self, state: CrossEntropyState) -> np.ndarray:
+    def recommend(self, space: Space, state: CrossEntropyState) -> np.ndarray:
         """Return the mean of the distribution, of a mixture that of the component with the greatest share."""
-        return np.clip(centre(mixture_of(state)), state.low, state.high)
+        return space.clipped(centre(state.mixture))

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape, did_you_mean, message
+from l2l_snn.validate import check_count, check_finite, check_range, did_you_mean, message
 
 
 class EnsembleKalmanState(NamedTuple):
@@ -25,12 +25,8 @@ class EnsembleKalmanState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     z: np.ndarray  # (P, D) the ensemble, not clipped
-    mean: np.ndarray  # (D,) of the space's initial sample
-    std: np.ndarray  # (D,)
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 def kalman_step(deviation: np.ndarray, residual: np.ndarray, moved: np.ndarray) -> np.ndarray:
@@ -111,23 +107,21 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
 
     def init(self, space: Space, seed: int) -> EnsembleKalmanState:
         generator, words = draw(stream(seed))
-        mean, std = space.spread()
-        z = mean + self.sigma * std * generator.standard_normal((self.population, space.size))
-        low, high = space.bounds()
-        return EnsembleKalmanState(words, z, mean, std, mean.copy(), np.array(-np.inf), low, high)
+        z = space.center + self.sigma * space.scale * generator.standard_normal((self.population, space.size))
+        return EnsembleKalmanState(words, z, space.center, np.array(-np.inf))
 
-    def ask(self, state: EnsembleKalmanState) -> tuple[np.ndarray, EnsembleKalmanState]:
-        return np.clip(state.z, state.low, state.high), state
+    def ask(self, space: Space, state: EnsembleKalmanState) -> tuple[np.ndarray, EnsembleKalmanState]:
+        return space.clipped(state.z), state
 
-    def tell(self, state: EnsembleKalmanState, z: np.ndarray, evaluation: Evaluation) -> EnsembleKalmanState:
+    def learn(
+        self, space: Space, state: EnsembleKalmanState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> EnsembleKalmanState:
         """Return the state after a generation; the ensemble that moves is the z given. See `Optimizer.tell`.
 
         Raises:
             ValueError: several objectives, another number of individuals than the population's, no metrics of the
                 names in `observations`, or another number of them than of `targets` or `gamma`.
         """
-        z = check_shape("EnsembleKalmanFilter: z", z, state.z.shape)
-        fitness = one_objective(self, evaluation, len(z))
         state = with_best(state, z, evaluation)
         generator, words = draw(state.words)
         observed = fitness[:, None]
@@ -147,12 +141,12 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
             moved[ranked[len(ranked) - count :]] = moved[ranked[:count][::-1]]  # the very worst becomes the best
         else:
             noise = generator.standard_normal((np.count_nonzero(~ok), z.shape[1]))
-            moved[~ok] = state.mean + self.sigma * state.std * noise
+            moved[~ok] = space.center + self.sigma * space.scale * noise
         if self.jitter:
-            moved += self.jitter * state.std * generator.standard_normal(z.shape)
+            moved += self.jitter * space.scale * generator.standard_normal(z.shape)
         return state._replace(words=words, z=moved)
 
-    def resized(self, state: EnsembleKalmanState) -> EnsembleKalmanState:
+    def resized(self, space: Space, state: EnsembleKalmanState) -> EnsembleKalmanState:
         people, more = len(state.z), self.population - len(state.z)
         if not more:
             return state
@@ -165,9 +159,9 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
             z = state.z[np.sort(generator.permutation(people)[: self.population])]
         return state._replace(words=words, z=z + (mean - z.mean(axis=0)))
 
-    def recommend(self, state: EnsembleKalmanState) -> np.ndarray:
+    def recommend(self, space: Space, state: EnsembleKalmanState) -> np.ndarray:
         """Return the mean of the ensemble, clipped to the bounds."""
-        return np.clip(state.z.mean(axis=0), state.low, state.high)
+        return space.clipped(state.z.mean(axis=0))
 
     def _observed(self, metrics: dict[str, np.ndarray]) -> np.ndarray:
         """Return (P, K) the metrics that `observations` names, in order."""

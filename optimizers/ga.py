@@ -13,11 +13,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.search.variation import check_genes, check_settings, tournament, vary
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_shape, message
+from l2l_snn.validate import check_count, message
 
 
 class GAState(NamedTuple):
@@ -29,8 +29,6 @@ class GAState(NamedTuple):
     fitness: np.ndarray  # (P,) its fitness, failures filled
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 @dataclass(frozen=True)
@@ -64,31 +62,24 @@ class GeneticAlgorithm(Optimizer[GAState]):
         check_genes(self, space.size)
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.population)
-        low, high = space.bounds()
-        fitness = np.zeros(self.population)
-        return GAState(words, np.array(0), z, fitness, z[0].copy(), np.array(-np.inf), low, high)
+        return GAState(words, np.array(0), z, np.zeros(self.population), z[0].copy(), np.array(-np.inf))
 
-    def ask(self, state: GAState) -> tuple[np.ndarray, GAState]:
+    def ask(self, space: Space, state: GAState) -> tuple[np.ndarray, GAState]:
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
         children = state.z[tournament(state.fitness, self.population, self.tournament, generator)]
-        vary(children, state.low, state.high, self, generator)
+        vary(children, space, self, generator)
         best_first = np.argsort(-state.fitness, kind="stable")
         children[self.population - self.elites :] = state.z[best_first[: self.elites]]
         return children, state._replace(words=words)
 
-    def tell(self, state: GAState, z: np.ndarray, evaluation: Evaluation) -> GAState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        z = check_shape("GeneticAlgorithm: z", z, (self.population, len(state.low)))
-        fitness = one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: GAState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> GAState:
         state = with_best(state, z, evaluation)
         return state._replace(told=np.array(state.told + 1), z=z, fitness=fitness)
 
-    def recommend(self, state: GAState) -> np.ndarray:
+    def recommend(self, space: Space, state: GAState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z

@@ -18,10 +18,10 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
 
 
 class GradientAscentState(NamedTuple):
@@ -33,21 +33,11 @@ class GradientAscentState(NamedTuple):
     safe: np.ndarray  # (S, D) where each was last evaluated without failure
     succeeded: np.ndarray  # (S,) bool, whether it ever was
     fitness: np.ndarray  # (S,) of its last success, -inf before
-    mean: np.ndarray  # (D,) middle of the space, towards which weights decay
-    std: np.ndarray  # (D,) spread of the space
     best_z: np.ndarray  # (D,) z of the best fitness so far, averaged over the evaluations of one z
     best_fitness: np.ndarray  # () that fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 OF_STARTS = ("z", "rule", "safe", "succeeded", "fitness")  # what each start has of its own
-
-
-def _samples(low: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return (count, D) z, as `Space.sample` draws them; the lower bounds (D,) are infinite where z is free."""
-    shape = (count, len(low))
-    return np.where(np.isfinite(low), generator.random(shape), generator.standard_normal(shape))
 
 
 def _transformation(ascent: "Ascent") -> Any:
@@ -122,7 +112,7 @@ class Ascent(Optimizer[GradientAscentState]):
         """Return E in a space of D = `size`."""
 
     @abstractmethod
-    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
         """Return (S, E, D) z to evaluate, first that of the start itself; not yet clipped."""
 
     @abstractmethod
@@ -178,10 +168,8 @@ class Ascent(Optimizer[GradientAscentState]):
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.starts)
         rule = np.tile(optax_step(self, space.size)[0], (self.starts, 1))
-        low, high = space.bounds()
-        mean, std = space.spread()
         none, never, best = np.zeros(self.starts, bool), np.full(self.starts, -np.inf), np.array(-np.inf)
-        return GradientAscentState(words, z, rule, z.copy(), none, never, mean, std, z[0].copy(), best, low, high)
+        return GradientAscentState(words, z, rule, z.copy(), none, never, z[0].copy(), best)
 
     def individuals(self, size: int) -> int:
         """Return P = S E."""
@@ -190,67 +178,58 @@ class Ascent(Optimizer[GradientAscentState]):
     def sized(self, individuals: int, size: int) -> Self:
         return replace(self, starts=individuals // self._evaluations(size))
 
-    def resized(self, state: GradientAscentState) -> GradientAscentState:
-        size, more = len(state.mean), self.starts - len(state.z)
+    def resized(self, space: Space, state: GradientAscentState) -> GradientAscentState:
+        more = self.starts - len(state.z)
         kept = np.sort(np.argsort(-state.fitness, kind="stable")[: self.starts])
         state = state._replace(**{name: getattr(state, name)[kept] for name in OF_STARTS})
         if more <= 0:
             return state
         generator, words = draw(state.words)
-        z = _samples(state.low, more, generator)
-        rule = np.tile(optax_step(self, size)[0], (more, 1))
+        z = space.sample(generator, more)
+        rule = np.tile(optax_step(self, space.size)[0], (more, 1))
         new = (z, rule, z, np.zeros(more, bool), np.full(more, -np.inf))
         parts = {name: np.concatenate([getattr(state, name), rows]) for name, rows in zip(OF_STARTS, new, strict=True)}
         return state._replace(words=words, **parts)
 
-    def ask(self, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
+    def ask(self, space: Space, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
         generator, words = draw(state.words)
-        z = self._tried(state, generator).reshape(-1, len(state.mean))
-        return np.clip(z, state.low, state.high), state._replace(words=words)
+        z = self._tried(space, state, generator).reshape(-1, space.size)
+        return space.clipped(z), state._replace(words=words)
 
-    def tell(self, state: GradientAscentState, z: np.ndarray, evaluation: Evaluation) -> GradientAscentState:
-        """Return the state after one step of each start; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, no gradient where one is needed, or another number of individuals.
-        """
+    def learn(
+        self, space: Space, state: GradientAscentState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> GradientAscentState:
         import jax
 
-        name, size = type(self).__name__, len(state.mean)
-        rows = self.starts * self._evaluations(size)
-        z = check_shape(f"{name}: z", z, (rows, size))
-        fitness = one_objective(self, evaluation, rows).reshape(self.starts, -1)
+        size = space.size
+        fitness = fitness.reshape(self.starts, -1)
         ok = ~evaluation.failed
-        grad = np.zeros((rows, size))
-        if self.needs_grad and ok.any():
-            if evaluation.grad is None:
-                todo = "take an optimizee with has_grad, or EstimatedGradientAscent"
-                raise ValueError(message(f"{name}: grad", "the gradient of the fitness", "None", todo))
-            grad = check_shape(f"{name}: grad", evaluation.grad, (rows, size))
-            ok = ok & np.isfinite(grad).all(axis=1)
-            grad = np.where(ok[:, None], grad, 0.0)
+        grad = np.zeros(z.shape)
+        if self.needs_grad and evaluation.grad is not None:  # there is none where all failed
+            ok = ok & np.isfinite(evaluation.grad).all(axis=1)
+            grad = np.where(ok[:, None], evaluation.grad, 0.0)
         z, grad, ok = z.reshape(self.starts, -1, size), grad.reshape(self.starts, -1, size), ok.reshape(fitness.shape)
-        slope, score, usable = self._slope(z, fitness, ok, grad, state.std)
+        slope, score, usable = self._slope(z, fitness, ok, grad, space.scale)
         here = z[:, 0]
         state = with_best(state, here, Evaluation(score))
 
         with jax.enable_x64(True):
-            step, rule = map(np.asarray, optax_step(self, size)[1](slope, state.rule, here - state.mean))
-        x = here - state.mean + step
+            step, rule = map(np.asarray, optax_step(self, size)[1](slope, state.rule, here - space.center))
+        x = here - space.center + step
         generator, words = draw(state.words)
-        fresh = _samples(state.low, len(here), generator)
+        fresh = space.sample(generator, len(here))
         back = np.where(state.succeeded[:, None], (here + state.safe) / 2, fresh)
         move = usable & np.isfinite(x).all(axis=1) & np.isfinite(rule).all(axis=1)
         return state._replace(
             words=words,
-            z=np.clip(np.where(move[:, None], x + state.mean, back), state.low, state.high),
+            z=space.clipped(np.where(move[:, None], x + space.center, back)),
             rule=np.where(move[:, None], rule, state.rule),
             safe=np.where(usable[:, None], here, state.safe),
             succeeded=state.succeeded | usable,
             fitness=np.where(np.isnan(score), state.fitness, score),
         )
 
-    def recommend(self, state: GradientAscentState) -> np.ndarray:
+    def recommend(self, space: Space, state: GradientAscentState) -> np.ndarray:
         """Return the z of the best fitness so far, averaged over the evaluations that one z had in a generation."""
         return state.best_z
 
@@ -278,7 +257,7 @@ class GradientAscent(Ascent):
     def _evaluations(self, size: int) -> int:
         return self.evaluations
 
-    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
         return np.repeat(state.z[:, None], self.evaluations, axis=1)
 
     def _slope(
@@ -312,13 +291,13 @@ class EstimatedGradientAscent(Ascent):
     def _evaluations(self, size: int) -> int:
         return 1 + 2 * (self.pairs if self.estimate == "es" else size)
 
-    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
-        size = len(state.mean)
+    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+        size = space.size
         if self.estimate == "es":
             directions = generator.standard_normal((self.starts, self.pairs, size))
         else:
             directions = np.broadcast_to(np.eye(size), (self.starts, size, size))
-        offset, centre = self.difference * state.std * directions, state.z[:, None]
+        offset, centre = self.difference * space.scale * directions, state.z[:, None]
         return np.concatenate([centre, centre + offset, centre - offset], axis=1)
 
     def _slope(

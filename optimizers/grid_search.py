@@ -15,7 +15,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Choice, Free, Integer, Parameter, Space
-from l2l_snn.validate import check_choice, check_count, check_range, check_shape, did_you_mean, message
+from l2l_snn.validate import check_choice, check_count, check_range, did_you_mean, message
 
 
 class GridSearchState(NamedTuple):
@@ -79,6 +79,7 @@ class GridSearch(Optimizer[GridSearchState]):
     """
 
     learns: ClassVar[bool] = False
+    several_objectives: ClassVar[bool] = True
     population: int = 32  # P
     points: int | dict[str, int] = 5  # levels of each coordinate, or for each parameter by its name
     order: Literal["random", "coarse", "lexicographic"] = "random"  # coarse: coarse grid first, random within a pass;
@@ -120,21 +121,21 @@ class GridSearch(Optimizer[GridSearchState]):
         table = np.zeros((space.size, counts.max()))
         for row, values in zip(table, levels, strict=True):
             row[: len(values)] = values
-        mean, _ = space.spread()
-        return GridSearchState(stream(seed), table, counts, np.array(0), mean, np.array(-np.inf))
+        return GridSearchState(stream(seed), table, counts, np.array(0), space.center, np.array(-np.inf))
 
-    def ask(self, state: GridSearchState) -> tuple[np.ndarray, GridSearchState]:
+    def ask(self, space: Space, state: GridSearchState) -> tuple[np.ndarray, GridSearchState]:
         order = self._order(state)
         chosen = order[(int(state.asked) + np.arange(self.population)) % len(order)]
         columns = np.unravel_index(chosen, tuple(state.counts))
         z = np.stack([levels[column] for levels, column in zip(state.levels, columns, strict=True)], axis=1)
         return z, state._replace(asked=np.array(state.asked + self.population))
 
-    def tell(self, state: GridSearchState, z: np.ndarray, evaluation: Evaluation) -> GridSearchState:
-        check_shape("GridSearch: fitness", evaluation.score, (self.population,))
+    def learn(
+        self, space: Space, state: GridSearchState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> GridSearchState:
         return with_best(state, z, evaluation)
 
-    def recommend(self, state: GridSearchState) -> np.ndarray:
+    def recommend(self, space: Space, state: GridSearchState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, did_you_mean, message
@@ -33,10 +33,6 @@ class MapElitesState(NamedTuple):
     z: np.ndarray  # (C, D) the elite of each cell, 0 where empty
     fitness: np.ndarray  # (C,) its fitness, nan where empty
     descriptors: np.ndarray  # (C, B) its descriptors, nan where empty
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
-    mean: np.ndarray  # (D,) of the space's samples
-    std: np.ndarray  # (D,)
 
 
 def coverage(state: MapElitesState) -> float:
@@ -123,29 +119,23 @@ class MapElites(Optimizer[MapElitesState]):
         count = prod(self.cells)
         z, fitness = np.zeros((count, space.size)), np.full(count, np.nan)
         descriptors = np.full((count, len(self.descriptors)), np.nan)
-        return MapElitesState(stream(seed), np.array(0), z, fitness, descriptors, *space.bounds(), *space.spread())
+        return MapElitesState(stream(seed), np.array(0), z, fitness, descriptors)
 
-    def ask(self, state: MapElitesState) -> tuple[np.ndarray, MapElitesState]:
+    def ask(self, space: Space, state: MapElitesState) -> tuple[np.ndarray, MapElitesState]:
         generator, words = draw(state.words)
-        shape = (self.population, len(state.low))
+        shape = (self.population, space.size)
         filled = np.flatnonzero(np.isfinite(state.fitness))
         if state.told < self.random_generations or not len(filled):
-            z = np.where(np.isfinite(state.low), generator.random(shape), generator.standard_normal(shape))
-            return z, state._replace(words=words)
+            return space.sample(generator, self.population), state._replace(words=words)
         first, second = state.z[filled[generator.integers(len(filled), size=(2, self.population))]]
-        z = first + self.sigma * state.std * generator.standard_normal(shape)
+        z = first + self.sigma * space.scale * generator.standard_normal(shape)
         if self.variation == "iso_line":  # Vassiliades & Mouret, equation 2: one number a child along the line
             z += self.line_sigma * generator.standard_normal((self.population, 1)) * (second - first)
-        return np.clip(z, state.low, state.high), state._replace(words=words)
+        return space.clipped(z), state._replace(words=words)
 
-    def tell(self, state: MapElitesState, z: np.ndarray, evaluation: Evaluation) -> MapElitesState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, another number of individuals, or a descriptor isn't among the metrics.
-        """
-        z = check_shape("MapElites: z", z, (self.population, len(state.low)))
-        fitness = one_objective(self, evaluation, self.population)
+    def learn(
+        self, space: Space, state: MapElitesState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> MapElitesState:
         descriptors = self._descriptors(evaluation)
         ok = ~evaluation.failed & np.isfinite(fitness) & np.isfinite(descriptors).all(axis=1)
         rows = np.flatnonzero(ok)
@@ -177,11 +167,11 @@ class MapElites(Optimizer[MapElitesState]):
             columns.append(column)
         return np.stack(columns, axis=1)
 
-    def recommend(self, state: MapElitesState) -> np.ndarray:
+    def recommend(self, space: Space, state: MapElitesState) -> np.ndarray:
         """Return the z of the elite of the largest fitness (with noisy fitness that is partly luck).
 
         While the archive is empty, it's the mean of the space's samples.
         """
         if not np.isfinite(state.fitness).any():
-            return state.mean
+            return space.center
         return state.z[np.nanargmax(state.fitness)]

@@ -15,12 +15,12 @@ import numpy as np
 import optax
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import SHAPING, first_moment
 from l2l_snn.search.step_rules import step_rule
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
 
 
 class OpenESState(NamedTuple):
@@ -28,12 +28,8 @@ class OpenESState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     mean: np.ndarray  # (D,) z in the middle of the sample
-    sigma: np.ndarray  # () standard deviation of the sample, in units of `scale`
+    sigma: np.ndarray  # () standard deviation of the sample, in units of the space's scale
     memory: np.ndarray  # (K,) moments and step count of the step rule, its Optax state laid flat
-    center: np.ndarray  # (D,) mean of the space's initial sample, towards which weights decay
-    scale: np.ndarray  # (D,) its standard deviation
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 def transformation(rule: str, rate: float, momentum: float, nesterov: bool, decay: float) -> Any:
@@ -90,45 +86,35 @@ class OpenES(Optimizer[OpenESState]):
         check_finite("OpenES.weight_decay", self.weight_decay)
 
     def init(self, space: Space, seed: int) -> OpenESState:
-        center, scale = space.spread()
-        low, high = space.bounds()
         memory, _ = self._step_rule(space.size)
-        return OpenESState(
-            stream(seed), center.copy(), np.array(self.sigma, np.float64), memory, center, scale, low, high
-        )
+        return OpenESState(stream(seed), space.center, np.array(self.sigma, np.float64), memory)
 
-    def ask(self, state: OpenESState) -> tuple[np.ndarray, OpenESState]:
+    def ask(self, space: Space, state: OpenESState) -> tuple[np.ndarray, OpenESState]:
         generator, words = draw(state.words)
-        z = np.empty((self.population, len(state.mean)))
+        z = np.empty((self.population, space.size))
         first, mirrored = np.split(z, [self.population // 2 if self.antithetic else self.population])
         generator.standard_normal(out=first)  # Algorithm 1, line 4
-        first *= state.sigma * state.scale
+        first *= state.sigma * space.scale
         np.subtract(state.mean, first[: len(mirrored)], out=mirrored)
         first += state.mean
-        np.maximum(z, state.low, out=z)
-        np.minimum(z, state.high, out=z)
-        return z, state._replace(words=words)
+        return space.clipped(z, out=z), state._replace(words=words)
 
-    def tell(self, state: OpenESState, z: np.ndarray, evaluation: Evaluation) -> OpenESState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        z = check_shape("OpenES: z", z, (self.population, len(state.mean)))
-        shaped = SHAPING[self.shaping](one_objective(self, evaluation, len(z)))
+    def learn(
+        self, space: Space, state: OpenESState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> OpenESState:
+        shaped = SHAPING[self.shaping](fitness)
         # Algorithm 1, line 11: 1 / (P sigma) sum_i F_i noise_i, the noise read from the z that were evaluated
-        gradient = first_moment(z, state.mean, shaped) / (state.scale * (self.population * state.sigma**2))
-        gradient -= self.weight_decay * (state.mean - state.center) / state.scale
-        _, step = self._step_rule(len(state.mean))
+        gradient = first_moment(z, state.mean, shaped) / (space.scale * (self.population * state.sigma**2))
+        gradient -= self.weight_decay * (state.mean - space.center) / space.scale
+        _, step = self._step_rule(space.size)
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
             update, memory = step(gradient, state.memory, state.mean)
         # outside the bounds all samples would be clipped to one point and teach nothing
-        mean = np.clip(state.mean + state.scale * np.asarray(update), state.low, state.high)
+        mean = space.clipped(state.mean + space.scale * np.asarray(update))
         sigma = np.maximum(state.sigma * self.sigma_decay, self.sigma_limit)
         return state._replace(mean=mean, sigma=np.array(sigma), memory=np.array(memory))
 
-    def recommend(self, state: OpenESState) -> np.ndarray:
+    def recommend(self, space: Space, state: OpenESState) -> np.ndarray:
         """Return the mean."""
         return state.mean
 

@@ -17,12 +17,12 @@ import numpy as np
 import optax
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import SHAPING, moments
 from l2l_snn.search.step_rules import step_rule
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
 
 WIDEST = 1e20  # sigma of a free coordinate stays below this: far from overflow
 
@@ -32,12 +32,9 @@ class PGPEState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     mean: np.ndarray  # (D,) z in the middle of the sample
-    sigma: np.ndarray  # (D,) standard deviation of the sample, in units of `scale`
+    sigma: np.ndarray  # (D,) standard deviation of the sample, in units of the space's scale
     baseline: np.ndarray  # () moving average of the fitness, nan before the first success
     memory: np.ndarray  # (K,) moments and step count of the step rule, its Optax state laid flat
-    scale: np.ndarray  # (D,) standard deviation of the space's initial sample
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 def clipup(rate: float, momentum: float, max_speed: float) -> optax.GradientTransformation:
@@ -115,32 +112,24 @@ class PGPE(Optimizer[PGPEState]):
             raise ValueError(message("PGPE.baseline", f"mean with {self.shaping}, whose mean is 0", "moving", todo))
 
     def init(self, space: Space, seed: int) -> PGPEState:
-        mean, scale = space.spread()
-        low, high = space.bounds()
         memory, _ = self._step_rule(space.size)
-        sigma = np.minimum(np.full(space.size, self.sigma, np.float64), _widest(low, high, scale))
-        return PGPEState(stream(seed), mean, sigma, np.array(np.nan), memory, scale, low, high)
+        sigma = np.minimum(np.full(space.size, self.sigma, np.float64), _widest(space))
+        return PGPEState(stream(seed), space.center, sigma, np.array(np.nan), memory)
 
-    def ask(self, state: PGPEState) -> tuple[np.ndarray, PGPEState]:
+    def ask(self, space: Space, state: PGPEState) -> tuple[np.ndarray, PGPEState]:
         generator, words = draw(state.words)
-        z = np.empty((self.population, len(state.mean)))
+        z = np.empty((self.population, space.size))
         first, mirrored = np.split(z, [self.population // 2 if self.symmetric else self.population])
         generator.standard_normal(out=first)
-        first *= state.sigma * state.scale
+        first *= state.sigma * space.scale
         np.subtract(state.mean, first[: len(mirrored)], out=mirrored)
         first += state.mean
-        np.maximum(z, state.low, out=z)
-        np.minimum(z, state.high, out=z)
-        return z, state._replace(words=words)
+        return space.clipped(z, out=z), state._replace(words=words)
 
-    def tell(self, state: PGPEState, z: np.ndarray, evaluation: Evaluation) -> PGPEState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        z = check_shape("PGPE: z", z, (self.population, len(state.mean)))
-        shaped = SHAPING[self.shaping](one_objective(self, evaluation, len(z)))
+    def learn(
+        self, space: Space, state: PGPEState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> PGPEState:
+        shaped = SHAPING[self.shaping](fitness)
         baseline = shaped.mean()
         if self.baseline == "moving" and not evaluation.failed.all():
             if np.isfinite(state.baseline):
@@ -152,22 +141,22 @@ class PGPE(Optimizer[PGPEState]):
         # 1/P sum_i (r_i - b) epsilon_i = 2/P sum_pairs (r+ - r-) / 2 epsilon, and likewise for sigma. They also hold
         # where a bound has broken the symmetry.
         first, second = moments(z, state.mean, reward)
-        gradient = first / (state.scale * len(z))
+        gradient = first / (space.scale * len(z))
         # 1/P sum_i (r_i - b) (epsilon_i^2 - sigma^2) / sigma
-        gradient_sigma = (second / (state.scale**2 * state.sigma) - reward.sum() * state.sigma) / len(z)
+        gradient_sigma = (second / (space.scale**2 * state.sigma) - reward.sum() * state.sigma) / len(z)
 
-        _, step = self._step_rule(len(state.mean))
+        _, step = self._step_rule(space.size)
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
             update, memory = step(gradient, state.memory, state.mean)
         most = self.sigma_max_change * state.sigma
         sigma = state.sigma + np.clip(self.sigma_rate * gradient_sigma, -most, most)
         return state._replace(
-            mean=np.clip(state.mean + state.scale * np.asarray(update), state.low, state.high),
-            sigma=np.clip(sigma, self.sigma_limit, _widest(state.low, state.high, state.scale)),
+            mean=space.clipped(state.mean + space.scale * np.asarray(update)),
+            sigma=np.clip(sigma, self.sigma_limit, _widest(space)),
             memory=np.array(memory),
         )
 
-    def recommend(self, state: PGPEState) -> np.ndarray:
+    def recommend(self, space: Space, state: PGPEState) -> np.ndarray:
         """Return the mean."""
         return state.mean
 
@@ -175,6 +164,6 @@ class PGPE(Optimizer[PGPEState]):
         return step_rule(size, transformation, self.rule, self.learning_rate, self.momentum, self.max_speed)
 
 
-def _widest(low: np.ndarray, high: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _widest(space: Space) -> np.ndarray:
     """Return the (D,) largest sigma: wider than its range, a bounded coordinate learns nothing."""
-    return np.minimum(WIDEST, (high - low) / scale)
+    return np.minimum(WIDEST, (space.high - space.low) / space.scale)

@@ -6,7 +6,7 @@ times faster. The constants that the factor multiplies, and step-size adaptation
 cma_es.py); the paper has those of 2004. As in the paper there are no negative weights.
 
 Legend: P individuals, D search coordinates. x are z without bounds, see `smooth`; rows of y
-are x in units of the step: x = mean + sigma * std * y.
+are x in units of the step: x = mean + sigma * scale * y.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.bounds import asked, smooth
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape
+from l2l_snn.validate import check_count, check_finite, check_range
 
 SIGMA = (1e-100, 1e100)  # limits of sigma: far outside any use, but their squares are still numbers
 SCALE = (1e-10, 1e10)  # limits of the largest variance, beyond which sigma takes the scale over
@@ -34,12 +34,10 @@ class SepCMAESState(NamedTuple):
     words: np.ndarray  # (2,) the random stream
     told: np.ndarray  # () int64, generations learned from
     mean: np.ndarray  # (D,) of the distribution, in x
-    sigma: np.ndarray  # () step size, in units of std
+    sigma: np.ndarray  # () step size, in units of the space's scale
     variance: np.ndarray  # (D,) of y: the diagonal of C
     p_c: np.ndarray  # (D,) evolution path of the mean
     p_sigma: np.ndarray  # (D,) the same of the whitened mean
-    std: np.ndarray  # (D,) spread of the space
-    bounded: np.ndarray  # (D,) bool, which coordinates lie in [0, 1]; the others are free
     x: np.ndarray  # (P, D) what was asked last, before `smooth`; (0, D) where all is free and z is x
 
 
@@ -107,38 +105,31 @@ class SepCMAES(Optimizer[SepCMAESState]):
         return 4 + int(3 * log(size)) if self.population is None else self.population
 
     def init(self, space: Space, seed: int) -> SepCMAESState:
-        (mean, std), bounded = space.spread(), np.isfinite(space.bounds()[0])
-        x = np.tile(mean, (self.individuals(space.size) if bounded.any() else 0, 1))
+        x = np.tile(space.center, (self.individuals(space.size) if space.bounded.any() else 0, 1))
         path, sigma = np.zeros(space.size), np.array(np.clip(self.sigma, *SIGMA))
-        return SepCMAESState(stream(seed), np.array(0), mean, sigma, np.ones(space.size), path, path, std, bounded, x)
+        return SepCMAESState(stream(seed), np.array(0), space.center, sigma, np.ones(space.size), path, path, x)
 
-    def ask(self, state: SepCMAESState) -> tuple[np.ndarray, SepCMAESState]:
+    def ask(self, space: Space, state: SepCMAESState) -> tuple[np.ndarray, SepCMAESState]:
         generator, words = draw(state.words)
-        size = len(state.mean)
-        x = generator.standard_normal((self.individuals(size), size))
-        x *= state.sigma * state.std * np.sqrt(state.variance)
+        x = generator.standard_normal((self.individuals(space.size), space.size))
+        x *= state.sigma * space.scale * np.sqrt(state.variance)
         x += state.mean
-        z = smooth(x, state.bounded)
+        z = smooth(x, space.bounded)
         return z, state._replace(words=words, x=state.x if z is x else x)
 
-    def tell(self, state: SepCMAESState, z: np.ndarray, evaluation: Evaluation) -> SepCMAESState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        size = len(state.mean)
-        population = self.individuals(size)
-        z = check_shape("SepCMAES: z", z, (population, size))
-        fitness = np.where(evaluation.failed, -np.inf, one_objective(self, evaluation, population))
-        c = constants(size, population)
+    def learn(
+        self, space: Space, state: SepCMAESState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> SepCMAESState:
+        size = space.size
+        fitness = np.where(evaluation.failed, -np.inf, fitness)
+        c = constants(size, len(z))
         if (fitness == fitness[0]).all() or (z == z[0]).all():
             wide = state.sigma**2 * state.variance.max() >= 1.0  # never beyond the spread of the space
             return state if wide else state._replace(sigma=np.array(state.sigma * exp(0.2 + c.c_sigma / c.d_sigma)))
 
         ranks = np.argsort(-fitness, kind="stable")[: len(c.weights)]  # of the parents alone
-        x = asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], state.bounded)
-        step, scale = state.sigma * state.std, np.sqrt(state.variance)
+        x = asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], space.bounded)
+        step, scale = state.sigma * space.scale, np.sqrt(state.variance)
         y = (x - state.mean) / step
 
         told = state.told + 1
@@ -166,6 +157,6 @@ class SepCMAES(Optimizer[SepCMAESState]):
             )
         )
 
-    def recommend(self, state: SepCMAESState) -> np.ndarray:
+    def recommend(self, space: Space, state: SepCMAESState) -> np.ndarray:
         """Return the mean of the distribution; with noisy fitness it is better than any individual."""
-        return smooth(state.mean, state.bounded)
+        return smooth(state.mean, space.bounded)

@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
 
 
 class SimulatedAnnealingState(NamedTuple):
@@ -29,11 +29,8 @@ class SimulatedAnnealingState(NamedTuple):
     told: np.ndarray  # () int64, generations told so far; the first is that of the starts
     z: np.ndarray  # (P, D) where each chain is
     fitness: np.ndarray  # (P,) its fitness there, -inf while the chain has not succeeded once
-    std: np.ndarray  # (D,) standard deviation of a step
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 # k, first temperature T0, last temperature Tn, number of steps n, rate alpha -> T_k
@@ -61,13 +58,13 @@ def _left(k: float, n: float) -> float:
     return max(n - k, 0.0) / n
 
 
-def reflect(z: np.ndarray, low: np.ndarray) -> np.ndarray:
+def reflect(z: np.ndarray, bounded: np.ndarray) -> np.ndarray:
     """Return (P, D) z with bounded coordinates folded back into [0, 1]; unlike clipping it keeps steps symmetric.
 
-    >>> reflect(np.array([[-0.25, 1.25, -3.0]]), np.array([0.0, 0.0, -np.inf])).tolist()
+    >>> reflect(np.array([[-0.25, 1.25, -3.0]]), np.array([True, True, False])).tolist()
     [[0.25, 0.75, -3.0]]
     """
-    return np.where(np.isfinite(low), 1.0 - np.abs(1.0 - np.mod(z, 2.0)), z)
+    return np.where(bounded, 1.0 - np.abs(1.0 - np.mod(z, 2.0)), z)
 
 
 @dataclass(frozen=True)
@@ -131,31 +128,24 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
     def init(self, space: Space, seed: int) -> SimulatedAnnealingState:
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.population)
-        mean, spread = space.spread()
-        low, high = space.bounds()
         fitness, best = np.full(self.population, -np.inf), np.array(-np.inf)
-        return SimulatedAnnealingState(words, np.array(0), z, fitness, self.step * spread, mean, best, low, high)
+        return SimulatedAnnealingState(words, np.array(0), z, fitness, space.center, best)
 
-    def ask(self, state: SimulatedAnnealingState) -> tuple[np.ndarray, SimulatedAnnealingState]:
+    def ask(self, space: Space, state: SimulatedAnnealingState) -> tuple[np.ndarray, SimulatedAnnealingState]:
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
         noise = generator.standard_normal(state.z.shape)
-        z = reflect(state.z + state.std * noise, state.low)
+        z = reflect(state.z + self.step * space.scale * noise, space.bounded)
         lost = np.flatnonzero(state.fitness == -np.inf)
         if lost.size:
             uniform = generator.random((lost.size, z.shape[1]))
-            z[lost] = np.where(np.isfinite(state.low), uniform, noise[lost])
+            z[lost] = np.where(space.bounded, uniform, noise[lost])
         return z, state._replace(words=words)
 
-    def tell(self, state: SimulatedAnnealingState, z: np.ndarray, evaluation: Evaluation) -> SimulatedAnnealingState:
-        """Return the state after each chain has accepted or rejected its proposal; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than chains.
-        """
-        z = check_shape("SimulatedAnnealing: z", z, state.z.shape)
-        fitness = one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: SimulatedAnnealingState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> SimulatedAnnealingState:
         state = with_best(state, z, evaluation)
         generator, words = draw(state.words)
         temperature = self.temperature_at(max(int(state.told) - 1, 0))
@@ -169,7 +159,7 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
             fitness=np.where(accepted, fitness, state.fitness),
         )
 
-    def resized(self, state: SimulatedAnnealingState) -> SimulatedAnnealingState:
+    def resized(self, space: Space, state: SimulatedAnnealingState) -> SimulatedAnnealingState:
         people, more = len(state.z), self.population - len(state.z)
         if more > 0:
             generator, words = draw(state.words)
@@ -179,6 +169,6 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
             rows = np.sort(np.argsort(-state.fitness, kind="stable")[: self.population])
         return state._replace(z=state.z[rows], fitness=state.fitness[rows])
 
-    def recommend(self, state: SimulatedAnnealingState) -> np.ndarray:
+    def recommend(self, space: Space, state: SimulatedAnnealingState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z

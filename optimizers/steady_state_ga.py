@@ -16,11 +16,11 @@ from typing import ClassVar, Literal, NamedTuple, Self
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.search.variation import check_genes, check_settings, tournament, vary
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_shape
+from l2l_snn.validate import check_choice, check_count
 
 
 class SteadyStateGAState(NamedTuple):
@@ -34,8 +34,6 @@ class SteadyStateGAState(NamedTuple):
     born: np.ndarray  # (P,) int64, number of the individual told that took, or last defended, the place; -1 if free
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 @dataclass(frozen=True)
@@ -74,35 +72,23 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
         check_genes(self, space.size)
         z = np.zeros((self.population, space.size))
         fitness, born = np.full(self.population, -np.inf), np.full(self.population, -1)
-        mean, best = space.spread()[0], np.array(-np.inf)
-        low, high = space.bounds()
-        return SteadyStateGAState(stream(seed), np.array(0), np.array(0), z, fitness, born, mean, best, low, high)
+        best = np.array(-np.inf)
+        return SteadyStateGAState(stream(seed), np.array(0), np.array(0), z, fitness, born, space.center, best)
 
-    def ask(self, state: SteadyStateGAState) -> tuple[np.ndarray, SteadyStateGAState]:
+    def ask(self, space: Space, state: SteadyStateGAState) -> tuple[np.ndarray, SteadyStateGAState]:
         generator, words = draw(state.words)
         state = state._replace(words=words)
         if state.members < self.population:
-            shape = (self.children, len(state.low))
-            z = np.where(np.isfinite(state.low), generator.random(shape), generator.standard_normal(shape))
-            return z, state
+            return space.sample(generator, self.children), state
         parents = tournament(state.fitness, self.children + self.children % 2, self.tournament, generator)
         children = state.z[parents]
-        vary(children, state.low, state.high, self, generator)
+        vary(children, space, self, generator)
         return children[: self.children], state
 
-    def tell(self, state: SteadyStateGAState, z: np.ndarray, evaluation: Evaluation) -> SteadyStateGAState:
-        """Return the state after some individuals, in the order given, have asked for a place.
-
-        Args:
-            state: after any number of asks.
-            z: (K, D) any of the z asked for, K >= 1.
-            evaluation: of these K.
-
-        Raises:
-            ValueError: several objectives, or shapes that don't fit.
-        """
-        z = check_shape("SteadyStateGA: z", z, (None, len(state.low)))
-        fitness = one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: SteadyStateGAState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> SteadyStateGAState:
+        """Return the state after some individuals (K, D), in the order given, have asked for a place."""
         state = with_best(state, z, evaluation)
         generator, words = draw(state.words)
         victims = generator.integers(self.population, size=len(z))
@@ -139,7 +125,7 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
         children = max(1, round(self.children * individuals / self.population))
         return replace(self, population=individuals, children=children)
 
-    def resized(self, state: SteadyStateGAState) -> SteadyStateGAState:
+    def resized(self, space: Space, state: SteadyStateGAState) -> SteadyStateGAState:
         people, more = len(state.z), self.population - len(state.z)
         members = min(int(state.members), self.population)
         if more > 0 and members == people:  # full
@@ -151,11 +137,11 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
         free = self.population - len(rows)
         return state._replace(
             members=np.array(members),
-            z=np.concatenate([state.z[rows], np.zeros((free, len(state.low)))]),
+            z=np.concatenate([state.z[rows], np.zeros((free, space.size))]),
             fitness=np.concatenate([state.fitness[rows], np.full(free, -np.inf)]),
             born=np.concatenate([state.born[rows], np.full(free, -1)]),
         )
 
-    def recommend(self, state: SteadyStateGAState) -> np.ndarray:
+    def recommend(self, space: Space, state: SteadyStateGAState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z

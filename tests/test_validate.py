@@ -1,11 +1,25 @@
 """The checks accept what fits and say in one format what doesn't: argument, expected, got, what to do."""
 
+from dataclasses import dataclass, field, make_dataclass
+from typing import Annotated, Any, Literal, get_type_hints
+
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from l2l_snn.validate import (
+    AtLeast,
+    Below1,
+    Count,
+    CountOrNone,
+    Finite,
+    NotNegative,
+    Positive,
+    Share,
+    Within,
     check_choice,
     check_count,
+    check_fields,
     check_finite,
     check_range,
     check_shape,
@@ -66,3 +80,118 @@ def test_what_does_not_fit_is_refused(check, error, text):
 def test_a_range_without_a_lower_bound_says_so():
     with pytest.raises(ValueError, match="a: expected a number <= 1, got 2"):
         check_range("a", 2, high=1)
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: Count = 1
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A field of each kind."""
+
+    sigma: Annotated[Positive, "take 0.1"] = 1.0
+    rate: NotNegative | None = None
+    share: Share = 0.5
+    momentum: Annotated[Below1, "1 forgets nothing"] = 0.9
+    shift: Finite = 0.0
+    difference: Annotated[float, Within(1e-9, 1e6), "0.001 is usual"] = 0.01
+    limit: Annotated[float, Within(0.0, finite=False)] = np.inf
+    population: Annotated[int, AtLeast(2), "a pair has two"] = 4
+    elites: CountOrNone = 0
+    rule: Annotated[Literal["adam", "sgd"], "or another class"] = "adam"
+    mode: Literal["a", "b"] = "a"
+    on: bool = True
+    boundaries: tuple[Count, ...] = ()
+    pair: tuple[str, Count] = ("x", 1)
+    gamma: Positive | tuple[Positive, ...] = 0.1
+    points: Count | dict[str, Count] = 5
+    inner: Inner = Inner()
+    entries: list[Share] = field(default_factory=list)
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+GOOD: list[dict[str, Any]] = [
+    {"rate": 0.0},
+    {"rate": None},
+    {"momentum": 0.0},
+    {"shift": -3},
+    {"limit": np.inf},
+    {"population": np.int64(2)},
+    {"boundaries": (1, 2)},
+    {"boundaries": [1]},
+    {"gamma": (0.1, 0.2)},
+    {"points": {"x": 3}},
+    {"inner": Inner(3)},
+    {"entries": [0.0, 1.0]},
+]
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"sigma": 0.0}, ValueError, "Outer.sigma: expected a number > 0, got 0.0; take 0.1"),
+    ({"sigma": "x"}, TypeError, "Outer.sigma: expected a number, got 'x' (str); take 0.1"),
+    ({"sigma": np.inf}, ValueError, "Outer.sigma: expected finite numbers, got inf"),
+    ({"sigma": np.nan}, ValueError, "Outer.sigma: expected a number > 0, got nan; take 0.1"),
+    ({"sigma": None}, TypeError, "Outer.sigma: expected a number, got None (NoneType)"),
+    ({"rate": -1.0}, ValueError, "Outer.rate: expected a number >= 0, got -1.0"),
+    ({"share": 1.5}, ValueError, "Outer.share: expected a number in [0, 1], got 1.5"),
+    ({"momentum": 1.0}, ValueError, "Outer.momentum: expected a number below 1, got 1.0; 1 forgets nothing"),
+    ({"momentum": 2.0}, ValueError, "Outer.momentum: expected a number in [0, 1), got 2.0; 1 forgets nothing"),
+    ({"shift": np.nan}, ValueError, "Outer.shift: expected finite numbers, got nan"),
+    ({"shift": "x"}, TypeError, "Outer.shift: expected a number, got 'x' (str)"),
+    ({"difference": 0.0}, ValueError, "Outer.difference: expected a number in [1e-09, 1e+06], got 0.0; 0.001 is usual"),
+    ({"limit": np.nan}, ValueError, "Outer.limit: expected a number >= 0, got nan"),
+    ({"population": 1}, ValueError, "Outer.population: expected an integer >= 2, got 1; a pair has two"),
+    ({"population": 2.0}, TypeError, "Outer.population: expected an integer >= 2, got 2.0 (float); a pair has two"),
+    ({"population": True}, TypeError, "Outer.population: expected an integer >= 2, got True (bool)"),
+    ({"elites": -1}, ValueError, "Outer.elites: expected an integer >= 0, got -1"),
+    ({"rule": "adma"}, ValueError, "Outer.rule: expected one of 'adam', 'sgd', got 'adma'; or another class"),
+    ({"mode": "c"}, ValueError, "Outer.mode: expected one of 'a', 'b', got 'c'; known are a, b"),
+    ({"on": 1}, TypeError, "Outer.on: expected true or false, got 1"),
+    ({"boundaries": (1, 0)}, ValueError, "Outer.boundaries: expected an integer >= 1, got 0"),
+    ({"boundaries": 3}, TypeError, "Outer.boundaries: expected a tuple, got 3 (int)"),
+    ({"pair": ("x", 0)}, ValueError, "Outer.pair: expected an integer >= 1, got 0"),
+    ({"gamma": -1.0}, ValueError, "Outer.gamma: expected a number > 0, got -1.0"),
+    ({"gamma": (0.1, -1.0)}, ValueError, "Outer.gamma: expected a number > 0, got -1.0"),
+    ({"gamma": "x"}, TypeError, "Outer.gamma: expected a number, got 'x' (str)"),
+    ({"points": {"x": 0}}, ValueError, "Outer.points.x: expected an integer >= 1, got 0"),
+    ({"inner": 3}, TypeError, "Outer.inner: expected an instance of Inner, got 3 (int)"),
+    ({"entries": [2.0]}, ValueError, "Outer.entries: expected a number in [0, 1], got 2.0"),
+]
+
+
+@pytest.mark.parametrize("values", GOOD)
+def test_fields_take_what_their_annotations_allow(values):
+    Outer(**values)
+
+
+@pytest.mark.parametrize(("values", "error", "text"), BAD)
+def test_fields_refuse_what_their_annotations_exclude(values, error, text):
+    with pytest.raises(error) as caught:
+        Outer(**values)
+    assert str(caught.value).startswith(text)
+
+
+def test_a_job_file_reads_the_same_annotations():
+    hints = get_type_hints(Outer)
+    assert hints["population"] is int
+    assert TypeAdapter(hints["gamma"]).validate_python([0.1, 0.2]) == (0.1, 0.2)
+
+
+@pytest.mark.parametrize("annotation", ["Nowhere", "tuple[Nowhere]", Annotated[float, "ms"], "float", object(), None])
+def test_other_annotations_say_nothing(annotation):
+    cls = make_dataclass("Odd", [("x", annotation)], namespace={"__post_init__": check_fields}, frozen=True)
+    assert cls(3).x == 3
+
+
+def test_annotations_that_are_strings_are_read_too():
+    cls = make_dataclass("Text", [("x", "Count")], namespace={"__post_init__": check_fields}, frozen=True)
+    cls.__module__ = __name__
+    with pytest.raises(ValueError, match=r"Text.x: expected an integer >= 1, got 0"):
+        cls(0)
+
+
+def test_what_a_class_gives_by_default_needs_no_check():
+    cls = make_dataclass("Loose", [("x", Literal["a"], None)], namespace={"__post_init__": check_fields})
+    assert cls().x is None

@@ -120,9 +120,9 @@ def evolved(path: Path, seed: int, settings: list[str], inline: bool) -> dict[st
         evaluator = (Inline if inline else RayPool)(optimizee, job.chunk, job.max_tries)
         with evaluator:
             stored = run(store, "run", job, optimizer, evaluator)
-        state = store.optimizer_state("run", type(optimizer.init(optimizee.space, seed)))
+        state = store.optimizer_state("run", optimizer.init(optimizee.space, seed))
         table = generations(store, "run")
-    z = np.asarray(optimizer.recommend(state))
+    z = np.asarray(optimizer.recommend(optimizee.space, state))
     if optimizee.mode in ("weights", "mlp"):
         fresh = replace(optimizee, episodes=100).evaluate_batch(z[None], np.array([UNSEEN])).fitness
     else:

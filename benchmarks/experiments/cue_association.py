@@ -70,9 +70,9 @@ def parts(name: str) -> tuple[str, str, int]:
 
 def last_network(store: Store, name: str, optimizee: CueAssociation) -> np.ndarray:
     """Return the z (D,) that training came to."""
-    from optimizers.gradient_ascent import GradientAscentState
+    from optimizers.gradient_ascent import GradientAscent
 
-    return store.optimizer_state(name, GradientAscentState).z[0]
+    return store.optimizer_state(name, GradientAscent().init(optimizee.space, 0)).z[0]
 
 
 def summary(store: Store, names: list[str], settings: dict[str, Any]) -> None:

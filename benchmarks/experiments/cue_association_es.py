@@ -32,8 +32,8 @@ def row(store: Store, name: str) -> str | None:
     told = done["evaluations"].cumsum().to_numpy()
     reached = done["mean"].to_numpy()
     first = [str(told[reached >= level][0]) if (reached >= level).any() else "never" for level in LEVELS]
-    state = store.optimizer_state(name, type(optimizer.init(optimizee.space, job.seed)))
-    z = np.asarray(optimizer.recommend(state))
+    state = store.optimizer_state(name, optimizer.init(optimizee.space, job.seed))
+    z = np.asarray(optimizer.recommend(optimizee.space, state))
     test = optimizee.evaluate_batch(np.repeat(z[None], 10, axis=0), TEST_SEED - np.arange(10))
     cells = [type(optimizer).__name__, optimizee.rule, optimizee.noise, str(job.seed), str(stored.evaluations), *first]
     cells += [f"{test.fitness.mean():.3f}", f"{test.metrics['accuracy'].mean():.3f}", f"{done['seconds'].sum():.0f}"]

@@ -183,8 +183,10 @@ def main() -> None:
             def iteration(number: int) -> float:
                 nonlocal state
                 began = time.process_time()
-                asked, state = optimizer.ask(state)
-                state = optimizer.tell(state, asked, ours.evaluate_batch(asked, np.array([number]), with_grad=True))
+                asked, state = optimizer.ask(space, state)
+                state = optimizer.tell(
+                    space, state, asked, ours.evaluate_batch(asked, np.array([number]), with_grad=True)
+                )
                 return time.process_time() - began
 
             for number in range(WARM_UP):

@@ -90,7 +90,7 @@ def breakdown() -> dict[str, float]:
 
     evaluator = Inline(optimizee, job.chunk)
     state = optimizer.init(optimizee.space, 1)
-    z, _ = optimizer.ask(state)
+    z, _ = optimizer.ask(optimizee.space, state)
     seeds = np.arange(1, 33)
     evaluator.evaluate(z, seeds)  # builds the kernel
     for name, part in (

@@ -20,7 +20,6 @@ from l2l_snn.loop.job import stored_job
 from l2l_snn.storage.store import Store
 from optimizees.teacher import Teacher
 from optimizees.teacher.functions import backpropagation_predictions, draw_episodes
-from optimizers.gradient_ascent import GradientAscentState
 
 SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 50, 100, 200, 500)
 
@@ -69,10 +68,10 @@ def main() -> None:
     options = parser.parse_args()
     with Store(options.store, create=False) as store:
         stored = store.load(options.run)
-        _, trained, _ = stored_job(store, options.run)
-        z = store.optimizer_state(options.run, GradientAscentState).z[:1]
-    if not isinstance(trained, Teacher):
-        parser.error(f"run: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
+        job, trained, optimizer = stored_job(store, options.run)
+        if not isinstance(trained, Teacher):
+            parser.error(f"run: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
+        z = store.optimizer_state(options.run, optimizer.init(trained.space, job.seed)).z[:1]
     teacher = replace(trained, episodes=options.episodes, examples=options.examples or trained.examples)
     evaluation = teacher.evaluate_batch(z, np.array([0]), with_artifacts=True)
     errors, linear = evaluation.artifacts["errors"][0], evaluation.artifacts["linear_errors"][0]

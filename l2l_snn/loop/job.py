@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l2l_snn.loop.components import build, describe_error, find_modules
 from l2l_snn.loop.job_file import Complaint, JobError, apply_setting, read
-from l2l_snn.loop.restarts import Repopulated
+from l2l_snn.loop.restarts import Restarting
 from l2l_snn.optimizee import Optimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.validate import did_you_mean
@@ -111,7 +111,7 @@ class Job(BaseModel):
             again = self.restart
             fields |= {"stagnation": again.stagnation, "growth": again.population, "times": again.times}
         try:
-            return Repopulated(optimizer, **fields)
+            return Restarting(optimizer, **fields)
         except ValueError as error:
             key, _, text = str(error).partition(": ")
             raise Complaint(key, text) from error
@@ -196,7 +196,7 @@ def _check_job(data: dict[str, Any], settings: Sequence[str], source: str, lines
         raise JobError("\n".join(complaints)) from error
     except Complaint as error:
         raise JobError(f"{place(error.key)}: {error.key}: {error.text}") from error
-    alone = optimizer.optimizer if isinstance(optimizer, Repopulated) else optimizer
+    alone = optimizer.optimizer if isinstance(optimizer, Restarting) else optimizer
     filled = {
         "optimizee": {"class": job.optimizee["class"], **asdict(optimizee)},  # pyright: ignore[reportArgumentType]
         "optimizer": {"class": job.optimizer["class"], **asdict(alone)},  # pyright: ignore[reportArgumentType]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, WorkerStatus
-from l2l_snn.loop.asynchronous import Loop, stored_state
+from l2l_snn.loop.asynchronous import Loop, first_state
 from l2l_snn.loop.job import Job
 from l2l_snn.optimizee import Optimizee
 from l2l_snn.optimizer import Optimizer
@@ -73,10 +73,9 @@ def run(
     began = time.perf_counter()
     with store.lease(name, take_over=take_over) as lease:
         stored = store.load(name)
-        state = optimizer.init(space, job.seed)
+        state = first_state(optimizer, space, job.seed) if job.asynchronous else optimizer.init(space, job.seed)
         if stored.generation:
-            kind = stored_state(state) if job.asynchronous else type(state)
-            state = store.optimizer_state(name, kind)
+            state = store.optimizer_state(name, state)
         loop = Loop(job, optimizer, evaluator, state) if job.asynchronous else None
         best, improved = -np.inf, 0
         if stored.best is not None:
@@ -142,13 +141,14 @@ def _generation(
 ) -> tuple[Generation, Any]:
     """Ask for a generation, evaluate it, and tell it; `took` are the seconds of the one before."""
     began = time.perf_counter()
-    z, state = optimizer.ask(state)
+    space = evaluator.optimizee.space
+    z, state = optimizer.ask(space, state)
     seeds = evaluation_seeds(job.seed, number, len(z), job.seeds)
     expected = took if took is not None and len(took) == len(z) else None  # the same place takes about as long again
     done = evaluator.evaluate(
         z, seeds, generation=number, watch=watch, with_grad=optimizer.needs_grad, expected=expected
     )
-    state = optimizer.tell(state, z, done.evaluation)
+    state = optimizer.tell(space, state, z, done.evaluation)
     elapsed = time.perf_counter() - began
     return Generation(number, z, seeds, done.evaluation, done.seconds, done.workers, elapsed), state
 

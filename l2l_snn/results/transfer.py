@@ -31,8 +31,9 @@ from l2l_snn.space import Space
 from l2l_snn.storage import rows as run_rows
 from l2l_snn.storage.database import StoreError
 from l2l_snn.storage.genomes import LARGE
-from l2l_snn.storage.records import StoredRun, check_name, clean, from_bytes, stored_run
+from l2l_snn.storage.records import StoredRun, check_name, clean, stored_run
 from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, STATES
+from l2l_snn.storage.states import from_bytes
 from l2l_snn.storage.store import RunExists, Store
 from l2l_snn.validate import check_choice, message
 
@@ -297,7 +298,9 @@ def _names(stored: Path, text: str) -> list[str]:
 
 def _states(stored: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted((stored / "state").glob("*.npy")):
-        _check(stored, path.stem.isidentifier() and len(path.stem) <= 100, f"names of fields, found {path.name!r}")
+        names = path.stem.split(".")  # of states in states: mixture.means
+        good = all(name.isidentifier() for name in names) and len(path.stem) <= 100
+        _check(stored, good, f"names of fields, found {path.name!r}")
         data = path.read_bytes()
         from_bytes(f"importing {path} failed: it", path.stem, data)
         yield path.stem, data

@@ -18,6 +18,7 @@ import numpy as np
 from deap import tools
 
 from l2l_snn.seeding import python_random
+from l2l_snn.space import Space
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
 
 
@@ -126,35 +127,32 @@ def gaussian(z: np.ndarray, std: float, probability: float, generator: np.random
     return mutated
 
 
-def uniform(z: np.ndarray, low: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
+def uniform(z: np.ndarray, bounded: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
     """Return (K, D) z, each gene with some probability drawn anew, as `Space.sample` draws it.
 
     Args:
         z: (K, D).
-        low: (D,) lower bounds, infinite where the gene is free.
+        bounded: (D,) bool, which genes lie in [0, 1]; the others are free.
         probability: of a gene.
         generator: used for one uniform number a gene, then one number for each gene drawn anew.
     """
     chosen = np.flatnonzero(generator.random(z.shape) < probability)
-    bounded = np.isfinite(low)[chosen % z.shape[1]]
-    count = np.count_nonzero(bounded)
+    inside = bounded[chosen % z.shape[1]]
+    count = np.count_nonzero(inside)
     values = np.empty(len(chosen))
-    values[bounded] = generator.random(count)
-    values[~bounded] = generator.standard_normal(len(chosen) - count)
+    values[inside] = generator.random(count)
+    values[~inside] = generator.standard_normal(len(chosen) - count)
     fresh = z.copy()
     fresh.reshape(-1)[chosen] = values
     return fresh
 
 
-def vary(
-    children: np.ndarray, low: np.ndarray, high: np.ndarray, settings: Settings, generator: np.random.Generator
-) -> None:
+def vary(children: np.ndarray, space: Space, settings: Settings, generator: np.random.Generator) -> None:
     """Cross and mutate children in place, and clip them to the bounds.
 
     Args:
         children: (P, D) copies of the parents; pairs are (0, 1), (2, 3), ..., a last one alone isn't crossed.
-        low: (D,) bounds, infinite where free.
-        high: (D,)
+        space: whose z they are.
         settings: probabilities and operators.
         generator: source of all that is random.
     """
@@ -173,6 +171,6 @@ def vary(
         if settings.mutation == "gaussian":
             children[i] = gaussian(children[i], settings.mutation_std, settings.gene_probability, generator)
         else:
-            children[i] = uniform(children[i], low, settings.gene_probability, generator)
+            children[i] = uniform(children[i], space.bounded, settings.gene_probability, generator)
 
-    np.clip(children, low, high, out=children)
+    space.clipped(children, out=children)

@@ -2,8 +2,7 @@
 
 Legend: P individuals, D search coordinates, M objectives.
 
-Blobs are raw little-endian float64, but for an array of an optimizer's state: that is a .npy file's bytes,
-which say their own type and shape. Numbers that are nan become NULL.
+Blobs are raw little-endian float64. Numbers that are nan become NULL.
 """
 
 import json
@@ -12,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +18,6 @@ from sqlalchemy import Row
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Space
-from l2l_snn.storage.database import StoreError
 from l2l_snn.storage.lease import Driver, Lease
 from l2l_snn.validate import check_choice, check_shape, message
 
@@ -217,24 +214,3 @@ def individual(row: Row, genome: Callable[[], np.ndarray]) -> Individual:
         metrics=dict(zip(json.loads(row.names), np.frombuffer(row.metrics, "<f8").tolist(), strict=True)),
         genome=genome,
     )
-
-
-def to_bytes(field: str, value: Any) -> bytes:
-    """Return the .npy bytes of one array of an optimizer's state."""
-    array = np.asarray(value) if not isinstance(value, (tuple, list, dict)) else np.empty(0, object)
-    if array.dtype.kind not in "biufcSU":  # numpy would pickle the others, or forget what they were
-        got = f"{type(value).__name__} of {array.dtype}"
-        raise TypeError(message(f"state.{field}", "an array of numbers", got, "spread it over fields of its own"))
-    file = BytesIO()
-    np.lib.format.write_array(file, array, allow_pickle=False)
-    return file.getvalue()
-
-
-def from_bytes(where: str, field: str, data: bytes) -> np.ndarray:
-    """Return the array that `to_bytes` wrote; data that would be code is refused."""
-    try:
-        return np.lib.format.read_array(BytesIO(data), allow_pickle=False)
-    except Exception as error:  # damaged or hostile bytes may fail anywhere in numpy's reader
-        raise StoreError(
-            f"{where} is damaged: {field} is not an array of numbers ({error}); restore a backup"
-        ) from error

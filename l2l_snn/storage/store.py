@@ -7,7 +7,7 @@ Legend: P individuals, D search coordinates, M objectives.
         with store.lease("line-1") as lease:             # one driver at a time
             store.commit(lease, generation, state)       # all of a generation, or nothing of it
             store.finish(lease, "finished")
-        state = store.optimizer_state("line-1", State)
+        state = store.optimizer_state("line-1", optimizer.init(space, seed))
 
 A generation and the optimizer's state after it become visible together, so whatever ends a driver, the run goes
 on from its last committed generation. Nothing is pickled: arrays are bytes, their structure comes from the code.
@@ -38,21 +38,19 @@ from l2l_snn.storage.records import (
     RunState,
     StoredRun,
     clean,
-    from_bytes,
     individual,
     individual_rows,
     kept,
     stored_run,
     summary,
-    to_bytes,
 )
 from l2l_snn.storage.rows import RunExists as RunExists
 from l2l_snn.storage.rows import RunUnknown as RunUnknown
 from l2l_snn.storage.schema import IDENTITY, RUNS, STATES, WORKERS
+from l2l_snn.storage.states import S, from_fields, to_fields
 from l2l_snn.validate import check_choice, message
 
 DEFAULT_URL = "sqlite:///l2l.db"
-S = TypeVar("S", bound=NamedTuple)
 T = TypeVar("T")
 
 
@@ -304,7 +302,7 @@ class Store:
         """
         keep = kept(lease.genomes, generation.evaluation, self._best(lease) if lease.genomes == "elite" else None)
         rows = individual_rows(lease, generation, keep & (not _in_files(lease)))
-        fields = {field: to_bytes(field, value) for field, value in state._asdict().items()}
+        fields = to_fields(state)
         before = self._written.pop(lease.owner, {})  # stays out if this fails
         changed = {field: data for field, data in fields.items() if before.get(field) != data}
         states = [{"run_id": lease.run_id, "field": field, "data": data} for field, data in changed.items()]
@@ -365,15 +363,15 @@ class Store:
 
     # reading back
 
-    def optimizer_state(self, name: str, kind: type[S]) -> S:
+    def optimizer_state(self, name: str, template: S) -> S:
         """Return the optimizer's state after the last committed generation.
 
         Args:
             name: the run.
-            kind: the state's class, as the code has it now.
+            template: a state of the same form, as the optimizer's `init` returns now; its values aren't read.
 
         Raises:
-            StoreError: there is none yet, or its fields aren't those of the class.
+            StoreError: there is none yet, or it has another form than the template.
         """
 
         def body(connection: Connection) -> tuple[Row, dict[str, bytes]]:
@@ -382,14 +380,9 @@ class Store:
             return run, {row.field: row.data for row in rows}
 
         run, found = self.reading(body)
-        where = f"the optimizer's state of run {name!r} in {self.url_shown}"
         if run.generation == 0:
             raise StoreError(f"run {name!r} in {self.url_shown} has no state of an optimizer: nothing is committed yet")
-        if set(found) != set(kind._fields):
-            differ = f"the fields {', '.join(sorted(found))}, {kind.__name__} has {', '.join(sorted(kind._fields))}"
-            todo = f"continue it with the code that made it (see: l2l show {name}), or start a new run"
-            raise StoreError(f"{where} has {differ}; {todo}")
-        return kind._make(from_bytes(where, field, found[field]) for field in kind._fields)
+        return from_fields(name, self.url_shown, template, found)
 
     def individual(self, name: str, generation: int | None = None, index: int | None = None) -> Individual:
         """Return one individual: that of the largest score, of the run or of the generation, if not told which.

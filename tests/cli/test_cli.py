@@ -76,7 +76,7 @@ def everything(name: str):
     """Return all that must not depend on how often the run was killed."""
     individuals = tables.individuals("sqlite:///l2l.db", name).drop(columns=["run", "seconds", "worker"])
     with Store() as store:
-        state = store.optimizer_state(name, type(GeneticAlgorithm(population=8).init(Troublemaker.space, 1)))
+        state = store.optimizer_state(name, GeneticAlgorithm(population=8).init(Troublemaker.space, 1))
     return individuals.to_csv(), [array.tobytes() for array in state]
 
 

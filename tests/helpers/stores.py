@@ -86,7 +86,7 @@ def contents(store: Store, p: int = 3) -> tuple[int, int, int]:
     assert [tuple(pair) for pair in pairs] == [(g, i) for g in numbers for i in range(p)]
     run = store.load("a")
     assert (run.generation, run.evaluations) == (len(numbers), len(pairs))
-    state = store.optimizer_state("a", State)
+    state = store.optimizer_state("a", state_after(0))
     for have, want in zip(state, state_after(len(numbers) - 1), strict=True):
         np.testing.assert_array_equal(have, want)
     return len(numbers), len(pairs), int(state.step)

@@ -192,9 +192,9 @@ def test_plasticity_learns_and_fixed_weights_do_not(rule, low, high):
     optimizer = GradientAscent(learning_rate=0.03, clip="global_norm")
     state, fitness = optimizer.init(optimizee.space, 2), []
     for iteration in range(80):
-        z, state = optimizer.ask(state)
+        z, state = optimizer.ask(optimizee.space, state)
         evaluation = optimizee.evaluate_batch(z, np.array([iteration + 1]), with_grad=True)
-        state = optimizer.tell(state, z, evaluation)
+        state = optimizer.tell(optimizee.space, state, z, evaluation)
         fitness.append(evaluation.fitness[0])
     assert low <= np.mean(fitness[-10:]) <= high
 

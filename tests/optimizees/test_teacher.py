@@ -265,9 +265,9 @@ def test_traces_decay_with_the_time_constants_of_adaptation():
 def test_evolution_takes_the_same_optimizee():
     es = OpenES(population=4)
     state = es.init(SMALL.space, 1)
-    z, asked = es.ask(state)
-    after = es.tell(asked, z, SMALL.evaluate_batch(z, np.arange(1, 5)))
-    assert np.abs(es.recommend(after) - es.recommend(state)).max() > 0
+    z, asked = es.ask(SMALL.space, state)
+    after = es.tell(SMALL.space, asked, z, SMALL.evaluate_batch(z, np.arange(1, 5)))
+    assert np.abs(es.recommend(SMALL.space, after) - es.recommend(SMALL.space, state)).max() > 0
 
 
 def test_pictures_of_target_networks_have_their_plane_and_the_job_is_readable(tmp_path):

@@ -65,9 +65,9 @@ def slope_of_all(z, seeds, used):
 @pytest.mark.parametrize("failing", [-1, 12])
 def test_the_mean_over_shards_is_the_gradient_of_one_loss_over_all_of_their_tasks(failing):
     ascent = GradientAscent(evaluations=3, rule="sgd", learning_rate=1.0)
-    z, state = ascent.ask(ascent.init(SHARD.space, 1))
+    z, state = ascent.ask(SHARD.space, ascent.init(SHARD.space, 1))
     done = Inline(Failing(failing), chunk=1).evaluate(z, SEEDS, with_grad=True).evaluation
-    told = ascent.tell(state, z, done)
+    told = ascent.tell(SHARD.space, state, z, done)
     with jax.enable_x64(True):
         fitness, gradient = jax.device_get(slope_of_all(z[0], SEEDS.astype(np.uint32), 1.0 * (failing != SEEDS)))
     np.testing.assert_allclose(told.z[0] - z[0], gradient, rtol=1e-9, atol=1e-12)
@@ -88,7 +88,7 @@ def finished(store, name, evaluator):
         store.create(name, "job", {}, SHARD.space)
     stored = run(store, name, job, ASCENT, evaluator)
     rows = individuals(store, name, params=True).drop(columns=["run", "seconds", "worker"])
-    state = store.optimizer_state(name, type(ASCENT.init(SHARD.space, 1)))
+    state = store.optimizer_state(name, ASCENT.init(SHARD.space, 1))
     return stored.state, rows.to_csv(float_format="%.17g"), [array.tobytes() for array in state]
 
 

@@ -28,8 +28,8 @@ def run(pgpe, space, function, generations, seed=1):
     """Return the state after some generations of maximising function: (P, D) z -> (P,) fitness."""
     state = pgpe.init(space, seed)
     for _ in range(generations):
-        z, state = pgpe.ask(state)
-        state = pgpe.tell(state, z, Evaluation(function(z)))
+        z, state = pgpe.ask(space, state)
+        state = pgpe.tell(space, state, z, Evaluation(function(z)))
     return state
 
 
@@ -85,10 +85,10 @@ def test_a_step_is_the_paper_s_over_pairs(baseline):
     fields = {"rule": "sgd", "momentum": 0.0, "learning_rate": 0.3, "sigma_rate": 0.05}
     pgpe = PGPE(population=8, shaping="raw", baseline=baseline, baseline_decay=0.7, **fields)
     state = pgpe.init(SPACE, 1)
-    center, scale = SPACE.spread()
+    center, scale = SPACE.center, SPACE.scale
     theta, sigma, b = np.zeros(5), np.full(5, 0.3), None
     for generation in range(4):
-        z, state = pgpe.ask(state)
+        z, state = pgpe.ask(SPACE, state)
         rewards = np.sin(np.arange(8.0) * (generation + 2)) + 2 * generation
         b = rewards.mean() if b is None or baseline == "mean" else 0.7 * b + 0.3 * rewards.mean()
         dtheta, dsigma = np.zeros(5), np.zeros(5)
@@ -99,7 +99,7 @@ def test_a_step_is_the_paper_s_over_pairs(baseline):
             dsigma += ((plus + minus) / 2 - b) * (epsilon**2 - sigma**2) / sigma / 4
         theta = theta + 0.3 * dtheta
         sigma = sigma + np.clip(0.05 * dsigma, -0.2 * sigma, 0.2 * sigma)
-        state = pgpe.tell(state, z, Evaluation(rewards))
+        state = pgpe.tell(SPACE, state, z, Evaluation(rewards))
         # with a baseline that isn't the mean, rounding alone tells the sums over all from those over pairs
         np.testing.assert_allclose((state.mean - center) / scale, theta, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(state.sigma, sigma, rtol=1e-9)
@@ -120,9 +120,9 @@ def test_steps_are_evosaxs_from_the_same_sample():
         other = theirs.init(key, jnp.zeros(5), params)
         state = pgpe.init(FREE, 1)
         for _ in range(5):
-            z, state = pgpe.ask(state)
+            z, state = pgpe.ask(FREE, state)
             fitness = generator.integers(0, 9, 12).astype(float)  # with ties
-            state = pgpe.tell(state, z, Evaluation(fitness))
+            state = pgpe.tell(FREE, state, z, Evaluation(fitness))
             other, _ = theirs.tell(key, z, -fitness, other, params)
             np.testing.assert_allclose(state.mean, np.asarray(other.mean), rtol=1e-6, atol=1e-9)  # their eps is 1e-8
             np.testing.assert_allclose(state.sigma, np.asarray(other.std), rtol=1e-6)
@@ -131,9 +131,9 @@ def test_steps_are_evosaxs_from_the_same_sample():
 def test_coordinates_of_another_scale_are_searched_alike():
     wide = Space(x=Real(-1e6, 1e6, shape=(2,)), w=Free((3,), scale=100.0))
     for space in (SPACE, wide):  # z is the same, whatever it decodes to
-        z, _ = PGPE(population=4000).ask(PGPE(population=4000).init(space, 1))
-        np.testing.assert_allclose(z.std(axis=0), 0.3 * space.spread()[1], rtol=0.1)
-        np.testing.assert_allclose(z[:2000] + z[2000:], np.tile(2 * space.spread()[0], (2000, 1)), atol=1e-12)
+        z, _ = PGPE(population=4000).ask(space, PGPE(population=4000).init(space, 1))
+        np.testing.assert_allclose(z.std(axis=0), 0.3 * space.scale, rtol=0.1)
+        np.testing.assert_allclose(z[:2000] + z[2000:], np.tile(2 * space.center, (2000, 1)), atol=1e-12)
 
 
 def test_sigma_changes_by_no_more_than_it_may_and_stays_above_its_limit():
@@ -156,8 +156,8 @@ def test_the_moving_baseline_outlives_a_failed_generation():
     pgpe = PGPE(shaping="raw", baseline="moving")
     state = run(pgpe, FREE, lambda z: z[:, 0] + 100.0, 2)
     assert state.baseline == pytest.approx(100, abs=1)
-    z, state = pgpe.ask(state)
-    later = pgpe.tell(state, z, Evaluation(np.full(32, np.nan)))
+    z, state = pgpe.ask(FREE, state)
+    later = pgpe.tell(FREE, state, z, Evaluation(np.full(32, np.nan)))
     assert later.baseline == state.baseline
     np.testing.assert_array_equal(later.sigma, state.sigma)
 
@@ -183,15 +183,15 @@ def test_an_optimum_beyond_a_bound_is_met_at_the_bound():
     space = Space(x=Real(0, 1, shape=(3,)))
     pgpe = PGPE(learning_rate=0.02, max_speed=0.04)
     state = run(pgpe, space, lambda z: z[:, 0] - z[:, 1] - 9 * (z[:, 2] - 0.4) ** 2, 300)
-    np.testing.assert_allclose(pgpe.recommend(state), [1, 0, 0.4], atol=0.05)
-    z, _ = pgpe.ask(state)
+    np.testing.assert_allclose(pgpe.recommend(space, state), [1, 0, 0.4], atol=0.05)
+    z, _ = pgpe.ask(space, state)
     assert z.min() >= 0
     assert z.max() <= 1
 
 
 def test_sigma_of_a_bounded_coordinate_is_at_most_its_range():
     state = PGPE(sigma=50.0).init(SPACE, 1)
-    np.testing.assert_allclose(state.sigma * state.scale, [1, 1, 50, 50, 50])
+    np.testing.assert_allclose(state.sigma * SPACE.scale, [1, 1, 50, 50, 50])
     state = run(PGPE(), Space(w=Free()), lambda z: np.abs(z[:, 0]), 2000)
     assert np.isfinite(state.sigma).all()
 
@@ -241,10 +241,10 @@ def test_wrong_fields_are_refused(fields, error, text):
 
 def test_another_shape_is_refused():
     pgpe = PGPE()
-    z, state = pgpe.ask(pgpe.init(FREE, 1))
+    z, state = pgpe.ask(FREE, pgpe.init(FREE, 1))
     with pytest.raises(ValueError, match=r"expected one objective, got \(32, 2\)"):
-        pgpe.tell(state, z, Evaluation(np.zeros((32, 2))))
+        pgpe.tell(FREE, state, z, Evaluation(np.zeros((32, 2))))
     with pytest.raises(ValueError, match=r"PGPE: z: expected an array of shape \(32, 5\)"):
-        pgpe.tell(state, z[:31], Evaluation(np.zeros(31)))
+        pgpe.tell(FREE, state, z[:31], Evaluation(np.zeros(31)))
     with pytest.raises(ValueError, match="PGPE: fitness"):
-        pgpe.tell(state, z, Evaluation(np.zeros(31)))
+        pgpe.tell(FREE, state, z, Evaluation(np.zeros(31)))

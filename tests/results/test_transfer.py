@@ -11,7 +11,7 @@ import pytest
 from places import HELPERS
 from pyarrow import parquet
 from sqlalchemy import select
-from stores import SPACE, Bomb, State, execute, fill, is_sqlite, make, state_after, wide
+from stores import SPACE, Bomb, execute, fill, is_sqlite, make, state_after, wide
 from typer.testing import CliRunner
 
 from l2l_snn.cli import app
@@ -94,7 +94,7 @@ def test_runs_move_from_a_laptop_and_back_the_same_to_the_byte(store, url, lapto
             pd.testing.assert_frame_equal(tables.individuals(again, name), table)
     with store.lease("odd") as lease:
         store.commit(lease, make(2), state_after(2))
-    assert store.optimizer_state("odd", State).step == 2
+    assert store.optimizer_state("odd", state_after(0)).step == 2
     with store.lease("wide") as lease:
         store.commit(lease, wide(2), state_after(2))
     assert store.individual("wide", 2, 1).z.tobytes() == wide(2).z[1].tobytes()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from places import HELPERS
 from sqlalchemy import inspect, text
-from stores import SPACE, State, is_sqlite, make, state_after
+from stores import SPACE, is_sqlite, make, state_after
 from typer.testing import CliRunner
 
 from l2l_snn.cli import app
@@ -90,7 +90,7 @@ def test_what_the_first_version_stored_reads_the_same(url):
                 assert np.float64(found.fitness).tobytes() == part.evaluation.fitness[k].tobytes()
                 assert (found.seed, found.error) == (part.seeds[k], (part.evaluation.errors or [""] * 3)[k])
                 assert found.metrics == {"rate": part.evaluation.metrics["rate"][k]}
-        for have, want in zip(store.optimizer_state("done", State), state_after(1), strict=True):
+        for have, want in zip(store.optimizer_state("done", state_after(0)), state_after(1), strict=True):
             np.testing.assert_array_equal(have, want)
         np.testing.assert_array_equal(store.individual("multi", 0, 0).fitness, [1.0, 5.0])
         assert store.workers("done") == []

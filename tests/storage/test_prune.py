@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from stores import SPACE, WIDE, State, files, fill, is_sqlite, make, on_sqlite, state_after, wide
+from stores import SPACE, WIDE, files, fill, is_sqlite, make, on_sqlite, state_after, wide
 from typer.testing import CliRunner
 
 from l2l_snn.cli import app
@@ -76,7 +76,7 @@ def test_thinned_runs_keep_the_elite_and_all_that_was_measured(store, url, space
     assert "forgot 0 genomes" in l2l("prune", "--genomes", "elite", "--yes", "--store", url)
     assert "forgot 3 genomes of 1 runs" in l2l("prune", "a", "--genomes", "none", "--yes", "--store", url)
     assert tables.individuals(store, "a")["param.tau"].isna().all()
-    assert store.optimizer_state("a", State).step == 1
+    assert store.optimizer_state("a", state_after(0)).step == 1
     with store.lease("a") as lease:
         store.commit(lease, wide(2, size=space.size), state_after(2))
 
