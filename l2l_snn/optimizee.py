@@ -1,4 +1,4 @@
-"""The inner loop: what is optimised. Users subclass `Optimizee` or `JaxOptimizee`.
+"""The inner loop: what is optimised. Users subclass `Optimizee`, `JaxOptimizee` or `BatchOptimizee`.
 
 Legend: P individuals, D search coordinates, M objectives.
 
@@ -12,38 +12,51 @@ Legend: P individuals, D search coordinates, M objectives.
 """
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Literal, cast, final
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, failure
+from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.space import Space
 from l2l_snn.validate import check_fields, check_shape, message
 
 
-class Optimizee(ABC):
-    """One inner loop. A subclass is a frozen dataclass: its fields are its JSON-able configuration.
+class BatchOptimizee(ABC):
+    """An inner loop that evaluates many individuals in one call; what `Optimizee` and `JaxOptimizee` are too.
 
-    Annotations say what a field may hold, e.g. `tau_m: Positive = 20.0`; see `l2l_snn.validate.check_fields`.
+    A subclass is a frozen dataclass: its fields are its JSON-able configuration, and frozen dataclasses among them
+    nest. Annotations say what a field may hold, e.g. `tau_m: Positive = 20.0`; see `l2l_snn.validate.check_fields`.
 
-    Write `evaluate` (one individual) or `evaluate_batch` (all at once, where that is faster). Both must
-    depend on their arguments alone: the same z and seed give the same bytes, whoever their neighbours are.
-    Instances travel to the workers as their class and fields, so what is slow to build belongs in a cache.
+    An evaluation must depend on its arguments alone: the same z and seed give the same bytes, whoever their neighbours
+    are. Instances travel to the workers as their class and fields, so what is slow to build belongs in a cache.
+
+    Raises:
+        TypeError: a subclass of `Optimizee` or `JaxOptimizee` defines `evaluate_batch`.
     """
 
-    space: Space
     objectives: ClassVar[int] = 1  # M
     has_grad: ClassVar[bool] = False  # whether evaluate_batch(with_grad=True) fills Evaluation.grad
+    side_by_side: ClassVar[bool] = True  # whether how many are evaluated at once may change an individual's last bits
     fitness_label: ClassVar[str] = "fitness"  # what it is and its unit, for pictures
+    # a class attribute, or made once by `make_space` where it depends on the fields
+    space: Space = cast(Space, cached_property(lambda self: self.make_space()))
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # not where the class is made: a class of a notebook travels to the workers before its methods do
-        if cls.evaluate is Optimizee.evaluate and cls.evaluate_batch is Optimizee.evaluate_batch:
-            expected = "a method evaluate(self, params, seed) or evaluate_batch(self, z, seeds, ...)"
-            raise TypeError(message(f"class {cls.__name__}", expected, "neither", "write one of them"))
-        return super().__new__(cls)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        inherited = getattr(super(cls, cls), "evaluate_batch", None)
+        if "evaluate_batch" in vars(cls) and getattr(inherited, "__final__", False):
+            got = f"a subclass of {cls.__mro__[1].__name__}"
+            raise TypeError(
+                message(f"class {cls.__name__}", "no method evaluate_batch", got, "subclass BatchOptimizee")
+            )
+
+    def make_space(self) -> Space:
+        """Return the search space that these fields have; not called where the class has an attribute `space`."""
+        todo = "write space = Space(...) in the class, or a method make_space(self)"
+        raise TypeError(message(f"class {type(self).__name__}", "a search space", "none", todo))
 
     @final
     def __post_init__(self) -> None:
@@ -57,22 +70,7 @@ class Optimizee(ABC):
             ValueError: see `validate.message`.
         """
 
-    def evaluate(self, params: dict[str, Any], seed: int) -> Any:
-        """Evaluate one individual.
-
-        Args:
-            params: name -> decoded value, as the space says.
-            seed: seed of all that is random in this evaluation.
-
-        Returns:
-            fitness, a number ((M,) numbers with several objectives), or (fitness, dict). Numbers in the
-            dict are metrics (columns of the table), arrays are artifacts (kept only when asked for).
-
-        Raises:
-            Exception: anything; the individual is recorded as failed, with the text.
-        """
-        raise NotImplementedError
-
+    @abstractmethod
     def evaluate_batch(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
     ) -> Evaluation:
@@ -87,8 +85,6 @@ class Optimizee(ABC):
         Returns:
             The evaluation of the P individuals, in order.
         """
-        rows = [self._evaluate_row(z[i], int(seeds[i]), with_artifacts) for i in range(len(z))]
-        return Evaluation.join(rows)
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write this optimizee's own pictures of one individual; the default draws none.
@@ -103,6 +99,36 @@ class Optimizee(ABC):
             The files written.
         """
         return []
+
+
+class Optimizee(BatchOptimizee):
+    """An inner loop that evaluates one individual after the other, by `evaluate`."""
+
+    side_by_side = False
+
+    @abstractmethod
+    def evaluate(self, params: dict[str, Any], seed: int) -> Any:
+        """Evaluate one individual.
+
+        Args:
+            params: name -> decoded value, as the space says.
+            seed: seed of all that is random in this evaluation.
+
+        Returns:
+            fitness, a number ((M,) numbers with several objectives), or (fitness, dict). Numbers in the
+            dict are metrics (columns of the table), arrays are artifacts (kept only when asked for).
+
+        Raises:
+            Exception: anything; the individual is recorded as failed, with the text.
+        """
+
+    @final
+    def evaluate_batch(
+        self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
+    ) -> Evaluation:
+        """Evaluate P individuals, one after the other; see `BatchOptimizee.evaluate_batch`."""
+        rows = [self._evaluate_row(z[i], int(seeds[i]), with_artifacts) for i in range(len(z))]
+        return Evaluation.join(rows)
 
     def _evaluate_row(self, z: np.ndarray, seed: int, with_artifacts: bool) -> Evaluation:
         """Return the evaluation of one individual by `evaluate`; what it raises becomes its error."""
@@ -121,34 +147,48 @@ class Optimizee(ABC):
         return Evaluation(fitness[None], metrics, artifacts)
 
 
-class JaxOptimizee(Optimizee):
-    """An optimizee written as a pure JAX function; the batch is its jitted vmap, and it has a gradient."""
+class JaxOptimizee(BatchOptimizee):
+    """An optimizee written as a pure JAX function, which is compiled once and has a gradient.
+
+    Individuals run side by side, by vmap, or with `side_by_side = False` one after the other, where one is work enough.
+    """
 
     has_grad = True
-    precision: ClassVar[Literal["float32", "float64"]] = "float32"
+    precision: Literal["float32", "float64"] = "float32"  # of the compiled function; a class attribute or a field
 
     @abstractmethod
-    def evaluate(self, params: dict[str, Any], key: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def evaluate(self, params: dict[str, Any], key: Any, *, watch: bool) -> Any:
         """Evaluate one individual; traced, pure.
 
         Args:
             params: name -> jax array of the parameter's shape.
             key: a `jax.random` key, from the evaluation's seed.
+            watch: whether artifacts are wanted; those that are returned though they aren't are dropped.
 
         Returns:
             fitness () or (M,), or (fitness, dict): numbers are metrics, arrays artifacts.
         """
 
+    def summarize(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return metrics (P,) and artifacts (P, ...) from what `evaluate` returned; in numpy, by default unchanged."""
+        return found
+
+    @final
     def evaluate_batch(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
     ) -> Evaluation:
-        """Evaluate P individuals in one compiled call; see `Optimizee.evaluate_batch`."""
+        """Evaluate P individuals by one compiled function; see `BatchOptimizee.evaluate_batch`."""
         import jax
 
+        run, z, words = _compiled(self, with_grad, with_artifacts), np.asarray(z, self.precision), seed_words(seeds)
         with jax.enable_x64(self.precision == "float64"):
-            keys = jax.vmap(jax.random.key)(jax.numpy.asarray(seeds, jax.numpy.uint32))
-            (fitness, details), grad = _compiled(self, with_grad)(jax.numpy.asarray(z, self.precision), keys)
-        arrays = {name: np.asarray(value) for name, value in details.items()}
+            if self.side_by_side:
+                results = jax.device_get(run(z, words))
+            else:
+                rows = jax.device_get([run(*row) for row in zip(z, words, strict=True)])
+                results = jax.tree.map(lambda *values: np.stack(values), *rows)
+        (fitness, found), grad = results
+        arrays = {name: np.asarray(value) for name, value in self.summarize(found).items()}
         return Evaluation(
             np.asarray(fitness, np.float64),
             {name: value.astype(np.float64) for name, value in arrays.items() if value.ndim == 1},
@@ -163,20 +203,19 @@ def _has_details(result: Any) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _compiled(optimizee: JaxOptimizee, with_grad: bool) -> Any:
-    """Return the jitted function (z (P, D), keys (P,)) -> ((fitness, details), grad or None)."""
+def _compiled(optimizee: JaxOptimizee, with_grad: bool, watch: bool) -> Any:
+    """Return the jitted function (z (D,), words (2,)) -> ((fitness, dict), gradient or None); of P side by side."""
     import jax
 
-    def objective(z: Any, key: Any) -> Any:
-        result = optimizee.evaluate(optimizee.space.decode(z), key)
+    def objective(z: Any, words: Any) -> Any:
+        result = optimizee.evaluate(optimizee.space.decode(z), jax_key(words), watch=watch)
         return result if _has_details(result) else (result, {})
 
-    if with_grad:
-        return jax.jit(jax.vmap(jax.value_and_grad(objective, has_aux=True)))
-    return jax.jit(lambda z, keys: (jax.vmap(objective)(z, keys), None))
+    one = jax.value_and_grad(objective, has_aux=True) if with_grad else lambda z, words: (objective(z, words), None)
+    return jax.jit(jax.vmap(one) if optimizee.side_by_side else one)
 
 
-def validated(optimizee: Optimizee, evaluation: Evaluation, individuals: int, with_grad: bool) -> Evaluation:
+def validated(optimizee: BatchOptimizee, evaluation: Evaluation, individuals: int, with_grad: bool) -> Evaluation:
     """Return what an optimizee's batch gave, in canonical form, or raise if it can't be read.
 
     Fitness becomes float64; a fitness that is not finite is a failure and gets a text; errors has P entries.

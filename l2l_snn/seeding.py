@@ -8,9 +8,10 @@ words of a *stream* in its state and asks `draw` for the generator of its next d
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from l2l_snn.validate import check_choice, check_count
 
@@ -39,6 +40,23 @@ def evaluation_seeds(run_seed: int, generation: int, individuals: int, policy: S
     else:
         words = np.repeat(source.generate_state(1, np.uint64), individuals)
     return (words % np.uint64(2**31 - 1)).astype(np.int64) + 1
+
+
+def seed_words(seeds: ArrayLike) -> np.ndarray:
+    """Return the lower and the upper half of int64 seeds (P,) or (): (P, 2) or (2,) uint32, for `jax_key`."""
+    words = np.asarray(seeds, np.int64).view(np.uint64)
+    return np.stack([words & np.uint64(2**32 - 1), words >> np.uint64(32)], axis=-1).astype(np.uint32)
+
+
+def jax_key(words: Any) -> Any:
+    """Return the `jax.random` key of one seed, given its `seed_words` (2,); they may be traced.
+
+    It is that of `jax.random.key(seed)` below 2^32; from there on, the upper word is folded in.
+    """
+    import jax
+
+    key = jax.random.key(words[0])
+    return jax.numpy.where(words[1] > 0, jax.random.fold_in(key, words[1]), key)
 
 
 def stream(seed: int) -> np.ndarray:

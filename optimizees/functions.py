@@ -8,7 +8,7 @@ Legend: D dimensions.
 
 from dataclasses import dataclass
 from math import e, pi
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import numpy as np
 
 from l2l_snn.optimizee import JaxOptimizee
 from l2l_snn.space import Real, Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range
+from l2l_snn.validate import AtLeast, NotNegative, Within
 
 
 def sphere(x: Any) -> Any:
@@ -62,19 +62,16 @@ class Function(JaxOptimizee):
     """
 
     name: Literal["sphere", "rosenbrock", "rastrigin", "ackley"] = "sphere"
-    dimension: int = 10  # D
-    noise: float = 0.0  # standard deviation of normal noise on the fitness
-    shift: float = 0.1  # of the optimum, as a share of the box's width
-    precision: ClassVar[Literal["float32", "float64"]] = "float64"
+    dimension: Annotated[int, AtLeast(2), "rosenbrock needs a neighbour"] = 10  # D
+    noise: NotNegative = 0.0  # standard deviation of normal noise on the fitness
+    # of the optimum, as a share of the box's width
+    shift: Annotated[float, Within(0.0, 0.25), "further out the optimum may leave the box"] = 0.1
+    precision = "float64"
 
-    def __post_init__(self) -> None:
-        check_choice("Function.name", self.name, FUNCTIONS)
-        check_count("Function.dimension", self.dimension, 2, "rosenbrock needs a neighbour")
-        check_range("Function.noise", self.noise, 0.0)
-        check_finite("Function.noise", self.noise)
-        check_range("Function.shift", self.shift, 0.0, 0.25, todo="further out the optimum may leave the box")
+    def make_space(self) -> Space:
+        """Return the D coordinates within the function's usual box."""
         _, width, _ = FUNCTIONS[self.name]
-        object.__setattr__(self, "space", Space(x=Real(-width, width, shape=(self.dimension,))))
+        return Space(x=Real(-width, width, shape=(self.dimension,)))
 
     def offset(self) -> np.ndarray:
         """Return by how much the function is moved, (D,), in x."""
@@ -86,7 +83,7 @@ class Function(JaxOptimizee):
         _, _, best = FUNCTIONS[self.name]
         return {"x": best + self.offset()}
 
-    def evaluate(self, params: dict[str, Any], key: Any) -> Any:
+    def evaluate(self, params: dict[str, Any], key: Any, *, watch: bool) -> Any:
         f, _, _ = FUNCTIONS[self.name]
         fitness = -f(params["x"] - self.offset())
         if self.noise:

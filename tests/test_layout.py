@@ -1,73 +1,127 @@
-"""Imports go one way, and what is heavy is imported only where it is needed."""
+"""Imports go one way, in no circle, past nobody's private names; what is heavy is imported only where it is needed."""
 
 import ast
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
-GROUND = {"space", "seeding", "validate", "snn"}  # know nobody above them
-GROUND |= {"variation", "families", "shaping", "step_rules", "bounds"}  # what several optimizers share
+GROUND = {"validate", "space", "seeding", "evaluation"}
 CONTRACTS = {"optimizee", "optimizer"}
-SHARED = ("optimizees.tasks", "optimizees.agent")  # what concrete classes may import; the second is abstract
+NEIGHBOURS = {  # a room -> the rooms that it may import from, besides itself
+    "validate": set(),
+    "space": {"validate"},
+    "seeding": {"validate"},
+    "evaluation": {"validate"},
+    "optimizee": GROUND,
+    "optimizer": GROUND,
+    "search": GROUND,
+    "snn": {"validate"},
+    "workers": GROUND | {"optimizee"},
+    "storage": GROUND,
+    "loop": GROUND | CONTRACTS | {"workers", "storage"},
+    "results": GROUND | {"storage"},
+    "tables": {"results"},
+    "cluster": GROUND | {"storage", "loop"},
+    "checks": GROUND | CONTRACTS | {"snn", "loop"},
+    "dashboard": GROUND | CONTRACTS | {"workers", "storage", "loop", "results"},
+    "cli": GROUND | CONTRACTS | {"workers", "storage", "loop", "results", "cluster", "checks", "dashboard"},
+    "optimizers": GROUND | {"optimizer", "search"},
+    "optimizees": GROUND | {"optimizee", "snn", "results"},
+}
+SHARED = {"agent"}  # the one experiment that others build on; it is abstract
 
 
-def imported(path: Path) -> set[str]:
-    """Return the modules that a file imports anywhere, with the names taken from packages of ours."""
+@cache
+def modules() -> dict[str, Path]:
+    """Return all our modules by their dotted name, a package by that of its folder."""
+    found = {}
+    for folder in ("l2l_snn", "optimizers", "optimizees"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts).removesuffix(".__init__")] = path
+    assert len(found) > 100
+    return found
+
+
+@cache
+def imported(name: str) -> frozenset[str]:
+    """Return what a module of ours imports anywhere, in functions and for type checkers too: modules, as "a.b"."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(modules()[name].read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {one if one in modules() else node.module for one in inner}
+    return frozenset(found)
 
 
-def ours(path: Path) -> set[str]:
-    """Return the parts of l2l_snn that a file imports: "store", "snn", ..."""
-    parts = {name.split(".")[1] for name in imported(path) if name.startswith("l2l_snn.")}
-    return {part for part in parts if (ROOT / "l2l_snn" / f"{part}.py").exists() or (ROOT / "l2l_snn" / part).is_dir()}
+def room(name: str) -> str:
+    """Return the room of a module: "storage" of "l2l_snn.storage.rows", "optimizers" of "optimizers.ga"."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "l2l_snn" and len(parts) > 1 else parts[0]
 
 
-def files(folder: str) -> list[Path]:
-    found = sorted((ROOT / folder).rglob("*.py"))
-    assert found
-    return found
+def ours(name: str) -> set[str]:
+    return {other for other in imported(name) if other in modules()}
 
 
-def test_the_ground_knows_nobody_above_it():
-    for path in [ROOT / f"l2l_snn/{name}.py" for name in sorted(GROUND - {"snn"})] + files("l2l_snn/snn"):
-        assert ours(path) <= GROUND, path
-        assert not any(name.startswith(("optimizees", "optimizers")) for name in imported(path)), path
+@pytest.mark.parametrize("name", sorted(set(map(room, modules())) - {"l2l_snn"}))
+def test_a_room_imports_only_from_its_neighbours(name):
+    for module in (one for one in modules() if room(one) == name):
+        assert {room(other) for other in ours(module)} - {name} <= NEIGHBOURS[name], module
 
 
-def test_contracts_know_only_the_ground():
-    for name in CONTRACTS:
-        assert ours(ROOT / f"l2l_snn/{name}.py") <= GROUND | CONTRACTS
+def test_no_room_is_missing_in_the_table_and_none_too_many():
+    assert set(NEIGHBOURS) == set(map(room, modules())) - {"l2l_snn"}
 
 
-def test_the_package_does_not_know_the_concrete_classes():
-    for path in files("l2l_snn"):
-        assert not any(name.split(".")[0] in ("optimizees", "optimizers") for name in imported(path)), path
+def test_there_is_no_circle_of_imports():
+    try:
+        TopologicalSorter({name: ours(name) for name in modules()}).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("folder", ["optimizees", "optimizers"])
-def test_concrete_classes_know_contracts_and_ground_but_never_each_other(folder):
-    other = {"optimizees": "optimizers", "optimizers": "optimizees"}[folder]
-    for path in files(folder):
-        assert ours(path) <= GROUND | CONTRACTS | {"figures"}, path
-        names = {name for name in imported(path) if name.split(".")[0] in (folder, other)}
-        assert all(name.startswith(SHARED) for name in names), path
+def test_no_room_is_above_one_that_is_above_it():
+    TopologicalSorter(NEIGHBOURS).prepare()  # raises CycleError
 
 
-@pytest.mark.parametrize(("library", "only"), [("ray", {"pool.py", "cluster.py"}), ("nest", {"snn/nest.py"})])
+def test_no_module_imports_a_private_name_of_another():
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in (
+                "l2l_snn",
+                "optimizers",
+                "optimizees",
+            ):
+                assert not [alias.name for alias in node.names if alias.name.startswith("_")], name
+
+
+def test_optimizers_and_experiments_know_nothing_of_each_other():
+    for name in modules():
+        if name.startswith("optimizers."):
+            assert not {other for other in ours(name) if other.startswith(("optimizers", "optimizees"))}, name
+        if name.startswith("optimizees."):
+            experiment = name.split(".")[1]
+            others = {other.split(".")[1] for other in ours(name) if other.startswith("optimizees.")}
+            assert others <= {experiment} | SHARED, name
+            assert {other for other in ours(name) if room(other) == "results"} <= {"l2l_snn.results.figures"}, name
+
+
+@pytest.mark.parametrize(
+    ("library", "only"), [("ray", {"workers.ray_pool", "cluster.jobs"}), ("nest", {"snn.nest"})], ids=["ray", "nest"]
+)
 def test_only_the_files_of_ray_and_of_nest_import_them(library, only):
-    for path in files("l2l_snn") + files("optimizees") + files("optimizers"):
-        uses = library in {name.split(".")[0] for name in imported(path)}
+    for name, path in modules().items():
+        uses = library in {other.split(".")[0] for other in imported(name)}
         uses |= f'import_module("{library}' in path.read_text()
-        assert uses == (path in {ROOT / "l2l_snn" / name for name in only}), path
+        assert uses == (name.removeprefix("l2l_snn.") in only), name
 
 
 def test_help_imports_nothing_heavy():
@@ -82,5 +136,5 @@ def test_help_imports_nothing_heavy():
 
 
 def test_no_file_is_longer_than_500_lines():
-    for path in files("l2l_snn") + files("optimizees") + files("optimizers"):
-        assert len(path.read_text().splitlines()) <= 500, path
+    for name, path in modules().items():
+        assert len(path.read_text().splitlines()) <= 500, name

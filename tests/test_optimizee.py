@@ -1,13 +1,15 @@
 """Evaluations are joined, cut and filled correctly; whatever an optimizee does wrong is a row or a clear message."""
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import asdict, dataclass, replace
 
+import cloudpickle
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2l_snn import Evaluation, Free, JaxOptimizee, Optimizee, Real, Space
+from l2l_snn import BatchOptimizee, Evaluation, Free, JaxOptimizee, Optimizee, Real, Space
 from l2l_snn.evaluation import failure
 from l2l_snn.optimizee import validated
 
@@ -190,7 +192,7 @@ def test_a_class_without_evaluate_is_refused():
     class Empty(Optimizee):
         pass
 
-    with pytest.raises(TypeError, match=r"class Empty: expected a method evaluate.* got neither; write one of them"):
+    with pytest.raises(TypeError, match=r"abstract class Empty .*\bevaluate\b"):
         Empty()
 
 
@@ -198,8 +200,58 @@ def test_a_jax_class_without_evaluate_is_refused():
     class Empty(JaxOptimizee):
         space = SPACE
 
-    with pytest.raises(TypeError, match="abstract"):
+    with pytest.raises(TypeError, match=r"abstract class Empty .*\bevaluate\b"):
         Empty()
+
+
+def test_a_batch_class_without_evaluate_batch_is_refused():
+    class Empty(BatchOptimizee):
+        space = SPACE
+
+    with pytest.raises(TypeError, match=r"abstract class Empty .*\bevaluate_batch\b"):
+        Empty()
+
+
+@pytest.mark.parametrize("base", [Optimizee, JaxOptimizee])
+def test_evaluate_batch_belongs_to_batch_optimizees(base):
+    text = f"class Both: expected no method evaluate_batch, got a subclass of {base.__name__}; subclass BatchOptimizee"
+    with pytest.raises(TypeError, match=text):
+        type("Both", (base,), {"evaluate_batch": lambda self, z, seeds: None})
+
+
+def test_an_optimizee_without_a_space_is_refused():
+    @dataclass(frozen=True)
+    class Spaceless(Optimizee):
+        def evaluate(self, params, seed):
+            return 0.0
+
+    with pytest.raises(TypeError, match="class Spaceless: expected a search space, got none; write space = Space"):
+        _ = Spaceless().space
+
+
+def test_a_space_is_made_once_and_is_no_part_of_the_optimizee():
+    made = []
+
+    @dataclass(frozen=True)
+    class Sized(Optimizee):
+        size: int = 3
+
+        def make_space(self):
+            made.append(self.size)
+            return Space(x=Free((self.size,)))
+
+        def evaluate(self, params, seed):
+            return params["x"].sum()
+
+    used, fresh = Sized(4), Sized(4)
+    assert used.space is used.space
+    assert used.evaluate_batch(np.ones((2, 4)), SEEDS[:2]).fitness.tolist() == [4.0, 4.0]
+    assert made == [4]
+    assert (used, hash(used), repr(used), asdict(used)) == (fresh, hash(fresh), repr(fresh), {"size": 4})
+    assert replace(used, size=2).space.size == 2
+    for original in (used, fresh):  # a local class travels to workers by value
+        arrived = pickle.loads(cloudpickle.dumps(original))
+        assert arrived.evaluate_batch(np.ones((1, 4)), SEEDS[:1]).fitness.tolist() == [4.0]
 
 
 def test_draw_makes_no_pictures_by_default(tmp_path):
@@ -258,7 +310,7 @@ class Bowl(JaxOptimizee):
     space = SPACE
     precision = "float64"
 
-    def evaluate(self, params, key):
+    def evaluate(self, params, key, *, watch):
         fitness = self.depth - params["x"] ** 2 - jnp.sum(params["w"] ** 4)
         return fitness, {"x": params["x"], "trace": params["w"] * jnp.ones(2), "draw": jax.random.uniform(key)}
 
@@ -301,3 +353,51 @@ def test_jax_randomness_follows_each_individuals_seed():
 def test_jax_fields_are_part_of_what_is_compiled():
     difference = Bowl(depth=3.0).evaluate_batch(Z, SEEDS).fitness - Bowl().evaluate_batch(Z, SEEDS).fitness
     np.testing.assert_allclose(difference, 1.0)
+
+
+@dataclass(frozen=True)
+class OneByOne(JaxOptimizee):
+    precision: str = "float64"  # here a field
+    side_by_side = False
+    space = SPACE
+
+    def evaluate(self, params, key, *, watch):
+        told = {"x": params["x"], "draw": jax.random.uniform(key)}
+        return Bowl().evaluate(params, key, watch=watch)[0], told | ({"trace": params["w"]} if watch else {})
+
+
+def test_jax_individuals_may_run_one_after_the_other_and_no_bit_depends_on_how_many():
+    whole = OneByOne().evaluate_batch(Z, SEEDS, with_grad=True, with_artifacts=True)
+    together = Bowl().evaluate_batch(Z, SEEDS, with_grad=True)
+    np.testing.assert_allclose(whole.fitness, together.fitness, rtol=1e-13)
+    np.testing.assert_allclose(whole.grad, together.grad, rtol=1e-12)
+    np.testing.assert_array_equal(whole.metrics["draw"], together.metrics["draw"])
+    np.testing.assert_array_equal(whole.artifacts["trace"], Z[:, 1:])
+    assert OneByOne().evaluate_batch(Z, SEEDS).artifacts == {}
+    for i in range(5):
+        alone = OneByOne().evaluate_batch(Z[i : i + 1], SEEDS[i : i + 1], with_grad=True)
+        assert (alone.fitness[0], alone.grad[0].tolist()) == (whole.fitness[i], whole.grad[i].tolist())
+    rounded = OneByOne("float32").evaluate_batch(Z, SEEDS).fitness
+    assert 1e-9 < np.abs(whole.fitness - rounded).max() < 1e-5
+
+
+def test_jax_results_may_be_summarized_in_numpy():
+    @dataclass(frozen=True)
+    class Summed(OneByOne):
+        def summarize(self, found):
+            return {"sum": found["x"] + found["draw"], "pair": np.stack([found["x"], found["draw"]], axis=1)}
+
+    raw, evaluation = OneByOne().evaluate_batch(Z, SEEDS), Summed().evaluate_batch(Z, SEEDS, with_artifacts=True)
+    np.testing.assert_array_equal(evaluation.metrics["sum"], raw.metrics["x"] + raw.metrics["draw"])
+    assert list(evaluation.metrics) == ["sum"]
+    np.testing.assert_array_equal(evaluation.artifacts["pair"][:, 0], raw.metrics["x"])
+
+
+@pytest.mark.parametrize("optimizee", [Bowl(), Single(), OneByOne()], ids=lambda value: type(value).__name__)
+def test_jax_keys_are_those_of_jax_for_small_seeds_and_differ_for_large_ones(optimizee):
+    seeds = np.array([7, 2**32 - 1, 2**32 + 7, 2 * 2**32 + 7, 2**62])
+    drawn = optimizee.evaluate_batch(Z, seeds).metrics["draw"]
+    with jax.enable_x64(optimizee.precision == "float64"):
+        expected = [float(jax.random.uniform(jax.random.key(np.uint32(seed)))) for seed in seeds[:2]]
+    assert drawn[:2].tolist() == expected
+    assert len(np.unique(drawn)) == 5

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "spiking_libraries"))
+PEERS = Path(__file__).resolve().parents[1] / "spiking_libraries"
+sys.path.insert(0, str(PEERS))
 
 from run import rows_of, table  # noqa: E402
 
@@ -27,9 +27,7 @@ SIDES = ("ours.py", "peer_snntorch.py", "peer_norse.py")
 def speed(peers: str, rounds: int, repeats: int) -> list[str]:
     """Return the lines of the table of times."""
     cores = set(sorted(os.sched_getaffinity(0))[:2])
-    commands = [
-        [sys.executable if side == "ours.py" else peers, str(HERE / "spiking_libraries" / side)] for side in SIDES
-    ]
+    commands = [[sys.executable if side == "ours.py" else peers, str(PEERS / side)] for side in SIDES]
     rows = []
     for turn in range(rounds):
         for command in commands[turn % 3 :] + commands[: turn % 3]:

@@ -42,7 +42,7 @@ from l2l_snn.workers.ray_pool import RayPool
 from optimizees.agent import Agent
 from optimizees.cartpole import CartPole
 
-JOBS = Path(__file__).resolve().parent.parent / "jobs"
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
 UNSEEN = 2**31  # seeds from here on are above every seed that a run can give
 FULL = 50_100  # control steps of CartPole's longest life of 100 episodes
 CONDITIONS: dict[str, dict[str, Any]] = {

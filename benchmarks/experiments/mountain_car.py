@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from l2l_snn.loop.job import load
-from l2l_snn.loop.run import Progress, run
+from l2l_snn.loop.progress import Progress
+from l2l_snn.loop.run import run
 from l2l_snn.results import tables
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.in_process import Inline
 from l2l_snn.workers.ray_pool import RayPool
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 JOB = ROOT / "jobs" / "mountain_car_published.yaml"
 GENERATIONS = 40
 FRAMEWORK_GENERATIONS = 3

@@ -19,7 +19,7 @@ from l2l_snn.storage.store import Store
 from l2l_snn.workers.ray_pool import RayPool
 from optimizees.mountain_car import MountainCar
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 POPULATION = 256
 ROUNDS = 3
 SIDES = {

@@ -34,7 +34,7 @@ for library in ("OMP", "OPENBLAS", "MKL"):  # one thread a process, set before n
 import cocoex  # noqa: E402
 import numpy as np  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 START_STD = 2.0  # of the first sample around 0
 TARGETS = np.logspace(2, -8, 51)
 BUDGET = 200  # evaluations, in units of D

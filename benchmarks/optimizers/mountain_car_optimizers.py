@@ -17,7 +17,7 @@ from l2l_snn.results.compare import compare, draw_comparison
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.ray_pool import RayPool
 
-JOBS = Path(__file__).parent.parent / "jobs"
+JOBS = Path(__file__).parents[2] / "jobs"
 BUDGET = 9600  # evaluations: 300 generations of 32
 FLAG = 0.5
 LEFT_OUT = ("jax", "published")  # the genetic algorithm again

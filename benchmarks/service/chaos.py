@@ -31,7 +31,7 @@ from l2l_snn import Optimizee, Real, Space
 from l2l_snn.results import tables
 from l2l_snn.storage.store import Store
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KINDS = ("worker", "node", "driver", "database")
 SHORTEST, LONGEST = 0.02, 0.05  # s, an evaluation
 JOB = """\
@@ -109,7 +109,7 @@ def database(postgres: bool, folder: Path) -> Iterator[tuple[str, object]]:
     if not postgres:
         yield f"sqlite:///{folder / 'l2l.db'}", None
         return
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "helpers"))
     from postgres import Server
 
     with Server() as server:
@@ -122,7 +122,7 @@ def table(url: str, name: str) -> str:
 
 
 def l2l(*arguments: str, folder: Path) -> subprocess.Popen:
-    path = os.pathsep.join([str(ROOT / "benchmarks"), str(ROOT)])
+    path = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path}
     with (folder / "l2l.log").open("a") as log:
         command = [sys.executable, "-m", "l2l_snn.cli", *arguments]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l2l_snn import Evaluation, Optimizee, Real, Space
+from l2l_snn import BatchOptimizee, Evaluation, Optimizee, Real, Space
 from l2l_snn.loop.job import Job
 from l2l_snn.loop.run import run
 from l2l_snn.storage.store import Store
@@ -33,7 +33,7 @@ class Nothing(Optimizee):
 
 
 @dataclass(frozen=True)
-class NothingAtOnce(Optimizee):
+class NothingAtOnce(BatchOptimizee):
     """Costs nothing, as a batch."""
 
     space = Space(x=Real(-1, 1, shape=(10,)))
@@ -42,7 +42,7 @@ class NothingAtOnce(Optimizee):
         return Evaluation(np.zeros(len(z)))
 
 
-def pool_rate(optimizee: Optimizee, individuals: int = 10_000) -> float:
+def pool_rate(optimizee: BatchOptimizee, individuals: int = 10_000) -> float:
     """Return evaluations a second through two Ray workers, the median of five."""
     z, seeds = optimizee.space.sample(np.random.default_rng(1), individuals), np.arange(individuals)
     rates = []

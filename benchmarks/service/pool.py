@@ -106,7 +106,7 @@ def start() -> tuple[float, float]:
     from l2l_snn.results.tables import individuals
 
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])}
     ours, bare = [], []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Does an optimizee keep the contract of `Optimizee`?
+"""Does an optimizee keep the contract of `BatchOptimizee`?
 
 Legend: P individuals, D search coordinates.
 """
@@ -9,13 +9,15 @@ import numpy as np
 
 from l2l_snn.checks.common import Check, fingerprint, frozen_json, globals_untouched, rebuilt, run_claims
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import JaxOptimizee, Optimizee, validated
+from l2l_snn.optimizee import BatchOptimizee, JaxOptimizee, validated
 from l2l_snn.space import Space
 from l2l_snn.validate import message
 
 
-def check_optimizee(optimizee: Optimizee, *, smooth: bool = False, individuals: int = 6, seed: int = 1) -> list[Check]:
-    """Check an optimizee against the contract of `Optimizee`; it is evaluated about 20 times `individuals` times.
+def check_optimizee(
+    optimizee: BatchOptimizee, *, smooth: bool = False, individuals: int = 6, seed: int = 1
+) -> list[Check]:
+    """Check an optimizee against the contract of `BatchOptimizee`; it is evaluated about 20 times `individuals` times.
 
     Args:
         optimizee: what to check.
@@ -29,7 +31,7 @@ def check_optimizee(optimizee: Optimizee, *, smooth: bool = False, individuals: 
 class Probe:
     """An optimizee with random z and seeds to evaluate."""
 
-    def __init__(self, optimizee: Optimizee, individuals: int, seed: int):
+    def __init__(self, optimizee: BatchOptimizee, individuals: int, seed: int):
         self.optimizee = optimizee
         self.individuals = individuals
         self.seed = seed

@@ -11,7 +11,8 @@ import typer
 from l2l_snn.cli.common import SetOption, complaints, duration, print_table
 
 if TYPE_CHECKING:
-    from l2l_snn.cluster.jobs import JobSubmissionClient, Submitted
+    from l2l_snn.cluster.connection import JobSubmissionClient
+    from l2l_snn.cluster.jobs import Submitted
 
 AddressOption = Annotated[
     str,
@@ -41,8 +42,10 @@ def submit(
 ) -> None:
     """Start a run on a cluster, with the modules of your own that it needs, and follow it."""
     with complaints():
-        from l2l_snn.cluster import jobs as cluster
         from l2l_snn.cluster import packing
+        from l2l_snn.cluster.connection import connect
+        from l2l_snn.cluster.follow import drive
+        from l2l_snn.cluster.jobs import submit as submit_job
         from l2l_snn.cluster.submission import Submission, check_store, free_name
         from l2l_snn.loop import job as jobs
         from l2l_snn.storage.records import check_name
@@ -54,40 +57,40 @@ def submit(
         found = packing.needed(job, jobs.load(job, [] if resume else settings or [])[0], include or [])
         typer.echo(f"packed {packing.described(found)}")
         submission = Submission(chosen, job.name, store, tuple(settings or ()), workers, resume)
-        client = cluster.connect(address)
+        client = connect(address)
         with tempfile.TemporaryDirectory() as folder:
             packing.copy(found, Path(folder))
-            began = cluster.submit(client, submission, Path(folder))
+            began = submit_job(client, submission, Path(folder))
             typer.echo(f"run {chosen} is job {began.id} on {address}")
             if not follow:
                 typer.echo(f"to see it: l2l logs {chosen} --follow; to stop it: l2l stop {chosen}")
                 return
             try:
-                ended = cluster.drive(
-                    client, submission, Path(folder), retries=retries, write=_write, tell=_say, began=began
-                )
+                package, out = Path(folder), _write_text
+                ended = drive(client, submission, package, retries=retries, write=out, tell=_tell_user, began=began)
             except KeyboardInterrupt:
-                _say(f"not followed any more, run {chosen} goes on; see it: l2l logs {chosen} --follow")
-                _say(f"to stop it: l2l stop {chosen}")
+                _tell_user(f"not followed any more, run {chosen} goes on; see it: l2l logs {chosen} --follow")
+                _tell_user(f"to stop it: l2l stop {chosen}")
                 raise typer.Exit(130) from None
-        _finish(client, ended, chosen)
+        _exit_as_job(client, ended, chosen)
 
 
 def jobs(address: AddressOption = DEFAULT_ADDRESS) -> None:
     """List the jobs of a cluster."""
     with complaints():
-        from l2l_snn.cluster import jobs as cluster
+        from l2l_snn.cluster.connection import connect
+        from l2l_snn.cluster.jobs import list_jobs
 
         rows = [
             (
                 job.id,
                 job.run or "-",
                 job.state,
-                _moment(job.started),
-                _length(job),
-                job.text if _ended_badly(job) else "",
+                _format_moment(job.started),
+                _format_length(job),
+                job.text if _has_failed(job) else "",
             )
-            for job in cluster.submitted(cluster.connect(address))
+            for job in list_jobs(connect(address))
         ]
         print_table(("id", "run", "state", "started (UTC)", "time", "why"), rows)
 
@@ -100,27 +103,30 @@ def logs(
     """Print what a job, or a run's last job, printed."""
     with complaints():
         from l2l_snn.cluster import jobs as cluster
+        from l2l_snn.cluster.connection import connect
+        from l2l_snn.cluster.follow import follow as follow_job
 
-        client = cluster.connect(address)
-        job = cluster.find(client, name)
+        client = connect(address)
+        job = cluster.find_job(client, name)
         if not follow:
-            _write(cluster.logs(client, job.id))
+            _write_text(cluster.logs(client, job.id))
             return
         try:
-            ended = cluster.follow(client, job.id, _write)
+            ended = follow_job(client, job.id, _write_text)
         except KeyboardInterrupt:
-            _say(f"not followed any more, job {job.id} goes on; to stop it: l2l stop {job.id}")
+            _tell_user(f"not followed any more, job {job.id} goes on; to stop it: l2l stop {job.id}")
             raise typer.Exit(130) from None
-        typer.echo(f"job {ended.id} {ended.state}" + (f": {ended.text}" if _ended_badly(ended) else ""))
+        typer.echo(f"job {ended.id} {ended.state}" + (f": {ended.text}" if _has_failed(ended) else ""))
 
 
 def stop(name: IdArgument, address: AddressOption = DEFAULT_ADDRESS) -> None:
     """Stop a job politely: its run is then "stopped", and can be gone on with."""
     with complaints():
         from l2l_snn.cluster import jobs as cluster
+        from l2l_snn.cluster.connection import connect
 
-        client = cluster.connect(address)
-        job = cluster.find(client, name)
+        client = connect(address)
+        job = cluster.find_job(client, name)
         if job.state in cluster.ENDED:
             typer.echo(f"job {job.id} has ended before: {job.state}")
             return
@@ -130,45 +136,47 @@ def stop(name: IdArgument, address: AddressOption = DEFAULT_ADDRESS) -> None:
             typer.echo(f"to go on: l2l submit JOB --name {job.run} --resume")
 
 
-def _finish(client: "JobSubmissionClient", ended: "Submitted", name: str) -> None:
+def _exit_as_job(client: "JobSubmissionClient", ended: "Submitted", name: str) -> None:
     """Say how a followed run ended, and exit with its driver's status."""
     from l2l_snn.cluster import jobs as cluster
 
     if ended.state == "succeeded":
         return
     if ended.state == "stopped":
-        _say(f"run {name} was stopped; to go on: l2l submit JOB --name {name} --resume")
+        _tell_user(f"run {name} was stopped; to go on: l2l submit JOB --name {name} --resume")
         raise typer.Exit(130)
-    _say(f"job {ended.id} {ended.state}: {ended.text}")
+    _tell_user(f"job {ended.id} {ended.state}: {ended.text}")
     if ended.state == "failed" and "No module named" in (text := cluster.logs(client, ended.id)):
         missing = text.rpartition("No module named")[2].split()[0].strip("';")
         if missing.partition(".")[0] == "l2l_snn":
-            _say("the cluster's python has no l2l_snn: install it on each node, as cluster.yaml does in setup_commands")
+            _tell_user(
+                "the cluster's python has no l2l_snn: install it on each node, as cluster.yaml does in setup_commands"
+            )
         else:
-            _say(f"the cluster's python has no {missing}: install it on each node, or add it with --include")
+            _tell_user(f"the cluster's python has no {missing}: install it on each node, or add it with --include")
     if ended.driver_died:
-        _say(f"what is committed stays; to go on: l2l submit JOB --name {name} --resume")
-    raise typer.Exit(ended.status if ended.status in (1, 2, 130) else 1)
+        _tell_user(f"what is committed stays; to go on: l2l submit JOB --name {name} --resume")
+    raise typer.Exit(ended.exit_status if ended.exit_status in (1, 2, 130) else 1)
 
 
-def _write(text: str) -> None:
+def _write_text(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
-def _say(text: str) -> None:
+def _tell_user(text: str) -> None:
     typer.echo(f"l2l: {text}", err=True)
 
 
-def _ended_badly(job: "Submitted") -> bool:
+def _has_failed(job: "Submitted") -> bool:
     return job.state in ("failed", "lost")
 
 
-def _moment(seconds: float) -> str:
+def _format_moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _length(job: "Submitted") -> str:
+def _format_length(job: "Submitted") -> str:
     import time
 
     return duration((time.time() if job.ended is None else job.ended) - job.started)

@@ -18,7 +18,7 @@ def draw_run(store: "Store", name: str) -> None:
         ValueError: the run has no committed generation.
     """
     from l2l_snn.loop.job import stored_job
-    from l2l_snn.loop.run import repeat
+    from l2l_snn.loop.replay import repeat
     from l2l_snn.results import figures, tables
     from l2l_snn.storage.genomes import GenomeMissing
 

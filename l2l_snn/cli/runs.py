@@ -8,11 +8,11 @@ import typer
 
 from l2l_snn.cli.common import (
     DEFAULT_STORE,
+    RESULTS,
     RunArgument,
     SetOption,
     StoreOption,
     complaints,
-    folder_of,
     list_files,
     open_store,
     print_summary,
@@ -21,7 +21,7 @@ from l2l_snn.cli.pictures import draw_run
 
 if TYPE_CHECKING:
     from l2l_snn.loop.job import Job
-    from l2l_snn.optimizee import Optimizee
+    from l2l_snn.optimizee import BatchOptimizee
     from l2l_snn.optimizer import Optimizer
     from l2l_snn.storage.store import Store
     from l2l_snn.workers.evaluator import Evaluator
@@ -107,29 +107,14 @@ def replay(
 ) -> None:
     """Repeat one stored evaluation exactly, print its fitness beside the stored one, and draw it."""
     with complaints(), open_store(store) as opened:
-        import numpy as np
-
-        from l2l_snn.loop.job import stored_job
-        from l2l_snn.loop.run import repeat
+        from l2l_snn.loop.replay import replay as replay_stored
 
         if individual is not None and generation is None:
             raise ValueError("-i: expected together with -g, got -i alone; e.g. -g 12 -i 3")
-        loaded, optimizee, _ = stored_job(opened, name, settings or [])
-        row, evaluation = repeat(opened, name, loaded, optimizee, generation, individual)
-        stored_fitness, fitness = (np.asarray(value).tolist() for value in (row.fitness, evaluation.fitness[0]))
-        same = np.array_equal(fitness, stored_fitness, equal_nan=True)
-        verdict = "the same" if same else "NOT the same"
-        typer.echo(f"{name}, generation {row.generation}, individual {row.index}, seed {row.seed}")
-        typer.echo(f"fitness stored   {stored_fitness}\nfitness repeated {fitness}: {verdict}")
-        for key, value in evaluation.metrics.items():
-            typer.echo(f"{key}: {value[0]:.6g}")
-        if evaluation.errors[0] or row.error:
-            typer.echo(f"error stored   {row.error or 'none'}\nerror repeated {evaluation.errors[0] or 'none'}")
-        if not evaluation.failed[0]:
-            folder = folder_of(name) / f"g{row.generation}_i{row.index}"
-            folder.mkdir(parents=True, exist_ok=True)
-            list_files(optimizee.draw(opened.load(name).space.decode(row.z), evaluation, folder, video=video))
-        if not same and not settings:
+        done = replay_stored(opened, name, settings or [], generation, individual)
+        typer.echo(done.report())
+        list_files(done.draw(RESULTS, video=video))
+        if not done.same and not settings:
             raise typer.Exit(1)
 
 
@@ -141,19 +126,19 @@ def check(
     with complaints():
         from l2l_snn import checks
         from l2l_snn.loop import components, job_file
-        from l2l_snn.optimizee import Optimizee
+        from l2l_snn.optimizee import BatchOptimizee
         from l2l_snn.optimizer import Optimizer
 
-        suites = {
-            Optimizee: checks.check_optimizee,
+        suites = {  # by what the class derives from
+            BatchOptimizee: checks.check_optimizee,
             Optimizer: checks.check_optimizer,
-        }  # by what the class derives from
+        }
         components.find_modules(Path.cwd())
         entries = {"class": address}
         for setting in settings or []:
             job_file.apply_setting(entries, setting)
         cls = components.load_class(address)
-        base = next((base for base in suites if issubclass(cls, base)), Optimizee)
+        base = next((base for base in suites if issubclass(cls, base)), BatchOptimizee)
         results = suites[base](components.build(entries, cls.__name__, base))
         for result in results:
             typer.echo(
@@ -164,7 +149,7 @@ def check(
 
 
 def _make_evaluator(
-    job: "Job", optimizee: "Optimizee", workers: int | None, inline: bool, address: str | None
+    job: "Job", optimizee: "BatchOptimizee", workers: int | None, inline: bool, address: str | None
 ) -> "Evaluator":
     """Return what evaluates a job: this process, or workers here or on a cluster."""
     from l2l_snn.validate import message

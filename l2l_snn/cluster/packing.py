@@ -45,7 +45,7 @@ def needed(job_file: Path, job: Job, include: Sequence[Path] = ()) -> dict[str, 
     for path in include:
         if not path.exists():
             raise ValueError(message("--include", "a file or folder", f"{path}, which isn't there"))
-        _add(found, _files(path.resolve()))
+        _add_files(found, _list_files(path.resolve()))
     names = [str(part["class"]).partition(":")[0] for part in (job.optimizee, job.optimizer)]
     waiting, seen = [name.partition(".")[0] for name in names], set()
     while waiting:
@@ -53,11 +53,11 @@ def needed(job_file: Path, job: Job, include: Sequence[Path] = ()) -> dict[str, 
         if name in seen:
             continue
         seen.add(name)
-        modules = dict(_own(name, roots))
-        _add(found, modules.items())
+        modules = dict(_list_own_files(name, roots))
+        _add_files(found, modules.items())
         for file in modules.values():
             if file.suffix == ".py":
-                waiting += _imported(file)
+                waiting += _read_imports(file)
     _check_size(found)
     return found
 
@@ -86,7 +86,7 @@ def described(found: dict[str, Path]) -> str:
     return f"{files}, {total / 1000:.1f} kB{': ' if entries else ''}{entries}"
 
 
-def _own(name: str, roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+def _list_own_files(name: str, roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     """Yield the files of a top-level module if it is the user's own."""
     if name in sys.builtin_module_names or name in sys.stdlib_module_names:
         return
@@ -99,10 +99,10 @@ def _own(name: str, roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     folders = [Path(folder).resolve() for folder in spec.submodule_search_locations or ()]
     for path in folders or [Path(spec.origin or "").resolve()]:
         if any(path.is_relative_to(root) for root in roots) and not _INSTALLED & set(path.parts):
-            yield from _files(path)
+            yield from _list_files(path)
 
 
-def _files(path: Path) -> Iterator[tuple[str, Path]]:
+def _list_files(path: Path) -> Iterator[tuple[str, Path]]:
     """Yield a file, or what is worth packing of a folder, with its place in the package."""
     if path.is_file():
         yield path.name, path
@@ -115,7 +115,7 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
                 yield full.relative_to(path.parent).as_posix(), full
 
 
-def _add(found: dict[str, Path], files: Iterable[tuple[str, Path]]) -> None:
+def _add_files(found: dict[str, Path], files: Iterable[tuple[str, Path]]) -> None:
     for place, file in files:
         if found.setdefault(place, file) != file:
             raise ValueError(
@@ -123,7 +123,7 @@ def _add(found: dict[str, Path], files: Iterable[tuple[str, Path]]) -> None:
             )
 
 
-def _imported(file: Path) -> list[str]:
+def _read_imports(file: Path) -> list[str]:
     """Return the top-level modules that a file imports anywhere; none if it isn't Python."""
     try:
         with warnings.catch_warnings():

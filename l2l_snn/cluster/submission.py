@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from l2l_snn.storage.database import StoreError
 
     try:
-        os.environ["L2L_STORE"] = _head_store(options.store)  # so its password, if any, is on no command line
-        there = options.resume or (options.since is not None and _created(options.name, options.since))
+        os.environ["L2L_STORE"] = _check_head_store(options.store)  # so its password, if any, is on no command line
+        there = options.resume or (options.since is not None and _was_created(options.name, options.since))
     except (StoreError, ValueError) as error:
         print(f"l2l: {error}", file=sys.stderr)
         sys.exit(2)
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "l2l_snn.cli", *command])
 
 
-def _head_store(url: str | None) -> str:
+def _check_head_store(url: str | None) -> str:
     if not url:
         todo = "name it with --store, or start Ray on the head node with L2L_STORE set"
         raise ValueError(message("store", "a URL", "none", todo))
@@ -106,7 +106,7 @@ def _head_store(url: str | None) -> str:
     return url
 
 
-def _created(name: str, since: float) -> bool:
+def _was_created(name: str, since: float) -> bool:
     """Return whether the run is in the store, made by this submission.
 
     Raises:

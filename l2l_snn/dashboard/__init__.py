@@ -4,6 +4,6 @@
     l2l dashboard --control --jobs jobs               # also start, stop and resume runs
 
 `app` joins the parts: `security` (who may ask), `read_api` (JSON of what is stored), `replay_api` and `control_api`
-(what starts processes), `pages` (HTML shells that static/*.js fill from the JSON). SQL is in `queries` (runs, curves,
-cloud) and `selection` (the table of individuals); every query reads a bounded number of rows, however long the run.
+(what starts processes), `pages` (HTML shells that static/*.js fill from the JSON). SQL is in `read_runs` (runs, curves,
+cloud), `read_table` (the table of individuals) and `read_individual`; each query reads a bounded number of rows.
 """

@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from l2l_snn.dashboard import control_api, models, pages, read_api, replay_api
-from l2l_snn.dashboard.launches import Launches, Refused
+from l2l_snn.dashboard.launches import Launches
+from l2l_snn.dashboard.processes import Refused
 from l2l_snn.dashboard.read_individual import Missing
 from l2l_snn.dashboard.replays import Busy, Replays
 from l2l_snn.dashboard.security import Guard
@@ -60,17 +61,17 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     api.include_router(read_api.router(store, settings))
     app.include_router(api)
     app.include_router(pages.router(settings, store.url_shown))
-    app.mount("/static", _Static(directory=pages.HERE / "static"))
+    app.mount("/static", _StaticFiles(directory=pages.HERE / "static"))
     for kind, status in STATUS.items():
-        app.add_exception_handler(kind, _handler(status))
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(ValidationError, _unexpected)  # of an answer; those of requests are of another class
-    app.add_exception_handler(Exception, _unexpected)
+        app.add_exception_handler(kind, _make_handler(status))
+    app.add_exception_handler(HTTPException, _refuse_http)
+    app.add_exception_handler(RequestValidationError, _refuse_invalid)
+    app.add_exception_handler(ValidationError, _report_failure)  # of an answer; those of requests are of another class
+    app.add_exception_handler(Exception, _report_failure)
     return app
 
 
-class _Static(StaticFiles):
+class _StaticFiles(StaticFiles):
     """Files that a browser keeps, but asks each time whether they are the same."""
 
     def file_response(self, *args: Any, **options: Any) -> Any:
@@ -79,34 +80,34 @@ class _Static(StaticFiles):
         return response
 
 
-def _answer(status: int, text: str) -> JSONResponse:
+def _answer_error(status: int, text: str) -> JSONResponse:
     line = " ".join(text.split())
     return JSONResponse({"error": line if len(line) <= LONGEST else line[:LONGEST] + " ..."}, status)
 
 
-def _handler(status: int) -> Any:
+def _make_handler(status: int) -> Any:
     def handle(request: Request, error: Exception) -> JSONResponse:
-        return _answer(status, str(error))
+        return _answer_error(status, str(error))
 
     return handle
 
 
-def _http_error(request: Request, error: Any) -> JSONResponse:
-    response = _answer(error.status_code, str(error.detail))
+def _refuse_http(request: Request, error: Any) -> JSONResponse:
+    response = _answer_error(error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
     return response
 
 
-def _invalid(request: Request, error: Any) -> JSONResponse:
+def _refuse_invalid(request: Request, error: Any) -> JSONResponse:
     complaints = []
     for one in error.errors()[:3]:
         place = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
         complaints.append(f"{place}: {one['msg'][0].lower()}{one['msg'][1:]}")
-    return _answer(422, "; ".join(complaints))
+    return _answer_error(422, "; ".join(complaints))
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    return _answer(500, f"the page failed: {type(error).__name__}; what happened stands in its terminal")
+def _report_failure(request: Request, error: Exception) -> JSONResponse:
+    return _answer_error(500, f"the page failed: {type(error).__name__}; what happened stands in its terminal")
 
 
 def listen(settings: Settings, port: int) -> socket.socket:

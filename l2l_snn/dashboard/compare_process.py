@@ -5,29 +5,30 @@
 prints {"groups": [...]}, as the API answers it, or {"error": "..."}.
 """
 
-import json
 import os
-import sys
 from typing import Any
+
+from l2l_snn.dashboard import processes
 
 POINTS = 500  # of a curve, at most
 
 
-def comparison(url: str, names: list[str], target: float | None) -> dict[str, Any]:
-    """Return the groups of some runs, with their curves thinned, or why there are none."""
+def compare_runs(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the groups of some runs, with their curves thinned.
+
+    Raises:
+        StoreError, ValueError: there are none.
+    """
     import numpy as np
 
     from l2l_snn.dashboard.models import finite
-    from l2l_snn.loop.errors import USER_ERRORS
     from l2l_snn.results.compare import compare
 
     def numbers(values: Any) -> list[float | str | None]:
         return [finite(float(value)) for value in values]
 
-    try:
-        table, curves = compare(url, names, target=target)
-    except USER_ERRORS as error:
-        return {"error": str(error)}
+    target = arguments["target"]
+    table, curves = compare(os.environ["L2L_STORE"], arguments["runs"], target=target)
     groups = []
     for row in table.to_dict("records"):
         curve = curves[curves["group"] == row["group"]]
@@ -51,5 +52,4 @@ def comparison(url: str, names: list[str], target: float | None) -> dict[str, An
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    print(json.dumps(comparison(os.environ["L2L_STORE"], given["runs"], given["target"])))
+    processes.answer(compare_runs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Depends
 
-from l2l_snn.dashboard import launches, models
+from l2l_snn.dashboard import launches, models, processes
 from l2l_snn.dashboard.addresses import RunName
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.loop.job import STOPPING
@@ -36,7 +36,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
     @contextmanager
     def in_turn() -> Iterator[None]:
         if not turn.acquire(timeout=settings.check_limit):
-            raise launches.Refused("others are being checked; try again")
+            raise processes.Refused("others are being checked; try again")
         try:
             yield
         finally:
@@ -57,12 +57,12 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
             check_name(name)
         with in_turn():
             check = {"file": str(file), "settings": wanted.settings}
-            launches.ask(settings, "check_job", check, settings.check_limit)
+            processes.ask(settings, "check_job", check, settings.check_limit)
             if name is None:
-                name = _next_name(store, drivers, file)
+                name = _choose_name(store, drivers, file)
             elif any(run.name == name for run in store.runs()) or drivers.driven(name):
-                raise launches.Refused(f"run {name!r} exists; choose another name, or resume it")
-            arguments = ["run", *_options(wanted), "--name", name, "--", str(file)]
+                raise processes.Refused(f"run {name!r} exists; choose another name, or resume it")
+            arguments = ["run", *_list_options(wanted), "--name", name, "--", str(file)]
             return drivers.start(name, arguments)
 
     @routes.post("/runs/{run}/stop", status_code=202)
@@ -70,7 +70,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
         """Ask a run to stop; it does after what it is evaluating."""
         stored = store.load(run)
         if stored.state != "running":
-            raise launches.Refused(f"run {run!r} isn't running, it is {stored.state}")
+            raise processes.Refused(f"run {run!r} isn't running, it is {stored.state}")
         store.request_stop(run)
         return models.Done(message="asked to stop; it ends after what it is evaluating")
 
@@ -80,15 +80,15 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
         stored = store.load(run)
         check_name(stored.name)
         if stored.state == "running":
-            raise launches.Refused(f"run {run!r} is running")
+            raise processes.Refused(f"run {run!r} is running")
         launches.check_settings(wanted.settings)
         for key in (setting.partition("=")[0] for setting in wanted.settings):
             if key.partition(".")[0] not in STOPPING:
-                raise launches.Refused(f"{key}: can't change in a stored run, only {', '.join(STOPPING)} can")
+                raise processes.Refused(f"{key}: can't change in a stored run, only {', '.join(STOPPING)} can")
         with in_turn():
             check = {"run": stored.name, "settings": wanted.settings}
-            launches.ask(settings, "check_job", check, settings.check_limit)
-            return drivers.start(stored.name, ["resume", *_options(wanted), "--", stored.name])
+            processes.ask(settings, "check_job", check, settings.check_limit)
+            return drivers.start(stored.name, ["resume", *_list_options(wanted), "--", stored.name])
 
     @routes.get("/launches/{run}")
     def launch(run: RunName) -> models.Launch:
@@ -98,7 +98,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
     return routes
 
 
-def _next_name(store: Store, drivers: launches.Launches, file: Path) -> str:
+def _choose_name(store: Store, drivers: launches.Launches, file: Path) -> str:
     """Return a name that neither the store nor a driver that is about to make its run has."""
     name = store.next_name(file.stem)
     stem, _, number = name.rpartition("-")
@@ -108,7 +108,7 @@ def _next_name(store: Store, drivers: launches.Launches, file: Path) -> str:
     return name
 
 
-def _options(wanted: models.Start | models.Resume) -> list[str]:
+def _list_options(wanted: models.Start | models.Resume) -> list[str]:
     options = [part for setting in wanted.settings for part in ("--set", setting)]
     options += ["--workers", str(wanted.workers)] if wanted.workers is not None else []
     return options + (["--inline"] if wanted.inline else [])

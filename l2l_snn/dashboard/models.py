@@ -15,12 +15,12 @@ def finite(value: float | None) -> float | str | None:
     return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
 
 
-def _number(value: float | str | None) -> float | str | None:
+def _replace_infinite(value: float | str | None) -> float | str | None:
     return finite(value) if isinstance(value, float) else value
 
 
 # null is nan or missing
-Number = Annotated[float | Literal["inf", "-inf"] | None, BeforeValidator(_number)]
+Number = Annotated[float | Literal["inf", "-inf"] | None, BeforeValidator(_replace_infinite)]
 
 
 class Error(BaseModel):

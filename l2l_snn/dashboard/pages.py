@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
 
@@ -57,8 +57,3 @@ def router(settings: Settings, store_shown: str) -> APIRouter:
         return page("start.html")
 
     return routes
-
-
-def wants_page(request: Request) -> bool:
-    """Return whether a request is for a page, not for the API."""
-    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")

@@ -6,17 +6,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from fastapi import APIRouter, Query, Response
 
-from l2l_snn.dashboard import launches, models
-from l2l_snn.dashboard import read_individual as individual
-from l2l_snn.dashboard import read_runs as queries
-from l2l_snn.dashboard import read_table as selection
+from l2l_snn.dashboard import models, processes, read_individual, read_runs, read_table
 from l2l_snn.dashboard.addresses import Index, RunName
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.storage.records import StoredRun, clean
 from l2l_snn.storage.store import Store
 
 COMPARED = 30  # runs, at most
-LIMIT = 90.0  # s, that a comparison may take
+COMPARE_LIMIT = 90.0  # s, that a comparison may take
 
 
 def router(store: Store, settings: Settings) -> APIRouter:
@@ -32,8 +29,8 @@ def router(store: Store, settings: Settings) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> models.Runs:
         """List runs, the newest first."""
-        found, total, stored = queries.runs(store, q, state, offset, limit)
-        speeds = queries.speeds(store, [run for run in found if run.state == "running"])
+        found, total, stored = read_runs.runs(store, q, state, offset, limit)
+        speeds = read_runs.speeds(store, [run for run in found if run.state == "running"])
         listed = [run_model(run, speeds.get(run.id)) for run in found]
         return models.Runs(runs=listed, total=total, stored=stored, store=store.url_shown)
 
@@ -41,7 +38,7 @@ def router(store: Store, settings: Settings) -> APIRouter:
     def run(run: RunName) -> models.RunDetail:
         """Return one run, with its job."""
         stored = store.load(run)
-        speeds = queries.speeds(store, [stored] if stored.state == "running" else [])
+        speeds = read_runs.speeds(store, [stored] if stored.state == "running" else [])
         return detail_model(stored, speeds.get(stored.id), store)
 
     @routes.get("/runs/{run}/generations")
@@ -50,7 +47,7 @@ def router(store: Store, settings: Settings) -> APIRouter:
     ) -> models.Generations:
         """Return the curves, thinned where there are many generations."""
         stored = store.load(run)
-        return queries.generations(store, stored.id, stored.generation, after)
+        return read_runs.generations(store, stored.id, stored.generation, after)
 
     @routes.get("/runs/{run}/cloud")
     def cloud(
@@ -58,7 +55,7 @@ def router(store: Store, settings: Settings) -> APIRouter:
     ) -> models.Cloud:
         """Return a sample of the individuals with their fitness."""
         stored = store.load(run)
-        return queries.cloud(store, stored.id, stored.generation, after)
+        return read_runs.cloud(store, stored.id, stored.generation, after)
 
     @routes.get("/runs/{run}/individuals")
     def individuals(
@@ -72,14 +69,14 @@ def router(store: Store, settings: Settings) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> models.Rows:
         """Return a page of the table of individuals."""
-        conditions = tuple(selection.condition(text) for text in where)
-        query = selection.Query(clean(sort), order == "desc", first, last, conditions, offset, limit)
-        return selection.individuals(store, store.load(run), query)
+        conditions = tuple(read_table.condition(text) for text in where)
+        query = read_table.Query(clean(sort), order == "desc", first, last, conditions, offset, limit)
+        return read_table.individuals(store, store.load(run), query)
 
     @routes.get("/runs/{run}/individuals/{generation}/{index}")
-    def one(run: RunName, generation: Index, index: Index) -> models.IndividualDetail:
+    def individual(run: RunName, generation: Index, index: Index) -> models.IndividualDetail:
         """Return one individual, with its parameters decoded."""
-        return individual.detail(store, store.load(run), generation, index)
+        return read_individual.detail(store, store.load(run), generation, index)
 
     @routes.get(
         "/runs/{run}/individuals/{generation}/{index}/parameter",
@@ -95,8 +92,8 @@ def router(store: Store, settings: Settings) -> APIRouter:
     ) -> Response:
         """Return all entries of one parameter as a file."""
         stored = store.load(run)
-        individual.detail(store, stored, generation, index)
-        data = individual.download(name, individual.parameters(store, stored, generation, index), form)
+        read_individual.detail(store, stored, generation, index)
+        data = read_individual.download(name, read_individual.parameters(store, stored, generation, index), form)
         file = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{run}_g{generation}_i{index}_{name}.{form}")
         kind = "text/csv" if form == "csv" else "application/octet-stream"
         return Response(data, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{file}"'})
@@ -118,7 +115,7 @@ def router(store: Store, settings: Settings) -> APIRouter:
         groups = compared.get(key)
         if groups is None:
             names = [stored.name for stored in found]
-            answer = launches.ask(settings, "comparison", {"runs": names, "target": target}, LIMIT)
+            answer = processes.ask(settings, "compare_process", {"runs": names, "target": target}, COMPARE_LIMIT)
             groups = answer["groups"]
             compared.clear()
             compared[key] = groups
@@ -129,18 +126,18 @@ def router(store: Store, settings: Settings) -> APIRouter:
 
 
 def run_model(run: StoredRun, speed: tuple[float, float] | None) -> models.Run:
-    """Return a run as the API shows it; `speed` is that of `queries.speeds`."""
-    return models.Run(**_run_fields(run, speed))
+    """Return a run as the API shows it; `speed` is that of `read_runs.speeds`."""
+    return models.Run(**_describe_run(run, speed))
 
 
 def detail_model(run: StoredRun, speed: tuple[float, float] | None, store: Store) -> models.RunDetail:
     """Return a run with its job."""
     job, versions = run.manifest.get("job", {}), run.manifest.get("versions", {})
-    latest = queries.latest(store, run)
+    latest = read_runs.latest(store, run)
     stop = job.get("stop") if isinstance(job, dict) else None
     goal = stop.get("fitness") if isinstance(stop, dict) else None
     return models.RunDetail(
-        **_run_fields(run, speed),
+        **_describe_run(run, speed),
         id=run.id,
         settings=yaml.safe_dump(job, sort_keys=False, allow_unicode=True),
         file=str(run.manifest.get("file", "")),
@@ -153,7 +150,7 @@ def detail_model(run: StoredRun, speed: tuple[float, float] | None, store: Store
     )
 
 
-def _run_fields(run: StoredRun, speed: tuple[float, float] | None) -> dict[str, Any]:
+def _describe_run(run: StoredRun, speed: tuple[float, float] | None) -> dict[str, Any]:
     job = run.manifest.get("job")
     most = job.get("generations") if isinstance(job, dict) else None
     most = most if isinstance(most, int) else None

@@ -7,13 +7,12 @@ import io
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
 
 from l2l_snn.dashboard.models import Heat, IndividualDetail, ParameterValue
 from l2l_snn.dashboard.read_table import row_model
 from l2l_snn.space import Parameter
+from l2l_snn.storage import rows
 from l2l_snn.storage.records import StoredRun
-from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS
 from l2l_snn.storage.store import Store, StoreError
 from l2l_snn.validate import did_you_mean, message
 
@@ -32,15 +31,7 @@ def detail(store: Store, run: StoredRun, generation: int, index: int) -> Individ
     Raises:
         Missing: there is none of that number.
     """
-    i, g = INDIVIDUALS.c, GENERATIONS.c
-    columns = [i.generation, i.individual, i.seed, i.fitness, i.seconds, i.worker, i.error, i.objectives, i.metrics]
-    query = (
-        select(*columns, g.metrics.label("names"), g.evaluations.label("population"))
-        .join_from(INDIVIDUALS, GENERATIONS, (i.run_id == g.run_id) & (i.generation == g.generation))
-        .where(i.run_id == run.id, i.generation == generation, i.individual == index)
-    )
-    with store.read() as connection:
-        row = connection.execute(query).one_or_none()
+    row = store.reading(lambda connection: rows.individual(connection, run.id, generation, index))
     if row is None:
         has = f"it has the generations 0 to {run.generation - 1}" if run.generation else "it has no generation yet"
         raise Missing(f"run {run.name!r} has no individual {index} in generation {generation}; {has}")
@@ -53,7 +44,7 @@ def detail(store: Store, run: StoredRun, generation: int, index: int) -> Individ
         **row_model(row).model_dump(),
         run=run.name,
         population=row.population,
-        parameters=[_value(name, run.space.parameters[name], value) for name, value in values.items()],
+        parameters=[_describe_value(name, run.space.parameters[name], value) for name, value in values.items()],
         note=note,
     )
 
@@ -85,14 +76,14 @@ def download(name: str, values: dict[str, Any], form: str) -> bytes:
         np.save(file, array, allow_pickle=False)
         return file.getvalue()
     rows = array.reshape(1, -1) if array.ndim < 2 else array.reshape(len(array), -1)
-    return "".join(",".join(_cell(value) for value in row) + "\n" for row in rows.tolist()).encode()
+    return "".join(",".join(_format_cell(value) for value in row) + "\n" for row in rows.tolist()).encode()
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     return repr(value) if not isinstance(value, str) else '"' + value.replace('"', '""') + '"'
 
 
-def _value(name: str, parameter: Parameter, value: Any) -> ParameterValue:
+def _describe_value(name: str, parameter: Parameter, value: Any) -> ParameterValue:
     array = np.asarray(value)
     flat = array.reshape(-1)
     numeric = array.dtype.kind in "iuf"
@@ -102,7 +93,7 @@ def _value(name: str, parameter: Parameter, value: Any) -> ParameterValue:
         name=name,
         kind=repr(parameter),
         shape=list(array.shape),
-        first=[_text(entry) for entry in flat[:FIRST].tolist()],
+        first=[_format_entry(entry) for entry in flat[:FIRST].tolist()],
         size=array.size,
         low=low,
         mean=mean,
@@ -111,7 +102,7 @@ def _value(name: str, parameter: Parameter, value: Any) -> ParameterValue:
     )
 
 
-def _text(value: Any) -> str:
+def _format_entry(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)[:100]
 
 

@@ -3,8 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from l2l_snn.dashboard import models
-from l2l_snn.dashboard import read_individual as individual
+from l2l_snn.dashboard import models, read_individual
 from l2l_snn.dashboard.addresses import Index, RunName
 from l2l_snn.dashboard.replays import Key, Replays
 from l2l_snn.storage.store import Store
@@ -16,7 +15,7 @@ def router(store: Store, replays: Replays) -> APIRouter:
 
     def key(run: str, generation: int, index: int) -> Key:
         stored = store.load(run)
-        individual.detail(store, stored, generation, index)  # refuses what isn't there
+        read_individual.detail(store, stored, generation, index)  # refuses what isn't there
         return Key(stored.name, stored.id, generation, index)
 
     @routes.post("", status_code=202, responses={429: {"model": models.Error}})
@@ -41,7 +40,7 @@ def router(store: Store, replays: Replays) -> APIRouter:
         """Return a picture that it drew."""
         path = replays.picture(key(run, generation, index), picture)
         if path is None:
-            raise individual.Missing(f"the replay has no picture {picture[:100]!r}")
+            raise read_individual.Missing(f"the replay has no picture {picture[:100]!r}")
         return FileResponse(path)
 
     return routes

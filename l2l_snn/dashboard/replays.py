@@ -1,15 +1,10 @@
-"""Replays on request: one `l2l replay` after another, each a process of its own, what it drew kept for a while.
+"""Replays on request: one `replay_process` after another, what it drew kept for a while.
 
-The pictures are copied from where the command writes them (runs/RUN/gG_iI), so that a later replay of another store's
-run of the same name doesn't change them.
+The pictures are copied from where they are drawn, as by `l2l replay` (runs/RUN/gG_iI), so that a later replay of
+another store's run of the same name doesn't change them.
 """
 
-import contextlib
-import os
-import re
 import shutil
-import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -17,7 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
-from l2l_snn.dashboard import launches
+from l2l_snn.dashboard import processes
 from l2l_snn.dashboard.models import Replay
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.storage.records import check_name
@@ -37,7 +32,7 @@ class Key(NamedTuple):
 
 
 class Busy(Exception):
-    """Too many wait."""
+    """Too many replays wait."""
 
 
 class _Job:
@@ -50,11 +45,11 @@ class _Job:
         self.same: bool | None = None
         self.log = ""
         self.pictures: list[Path] = []
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: processes.Process | None = None
 
 
 class Replays:
-    """All replays of one page. Threads may share it."""
+    """The replays of one page, run one after another. Threads may share it."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -68,7 +63,7 @@ class Replays:
         """End what runs, and forget all."""
         with self._lock:
             for job in self._jobs.values():
-                self._cancel(job)
+                self._cancel_job(job)
         with self._turn:  # the last one has noticed
             self._folder.cleanup()
 
@@ -83,7 +78,7 @@ class Replays:
         with self._lock:
             job = self._jobs.get(key)
             if job is not None and job.state in ("waiting", "running", "done"):
-                return _model(job)
+                return _describe_job(job)
             if sum(other.state in ("waiting", "running") for other in self._jobs.values()) >= WAITING:
                 raise Busy(f"{WAITING} replays wait already; cancel one, or try again when one has ended")
             self._made += 1
@@ -91,20 +86,22 @@ class Replays:
             self._jobs.move_to_end(key)
             for old in [k for k, j in self._jobs.items() if j.state not in ("waiting", "running")][:-KEPT]:
                 shutil.rmtree(self._jobs.pop(old).folder, ignore_errors=True)
-        threading.Thread(target=self._work, args=(key, job), daemon=True).start()
-        return _model(job)
+        threading.Thread(target=self._run_job, args=(key, job), daemon=True).start()
+        return _describe_job(job)
 
     def get(self, key: Key) -> Replay:
         """Return a replay; one that nobody asked for has the state "none"."""
         with self._lock:
             job = self._jobs.get(key)
-            return Replay(state="none", seconds=0, same=None, log="", pictures=[]) if job is None else _model(job)
+            return (
+                Replay(state="none", seconds=0, same=None, log="", pictures=[]) if job is None else _describe_job(job)
+            )
 
     def cancel(self, key: Key) -> Replay:
         """End a replay that waits or runs; return it."""
         with self._lock:
             if key in self._jobs:
-                self._cancel(self._jobs[key])
+                self._cancel_job(self._jobs[key])
         return self.get(key)
 
     def picture(self, key: Key, name: str) -> Path | None:
@@ -113,50 +110,42 @@ class Replays:
             job = self._jobs.get(key)
             return next((path for path in job.pictures if path.name == name), None) if job else None
 
-    def _cancel(self, job: _Job) -> None:
+    def _cancel_job(self, job: _Job) -> None:
         if job.state in ("waiting", "running"):
             job.state, job.ended = "cancelled", time.monotonic()
             if job.process is not None:
-                end(job.process)
+                processes.end(job.process)
 
-    def _work(self, key: Key, job: _Job) -> None:
+    def _run_job(self, key: Key, job: _Job) -> None:
         with self._turn:
-            target = self._settings.results / key.run / f"g{key.generation}_i{key.individual}"
             job.folder.mkdir(parents=True)
-            numbers = ["-g", str(key.generation), "-i", str(key.individual)]
             with open(job.folder / "log", "wb") as log:
                 with self._lock:
                     if job.state != "waiting":
                         return
                     job.state, job.began = "running", time.monotonic()
-                    arguments = ["replay", *numbers, "--", key.run]
-                    job.process = launches.popen(self._settings, arguments, log)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    job.process.wait(self._settings.replay_limit)
+                    wanted = {"run": key.run, "generation": key.generation, "individual": key.individual}
+                    wanted["results"] = str(self._settings.results)
+                    job.process = processes.start_module(self._settings, "replay_process", wanted, log)
+                try:
+                    answer = processes.answer_of(job.process, "the replay", self._settings.replay_limit)
+                    refusal = ""
+                except processes.Refused as error:
+                    answer, refusal = None, str(error)
             with self._lock:
-                late = job.process.poll() is None
-                end(job.process)
-                job.log = launches.tail(job.folder / "log")
+                job.log = processes.tail(job.folder / "log") + refusal
                 job.ended = time.monotonic()
                 if job.state == "cancelled":
                     return
-                if late:
-                    job.log += f"\nended after {self._settings.replay_limit:g} s"
-                said = re.search(r"^fitness repeated .*: (the same|NOT the same)$", job.log, re.MULTILINE)
-                job.same = None if said is None else said[1] == "the same"
-                if job.same is not None and not late:
-                    job.pictures = _copied(re.findall(r"^wrote (.+)$", job.log, re.MULTILINE), target, job.folder)
-                job.state = "failed" if job.same is None or late else "done"
+                if answer is None:
+                    job.state = "failed"
+                    return
+                drawn = self._settings.results / key.run / f"g{key.generation}_i{key.individual}"
+                job.pictures = _copy_pictures(answer["files"], drawn, job.folder)
+                job.same, job.state = answer["same"], "done"
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that leads a group of its own, with all of the group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _copied(files: list[str], source: Path, folder: Path) -> list[Path]:
+def _copy_pictures(files: list[str], source: Path, folder: Path) -> list[Path]:
     """Copy those of the files that are pictures in `source`; return the copies."""
     copies = []
     for file in files:
@@ -167,7 +156,7 @@ def _copied(files: list[str], source: Path, folder: Path) -> list[Path]:
     return copies
 
 
-def _model(job: _Job) -> Replay:
+def _describe_job(job: _Job) -> Replay:
     seconds = 0.0 if not job.began else (job.ended or time.monotonic()) - job.began
     pictures = [path.name for path in job.pictures]
     return Replay(state=job.state, seconds=seconds, same=job.same, log=job.log, pictures=pictures)  # pyright: ignore[reportArgumentType]

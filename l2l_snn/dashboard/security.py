@@ -36,7 +36,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Guard:
-    """The layer."""
+    """The application behind a layer that refuses requests, and adds headers to each answer."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], settings: Settings):
         self.app = app
@@ -60,7 +60,7 @@ class Guard:
                 event = {**event, "headers": [*event["headers"], *extra]}
             await send(event)
 
-        refusal = self._refusal(scope, headers)
+        refusal = self._find_refusal(scope, headers)
         if refusal is None:
             await self.app(scope, receive, send_guarded)
             return
@@ -70,23 +70,23 @@ class Guard:
         await send_guarded({"type": "http.response.start", "status": status, "headers": [kind, *more]})
         await send_guarded({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
+    def _find_refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
         """Return status, text and headers of the answer to a request that isn't let through; None lets it through."""
         host = headers.get("host", "")
-        if not self._known(host):
+        if not self._knows_host(host):
             return 421, f"this page isn't called {host[:100]!r}; name it with --allow-host", []
         bearer = False
         if self.token is not None:
-            taken = self._exchange(scope)
+            taken = self._exchange_token(scope)
             if taken is not None:
                 return taken
             kind, _, given = headers.get("authorization", "").partition(" ")
-            bearer = kind.lower() == "bearer" and self._matches(given.strip())
-            if not (bearer or self._matches(_cookie(headers.get("cookie", "")))):
+            bearer = kind.lower() == "bearer" and self._matches_token(given.strip())
+            if not (bearer or self._matches_token(_read_cookie(headers.get("cookie", "")))):
                 text = "this page needs its token: open /?token=TOKEN once, or send Authorization: Bearer TOKEN"
                 return 401, text, [(b"www-authenticate", b"Bearer")]
         if scope["method"] in CHANGING:
-            if not (bearer or _own_page(headers, host)):
+            if not (bearer or _comes_from_page(headers, host)):
                 text = f"a request that changes something must come from this page, or carry the header {CLIENT_HEADER}"
                 return 403, text, []
             length = headers.get("content-length", "0")
@@ -94,7 +94,7 @@ class Guard:
                 return 413, f"expected a body of at most {LARGEST_BODY} bytes, with Content-Length", []
         return None
 
-    def _known(self, host: str) -> bool:
+    def _knows_host(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname if "/" not in host and "@" not in host else None
         if name is None:
             return False
@@ -106,15 +106,15 @@ class Guard:
             return False
         return self.open_to_network
 
-    def _matches(self, given: str) -> bool:
+    def _matches_token(self, given: str) -> bool:
         assert self.token is not None
         return hmac.compare_digest(given.encode("utf-8", "replace"), self.token)
 
-    def _exchange(self, scope: Scope) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
+    def _exchange_token(self, scope: Scope) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
         """Give a cookie for the token in the address, if it's there, and lead to the same address without it."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = [value for key, value in query if key == "token"]
-        if scope["method"] in ("GET", "HEAD") and given and self._matches(given[0]):
+        if scope["method"] in ("GET", "HEAD") and given and self._matches_token(given[0]):
             rest = urlencode([(key, value) for key, value in query if key != "token"])
             path = "/" + scope.get("raw_path", scope["path"].encode()).decode("latin-1").lstrip("/\\")
             place = path.partition("?")[0] + (f"?{rest}" if rest else "")
@@ -125,7 +125,7 @@ class Guard:
         return None
 
 
-def _cookie(header: str) -> str:
+def _read_cookie(header: str) -> str:
     try:
         morsel = SimpleCookie(header).get(COOKIE)
     except CookieError:
@@ -133,7 +133,7 @@ def _cookie(header: str) -> str:
     return morsel.value if morsel else ""
 
 
-def _own_page(headers: dict[str, str], host: str) -> bool:
+def _comes_from_page(headers: dict[str, str], host: str) -> bool:
     """Return whether a request comes from a page of this server, or from no browser's page at all."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site != "same-origin":

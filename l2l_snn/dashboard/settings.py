@@ -48,7 +48,7 @@ def known_hosts(settings: Settings) -> frozenset[str]:
     """Return the names, in lower case, by which a visitor may call this page.
 
     A page of another site that made its own name point here (DNS rebinding) calls it by that name. Numbers can't be
-    made to point elsewhere: see `HostCheck`, which admits them where the page is open to the network.
+    made to point elsewhere: see `Guard`, which admits them where the page is open to the network.
     """
     names = {"localhost", settings.host.strip("[]"), *settings.hosts}
     if not is_loopback(settings.host):

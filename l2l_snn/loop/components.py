@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from l2l_snn.loop.job_file import Complaint, JobError
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.validate import did_you_mean
 
 
@@ -65,7 +66,8 @@ def build(component: Mapping[str, Any], key: str, base: type) -> Any:
     except JobError as error:
         raise Complaint(f"{key}.class", str(error)) from error
     if not issubclass(cls, base):
-        raise Complaint(f"{key}.class", f"expected a subclass of {base.__name__}, got {cls.__name__}")
+        kinds = "Optimizee, JaxOptimizee or BatchOptimizee" if base is BatchOptimizee else base.__name__
+        raise Complaint(f"{key}.class", f"expected a subclass of {kinds}, got {cls.__name__}")
     if not _is_frozen_dataclass(cls):
         raise Complaint(
             f"{key}.class", f"{cls.__name__} is not a frozen dataclass: put @dataclass(frozen=True) above it"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from l2l_snn.loop.components import build, describe_error, find_modules
 from l2l_snn.loop.job_file import Complaint, JobError, apply_setting, read
 from l2l_snn.loop.restarts import Restarting
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.validate import did_you_mean
 from l2l_snn.workers.resources import Resources
@@ -76,13 +76,13 @@ class Job(BaseModel):
     resources: Resources = Resources()  # of each worker
     genomes: Literal["all", "elite", "none"] = "all"  # which are kept; elite: those as good as all before them
 
-    def build(self) -> tuple[Optimizee, Optimizer]:
+    def build(self) -> tuple[BatchOptimizee, Optimizer]:
         """Return the optimizee and the optimizer.
 
         Raises:
             JobError: a class or one of its fields is wrong.
         """
-        optimizee = build(self.optimizee, "optimizee", Optimizee)
+        optimizee = build(self.optimizee, "optimizee", BatchOptimizee)
         optimizer = build(self.optimizer, "optimizer", Optimizer)
         if optimizer.needs_grad and not optimizee.has_grad:
             raise Complaint(
@@ -117,7 +117,7 @@ class Job(BaseModel):
             raise Complaint(key, text) from error
 
 
-Experiment = tuple[Job, Optimizee, Optimizer]
+Experiment = tuple[Job, BatchOptimizee, Optimizer]
 
 
 def manifest(job: Job, path: Path) -> dict[str, Any]:

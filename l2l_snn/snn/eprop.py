@@ -15,13 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from l2l_snn.snn.arguments import wanted_records
 from l2l_snn.snn.cells import LIF, AdaptiveLIF, LeakyReadout, SignsApart
 from l2l_snn.snn.eprop_traces import Trace, advance_trace, start_trace
 from l2l_snn.snn.gradients import Gradient, GradientRule, Problem
 from l2l_snn.snn.network import Network
 from l2l_snn.snn.parameters import Array
-from l2l_snn.snn.rollout import in_pieces
-from l2l_snn.snn.state import Inputs, Record, State
+from l2l_snn.snn.pieces import in_pieces
+from l2l_snn.snn.state import Inputs, Record, State, with_batch
 from l2l_snn.validate import message
 
 
@@ -62,12 +63,11 @@ class EProp(GradientRule):
 
         traces, filtered, queues = {}, {}, {}
         for name in problem.theta:
-            pre, post = net.projections[name][:2]
-            n, m, B = net.populations[pre].n, net.populations[post].n, batch or 1
-            traces[name] = start_trace(net.populations[post].cell, n, m, B, int(net._delays[name].max()))
+            post, (n, m), B = net.projections[name].post, net.topology.shape(name), batch or 1
+            traces[name] = start_trace(net.populations[post].cell, n, m, B, int(net.topology.delays[name].max()))
             for out in links[post]:
                 filtered[name, out] = jnp.zeros((n, B, m))
-                queues[name, out] = jnp.zeros((int(net._delays[out]), n, B, m))
+                queues[name, out] = jnp.zeros((int(net.topology.delays[out]), n, B, m))
         start = Learning(traces, filtered, queues, jax.tree.map(jnp.zeros_like, problem.theta))
 
         def step(carry: tuple[State, Learning, Array], xs: tuple[Inputs, Any], n: int) -> tuple[Any, None]:
@@ -80,13 +80,13 @@ class EProp(GradientRule):
 
             value, slopes = jax.value_and_grad(loss)(record.spikes)
             slopes = {name: spread(slope[0]) for name, slope in slopes.items()}
-            whole = before if batch else net._with_batch(before)
+            whole = before if batch else with_batch(before, ())
             given = {name: _input(problem, whole, name, spikes, xs[0]) for name in links}
             traces, filtered = dict(learning.traces), dict(learning.filtered)
             queues, totals = dict(learning.queues), dict(learning.totals)
             for name in problem.theta:
-                pre, post = net.projections[name][:2]
-                cell, delays = net.populations[post].cell, net._delays[name]
+                pre, post = net.projections[name].pre, net.projections[name].post
+                cell, delays = net.populations[post].cell, net.topology.delays[name]
                 traces[name], e = advance_trace(
                     traces[name], cell, net.dt, whole.cells[post], given[post], spikes[pre], delays, self.through_reset
                 )
@@ -115,8 +115,8 @@ class EProp(GradientRule):
     def _links(self, problem: Problem, state: State) -> dict[str, list[str]]:
         """Return the projections to readouts of each population that a trained projection ends in, all checked."""
         net = problem.net
-        if net._plastic:
-            raise ValueError(message("EProp", "projections without a rule", f"{net._plastic[0]} with one"))
+        if net.topology.plastic:
+            raise ValueError(message("EProp", "projections without a rule", f"{net.topology.plastic[0]} with one"))
         for entry in problem.record:
             if entry.partition(".")[0] not in ("spikes", "counts"):
                 raise ValueError(message("record", "spikes or counts with EProp", repr(entry), "see `LeakyReadout`"))
@@ -135,15 +135,15 @@ class EProp(GradientRule):
         for out in {out for some in links.values() for out in some}:
             end = net.projections[out].post
             readout: Any = net.populations[end].cell
-            if net._delays[out].ndim or np.ndim(readout.tau_m):
+            if net.topology.delays[out].ndim or np.ndim(readout.tau_m):
                 got = "one for each synapse or neuron"
                 raise ValueError(message(f"{out}.delay, {end}.tau_m", "one delay and one time constant", got))
             if self.feedback is not None:
                 if out not in self.feedback:
                     raise ValueError(message("feedback", f"weights for {out}", ", ".join(self.feedback) or "none"))
-                if jnp.shape(self.feedback[out]) != net._shape(out):
+                if jnp.shape(self.feedback[out]) != net.topology.shape(out):
                     got = f"shape {jnp.shape(self.feedback[out])}"
-                    raise ValueError(message(f"feedback.{out}", f"an array of shape {net._shape(out)}", got))
+                    raise ValueError(message(f"feedback.{out}", f"an array of shape {net.topology.shape(out)}", got))
         return links
 
 
@@ -153,7 +153,7 @@ def _to_readouts(net: Network) -> list[str]:
 
 def _shown(problem: Problem, spikes: dict[str, Array]) -> Record:
     """Return the record of one step that the loss was promised, from the spikes (1, B, N) of all populations."""
-    wanted = problem.net._wanted(problem.record)
+    wanted = wanted_records(problem.net.topology, problem.record)
     counts = {name: spikes[name][0] for name in wanted["counts"]}
     return Record({name: spikes[name] for name in wanted["spikes"]}, {}, {}, counts)
 
@@ -167,10 +167,10 @@ def _input(problem: Problem, before: State, name: str, spikes: dict[str, Array],
     """Return what the cells of a population take in one step, (B, N)."""
     net, line = problem.net, before.arriving[name]
     total = line[0, :, 0] if len(line) else jnp.zeros((line.shape[1], line.shape[3]), line.dtype)
-    for projection, (pre, post, *_) in net.projections.items():
-        now = net._delays[projection] == 0
-        if post == name and now.any():
-            total += spikes[pre] @ (_masked(net, projection, before.weights[projection]) * now)
+    for projection, p in net.projections.items():
+        now = net.topology.delays[projection] == 0
+        if p.post == name and now.any():
+            total += spikes[p.pre] @ (_masked(net, projection, before.weights[projection]) * now)
     current = jnp.asarray(xs.currents[name][0] if name in xs.currents else problem.constant.get(name, 0.0), total.dtype)
     return total + jnp.broadcast_to(current, total.shape)
 
@@ -185,7 +185,9 @@ def random_feedback(net: Network, key: Array, scale: float = 1.0) -> dict[str, A
     """
     names = _to_readouts(net)
     keys = jax.random.split(key, max(len(names), 1))
-    return {name: scale * jax.random.normal(key, net._shape(name)) for name, key in zip(names, keys, strict=False)}
+    return {
+        name: scale * jax.random.normal(key, net.topology.shape(name)) for name, key in zip(names, keys, strict=False)
+    }
 
 
 def adapted_feedback(feedback: Mapping[str, Array], updates: Mapping[str, Array], decay: float) -> dict[str, Array]:

@@ -33,7 +33,7 @@ from jax.flatten_util import ravel_pytree
 
 from l2l_snn.snn.network import Network
 from l2l_snn.snn.parameters import Array
-from l2l_snn.snn.rollout import in_pieces
+from l2l_snn.snn.pieces import in_pieces
 from l2l_snn.snn.state import Inputs, Record, State
 from l2l_snn.validate import check_count, did_you_mean, message
 
@@ -191,10 +191,10 @@ class FPTT(GradientRule):
 
     def _gradient(self, problem: Problem, state: State) -> Gradient:
         net = problem.net
-        size = net._interval
-        moving = [name for name in problem.theta if name in net._plastic]
+        size = net.topology.interval
+        moving = [name for name in problem.theta if name in net.topology.plastic]
         fixed = {name: w for name, w in problem.theta.items() if name not in moving}
-        frozen = {name: w for name, w in state.weights.items() if name not in net._plastic}
+        frozen = {name: w for name, w in state.weights.items() if name not in net.topology.plastic}
 
         def step(theta: Any, state: State, xs: tuple[Inputs, Any]) -> tuple[State, Array]:
             value, state = problem.advance(state._replace(weights=frozen | state.weights | theta[0]), xs, size)
@@ -214,7 +214,7 @@ class FPTT(GradientRule):
 
 def _live(net: Network, state: State) -> State:
     """Return the state without the weights that stay as they are."""
-    return state._replace(weights={name: w for name, w in state.weights.items() if name in net._plastic})
+    return state._replace(weights={name: w for name, w in state.weights.items() if name in net.topology.plastic})
 
 
 def forward_gradient(

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import ceil, exp, prod
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ os.environ.setdefault("PYNEST_QUIET", "1")  # no banner in every worker
 nest: Any = import_module("nest")  # made at run time: a type checker can't see what is in it
 # the public calls read all nodes before they set them: 10 us a node, not 0.4
 kernel: Any = import_module("nest.nestkernel_api")
+datum = attrgetter("_datum")  # what those calls take of a collection; PyNEST has no public name for it
 nest.verbosity = nest.VerbosityLevel.ERROR
 
 
@@ -118,7 +120,7 @@ class FeedForward:
             matrix = check_shape(f"weights[{i}]", matrix, shape)
             flat = np.zeros(self.copies * prod(shape[1:]))
             flat[: matrix.size] = matrix.reshape(-1)
-            kernel.llapi_set_connection_status(connections._datum, [{"weight": w} for w in flat[index].tolist()])
+            kernel.llapi_set_connection_status(datum(connections), [{"weight": w} for w in flat[index].tolist()])
         self._to_rest()
 
     def _to_rest(self) -> None:
@@ -131,13 +133,13 @@ class FeedForward:
         self._pause()
         vanish = dict.fromkeys(self._taus, self.spec.resolution / 1000)
         for layer in self._layers:
-            kernel.llapi_set_nc_status(layer._datum, [{**self._rest, **vanish, "frozen": False}])
+            kernel.llapi_set_nc_status(datum(layer), [{**self._rest, **vanish, "frozen": False}])
         nest.Simulate(self._drain)
         for i, layer in enumerate(self._layers):
-            kernel.llapi_set_nc_status(layer._datum, [{**self._rest, **self._taus, "frozen": i == 0}])
+            kernel.llapi_set_nc_status(datum(layer), [{**self._rest, **self._taus, "frozen": i == 0}])
             if i and self._used < self.copies:
                 idle = layer[self._used * self.spec.layers[i] :]
-                kernel.llapi_set_nc_status(idle._datum, [{"frozen": True}])
+                kernel.llapi_set_nc_status(datum(idle), [{"frozen": True}])
         self._driven, self._released = {}, []
         self._forget_spikes()
         if self._all is not None:
@@ -225,7 +227,7 @@ class FeedForward:
 
     def _set(self, ids: list[int], **status: float | bool) -> None:
         if ids:
-            kernel.llapi_set_nc_status(nest.NodeCollection(sorted(ids))._datum, [status])
+            kernel.llapi_set_nc_status(datum(nest.NodeCollection(sorted(ids))), [status])
 
 
 _built: FeedForward | None = None
@@ -357,7 +359,7 @@ def stdp_weights(
     nest.Connect(sources, targets, "one_to_one", synapse | each)
     found = nest.GetConnections(sources, targets)
     order = np.argsort(np.atleast_1d(found.get("source")))
-    synapses = [found._datum[i] for i in order]
+    synapses = [datum(found)[i] for i in order]
     weights = np.full((copies, steps), w)
 
     def read(step: int, passed: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from l2l_snn.validate import message
+from l2l_snn.validate import check_shape, message
 
 Array: TypeAlias = Any  # a number, a numpy or a jax array, or a traced one
 Tree = TypeVar("Tree")
@@ -108,3 +108,8 @@ def check_below(cell: NamedTuple, low: str, high: str, why: str) -> None:
     if bad.size:
         got = f"{a.reshape(-1)[bad[0]]:g} mV with {high} {b.reshape(-1)[bad[0]]:g} mV"
         raise ValueError(message(f"{type(cell).__name__}.{low}", f"a potential below {high}", got, why))
+
+
+def check_shape_of(argument: str, value: Array, shape: tuple[int | None, ...], todo: str = "") -> None:
+    """Refuse an array, traced or not, of another shape; None stands for any length."""
+    check_shape(argument, np.broadcast_to(False, np.shape(value)), shape, todo)

@@ -10,7 +10,7 @@ apart, else 1).
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,10 @@ import numpy as np
 
 from l2l_snn.snn.cells import Arriving, Exact
 from l2l_snn.snn.parameters import Array
-from l2l_snn.snn.state import Component, Inputs, Lines, Live, Record, Traces, TwoWays, Wiring
+from l2l_snn.snn.pieces import even_size, in_pieces
+from l2l_snn.snn.state import Inputs, Lines, Live, Record, Traces, TwoWays, Wiring
 from l2l_snn.snn.synapses import by_delay, deliver
-
-if TYPE_CHECKING:
-    from l2l_snn.snn.network import Network
+from l2l_snn.snn.topology import Component, Topology
 
 BLOCK = 64  # steps taken at once; more leave the cache ...
 # ... but all steps at once where there are so few spikes: a backward pass has much to keep for each block
@@ -55,23 +54,23 @@ _product.defvjp(_product_forward, _product_backward)
 class Rollout:
     """One rollout: what is the same in all its steps, and how a block of them is taken."""
 
-    def __init__(self, net: "Network", weights: Lines, constant: Lines, wanted: dict[str, list], reverse_only: bool):
+    def __init__(self, net: Topology, weights: Lines, constant: Lines, wanted: dict[str, list], reverse_only: bool):
         self.net = net
         self.constant = constant
         self.wanted = wanted
         self.reverse_only = reverse_only
-        self.interval = net._interval
+        self.interval = net.interval
         self.intervals = self.interval > 1
-        self.at_once = bool(net._plastic) and not self.intervals  # rules learn in every step
+        self.at_once = bool(net.plastic) and not self.intervals  # rules learn in every step
         self.block_steps = 1 if self.at_once else min(BLOCK, self.interval) if self.intervals else BLOCK
         self.propagators = {
             name: p.cell.propagators(net.dt) for name, p in net.populations.items() if isinstance(p.cell, Exact)
         }
         self.wiring = {name: self.wire(name, weights[name]) for name, p in net.projections.items() if p.rule is None}
-        learning = {end for name in net._plastic for end in net.projections[name][:2]} if self.intervals else set()
-        self.emitted = set(wanted["spikes"]) | learning
-        looped = {name for component in net._components for name in component.projections}
-        large = {name for name in net._plastic if np.prod(net._shape(name)) >= LARGE}
+        ends = {end for name in net.plastic for end in (net.projections[name].pre, net.projections[name].post)}
+        self.emitted = set(wanted["spikes"]) | (ends if self.intervals else set())
+        looped = {name for component in net.components for name in component.projections}
+        large = {name for name in net.plastic if np.prod(net.shape(name)) >= LARGE}
         self.by_trace = large - looped if self.intervals else set()
 
     def wire(self, name: str, weights: Array) -> tuple[Array, tuple[int, ...]]:
@@ -80,8 +79,8 @@ class Rollout:
             return jax.vmap(lambda w: self.wire(name, w)[0])(weights), self.wire(name, weights[0])[1]
         mask = self.net.projections[name].mask
         weights = weights if mask is None else weights * jnp.asarray(mask, weights.dtype)
-        stack, delays = by_delay(weights, self.net._delays[name])  # (K, n_pre, n_post)
-        if self.net._receptors(self.net.projections[name].post) == 2:
+        stack, delays = by_delay(weights, self.net.delays[name])  # (K, n_pre, n_post)
+        if self.net.receptors(self.net.projections[name].post) == 2:
             stack = jnp.stack([jnp.maximum(stack, 0), jnp.minimum(stack, 0)], axis=1)
         else:
             stack = stack[:, None]
@@ -89,7 +88,7 @@ class Rollout:
 
     def plastic_wiring(self, live: Live, names: list[str]) -> dict[str, tuple[Array, tuple[int, ...]]]:
         return {
-            name: (Traces(live.weights[name], live.rules[name]), (int(self.net._delays[name]),))
+            name: (Traces(live.weights[name], live.rules[name]), (int(self.net.delays[name]),))
             if name in self.by_trace
             else self.wire(name, self.in_use(live, name))
             for name in names
@@ -128,7 +127,7 @@ class Rollout:
             arriving = _exact(sent.reshape(-1, sent.shape[2]), matrix).reshape(*sent.shape[:2], -1)
         arriving = arriving if probe is None else arriving + probe
         post = self.net.projections[name].post
-        arriving = arriving.reshape(*sent.shape[:2], len(delays), self.net._receptors(post), -1)
+        arriving = arriving.reshape(*sent.shape[:2], len(delays), self.net.receptors(post), -1)
         return jnp.moveaxis(arriving, 2, 0)
 
     def send(self, names: Iterable[str], wiring: dict[str, Wiring], sent: Array, lines: Lines, probes: Lines) -> Lines:
@@ -147,16 +146,16 @@ class Rollout:
             batch = next(iter(live.arriving.values())).shape[1]
             size = n * batch * sum(population.n for population in self.net.populations.values())
             steps = n if size <= SMALL else steps
-        return in_pieces(partial(self.block, wiring), live, xs, n, _even(n, steps))
+        return in_pieces(partial(self.block, wiring), live, xs, n, even_size(n, steps))
 
     def block(self, wiring: dict[str, Wiring], live: Live, xs: Inputs, C: int) -> tuple[Live, Record]:
         """Advance every population by C steps, in an order in which no spike comes too late."""
-        later = [name for name in self.net._plastic if self.at_once and self.net._delays[name] > 0]
+        later = [name for name in self.net.plastic if self.at_once and self.net.delays[name] > 0]
         if self.at_once:
-            wiring = wiring | self.plastic_wiring(live, [name for name in self.net._plastic if name not in later])
+            wiring = wiring | self.plastic_wiring(live, [name for name in self.net.plastic if name not in later])
         cells, emitted, potentials = dict(live.cells), {}, {}
         lines = {name: _extended(line, C) for name, line in live.arriving.items()}
-        for component in self.net._components:
+        for component in self.net.components:
             inside = {name: wiring[name] for name in component.projections if name in wiring}
             if component.names[0] in xs.spikes:
                 emitted[component.names[0]] = jnp.asarray(xs.spikes[component.names[0]], dtype=float)
@@ -311,15 +310,15 @@ class Rollout:
     def learn_step(self, live: Live, emitted: dict[str, Array], xs: Inputs) -> tuple[Live, dict[str, Array]]:
         """Let every rule take one step; return the weights to record."""
         weights, rules, seen = dict(live.weights), dict(live.rules), dict(live.seen)
-        for name in self.net._plastic:
-            pre, post, _, _, rule = self.net.projections[name]
-            back = jnp.concatenate([seen[name], emitted[post]])
+        for name in self.net.plastic:
+            p = self.net.projections[name]
+            back = jnp.concatenate([seen[name], emitted[p.post]])
             signal = xs.signals[name][0] if name in xs.signals else jnp.zeros(back.shape[1])
 
-            def learn(state: Any, w: Array, pre: Array, post: Array, signal: Array, rule: Any = rule) -> Any:
+            def learn(state: Any, w: Array, pre: Array, post: Array, signal: Array, rule: Any = p.rule) -> Any:
                 return rule.step(state, w, pre, post, signal, self.net.dt)
 
-            rules[name], weights[name] = jax.vmap(learn)(rules[name], weights[name], emitted[pre][0], back[0], signal)
+            rules[name], weights[name] = jax.vmap(learn)(rules[name], weights[name], emitted[p.pre][0], back[0], signal)
             seen[name] = back[1:]
         live = live._replace(weights=weights, rules=rules, seen=seen)
         return live, self.weights_to_keep(live)
@@ -332,18 +331,18 @@ class Rollout:
         return in_pieces(self.learn_interval, live, xs, n, self.interval)
 
     def learn_interval(self, live: Live, xs: Inputs, n: int) -> tuple[Live, Record]:
-        live, kept = self.blocks(self.wiring | self.plastic_wiring(live, self.net._plastic), live, xs, n)
+        live, kept = self.blocks(self.wiring | self.plastic_wiring(live, self.net.plastic), live, xs, n)
         rules, seen = dict(live.rules), dict(live.seen)
-        for name in self.net._plastic:
-            pre, post, _, _, rule = self.net.projections[name]
-            back = jnp.concatenate([seen[name], kept.spikes[post]])
-            signal = xs.signals.get(name, jnp.zeros(kept.spikes[pre].shape[:2]))
+        for name in self.net.plastic:
+            p = self.net.projections[name]
+            back = jnp.concatenate([seen[name], kept.spikes[p.post]])
+            signal = xs.signals.get(name, jnp.zeros(kept.spikes[p.pre].shape[:2]))
 
-            def observe(state: Any, x: tuple, rule: Any = rule) -> tuple[Any, None]:
+            def observe(state: Any, x: tuple, rule: Any = p.rule) -> tuple[Any, None]:
                 return jax.vmap(rule.observe)(state, *x), None
 
-            observed, _ = jax.lax.scan(observe, rules[name], (kept.spikes[pre], back[:n], signal))
-            rules[name], seen[name] = self.each_trace(name, rule.update, observed), back[n:]
+            observed, _ = jax.lax.scan(observe, rules[name], (kept.spikes[p.pre], back[:n], signal))
+            rules[name], seen[name] = self.each_trace(name, p.rule.update, observed), back[n:]
         live = live._replace(rules=rules, seen=seen)
         spikes = {name: kept.spikes[name] for name in self.wanted["spikes"]}
         return live, kept._replace(spikes=spikes, weights=self.weights_to_keep(live))
@@ -351,26 +350,3 @@ class Rollout:
 
 def _extended(line: Array, C: int) -> Array:
     return jnp.concatenate([line, jnp.zeros((C, *line.shape[1:]), line.dtype)])
-
-
-def _even(n: int, most: int) -> int:
-    """Return a block length <= most that divides n, if there is one above half of `most`; else `most`."""
-    most = min(n, most)
-    return next((size for size in range(most, most // 2, -1) if n % size == 0), most)
-
-
-def in_pieces(
-    advance: Callable[[Any, Any, int], tuple[Any, Any]], carry: Any, xs: Any, n: int, size: int
-) -> tuple[Any, Any]:
-    """Run advance(carry, xs, size) along the time axis of xs, n steps in all; the last piece may be shorter."""
-    size = min(n, size)
-    pieces, rest = divmod(n, size)
-    if pieces == 1 and not rest:
-        return advance(carry, xs, n)
-    main = jax.tree.map(lambda x: x[: n - rest].reshape(pieces, size, *x.shape[1:]), xs)
-    carry, ys = jax.lax.scan(lambda carry, xs: advance(carry, xs, size), carry, main, length=pieces)
-    ys = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), ys)
-    if rest:
-        carry, last = advance(carry, jax.tree.map(lambda x: x[n - rest :], xs), rest)
-        ys = jax.tree.map(lambda y, z: jnp.concatenate([y, z]), ys, last)
-    return carry, ys

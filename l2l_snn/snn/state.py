@@ -3,7 +3,10 @@
 Legend: T steps of a rollout; B batch; N neurons; K delays; R receptors (2 where a cell keeps signs apart, else 1).
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
+
+import jax
 
 from l2l_snn.snn.parameters import Array
 
@@ -54,17 +57,36 @@ class TwoWays(NamedTuple):
     transposed: Array  # (K * R * n_post, n_pre)
 
 
-class Component(NamedTuple):
-    """Populations that reach each other, or a single one."""
-
-    names: tuple[str, ...]  # of populations, in the order in which to take them
-    projections: tuple[str, ...]  # among them
-    loop: int | None  # steps that a spike takes at least round a loop; None: there is no loop
-
-
 class Inputs(NamedTuple):
     """Inputs with leading time and batch axes."""
 
     spikes: dict[str, Array]  # (T, B, N)
     currents: dict[str, Array]  # (T, B, N)
     signals: dict[str, Array]  # (T, B, ...)
+
+
+def with_batch(state: State, changing: Iterable[str]) -> State:
+    """Return the state of one network as that of a batch of one.
+
+    Args:
+        state: without a batch axis.
+        changing: projections whose weights are those of each of a batch: `Topology.changing`.
+    """
+    return State(
+        jax.tree.map(lambda x: x[None], state.cells),
+        {name: line[:, None] for name, line in state.arriving.items()},
+        state.weights | {name: state.weights[name][None] for name in changing},
+        jax.tree.map(lambda x: x[None], state.rules),
+        {name: line[:, None] for name, line in state.seen.items()},
+    )
+
+
+def without_batch(state: State) -> State:
+    """Undo `with_batch`."""
+    return State(
+        jax.tree.map(lambda x: x[0], state.cells),
+        {name: line[:, 0] for name, line in state.arriving.items()},
+        {name: w[0] if w.ndim == 3 else w for name, w in state.weights.items()},
+        jax.tree.map(lambda x: x[0], state.rules),
+        {name: line[:, 0] for name, line in state.seen.items()},
+    )

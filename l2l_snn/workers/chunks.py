@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, WorkerStatus, failure
-from l2l_snn.optimizee import Optimizee, validated
+from l2l_snn.optimizee import BatchOptimizee, validated
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class Done(NamedTuple):
 Outcome = Done | Lost
 
 
-def size_alone(optimizee: Optimizee, size: int) -> int:
+def size_alone(optimizee: BatchOptimizee, size: int) -> int:
     """Return how many individuals are evaluated for one of a chunk of `size` to be evaluated alone."""
-    return 1 if type(optimizee).evaluate_batch is Optimizee.evaluate_batch else size  # `evaluate` sees no neighbours
+    return size if optimizee.side_by_side else 1
 
 
 def evaluate_alone(
-    optimizee: Optimizee,
+    optimizee: BatchOptimizee,
     z: np.ndarray,
     seeds: np.ndarray,
     row: int,
@@ -109,7 +109,7 @@ def evaluate_alone(
         return failure(1, optimizee.objectives, f"{type(error).__name__}: {error}")
 
 
-def evaluate_chunk(optimizee: Optimizee, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Evaluation:
+def evaluate_chunk(optimizee: BatchOptimizee, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Evaluation:
     """Evaluate a chunk; if the batch as a whole raises, evaluate each individual alone."""
     try:
         return validated(optimizee, optimizee.evaluate_batch(z, seeds, with_grad=with_grad), len(z), with_grad)
@@ -123,7 +123,7 @@ def here() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def run_chunk(optimizee: Optimizee, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Done:
+def run_chunk(optimizee: BatchOptimizee, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Done:
     """Evaluate one chunk in this process."""
     began = time.perf_counter()
     if chunk.alone is None:

@@ -16,7 +16,7 @@ from typing import Self, final
 import numpy as np
 
 from l2l_snn.evaluation import WorkerStatus
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.validate import check_count
 from l2l_snn.workers.backlog import Backlog
 from l2l_snn.workers.base import Workers
@@ -37,7 +37,7 @@ class Evaluator:
         max_tries: how often a chunk may lose its worker.
     """
 
-    def __init__(self, optimizee: Optimizee, workers: Workers, chunk: int = 1, max_tries: int = 3):
+    def __init__(self, optimizee: BatchOptimizee, workers: Workers, chunk: int = 1, max_tries: int = 3):
         self.optimizee = optimizee
         self.workers = workers
         self.chunk = check_count("chunk", chunk)

@@ -6,13 +6,13 @@ from typing import final
 import numpy as np
 
 from l2l_snn.evaluation import WorkerStatus
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.workers.base import Workers
 from l2l_snn.workers.chunks import Chunk, Lost, Outcome, here, run_chunk, worker_status
 from l2l_snn.workers.evaluator import Evaluator
 
 
-def Inline(optimizee: Optimizee, chunk: int = 1, max_tries: int = 3) -> Evaluator:
+def Inline(optimizee: BatchOptimizee, chunk: int = 1, max_tries: int = 3) -> Evaluator:
     """Return an evaluator that runs in this process, one chunk after another: what a debugger can step through."""
     return Evaluator(optimizee, InProcess(optimizee), chunk, max_tries)
 
@@ -21,7 +21,7 @@ def Inline(optimizee: Optimizee, chunk: int = 1, max_tries: int = 3) -> Evaluato
 class InProcess(Workers):
     """One worker: this process. A chunk that is started is evaluated when it is waited for."""
 
-    def __init__(self, optimizee: Optimizee):
+    def __init__(self, optimizee: BatchOptimizee):
         self._optimizee = optimizee
         self._pending: tuple[Chunk, np.ndarray, np.ndarray, bool] | None = None
 

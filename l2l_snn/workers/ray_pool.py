@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from l2l_snn.evaluation import WorkerStatus
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.validate import check_count, check_range, message
 from l2l_snn.workers.base import EvaluatorError, Workers
 from l2l_snn.workers.chunks import Chunk, Done, Lost, Outcome, here, run_chunk, size_alone, worker_status
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 def RayPool(
-    optimizee: Optimizee,
+    optimizee: BatchOptimizee,
     chunk: int = 1,
     max_tries: int = 3,
     workers: int | None = None,
@@ -88,7 +88,7 @@ class RayWorkers(Workers):
 
     def __init__(
         self,
-        optimizee: Optimizee,
+        optimizee: BatchOptimizee,
         number: int | None = None,
         *,
         resources: "Resources | None" = None,
@@ -300,7 +300,7 @@ class _Worker:
 
     def __init__(self, stored: bytes, paths: list[str]):
         self._stored = stored
-        self._optimizee: Optimizee | None = None
+        self._optimizee: BatchOptimizee | None = None
         # behind what this node has itself, e.g. the working directory of a Ray job
         sys.path.extend(path for path in paths if path not in sys.path and Path(path).is_dir())
 

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Free, Real, Space
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
 
@@ -47,7 +47,7 @@ Mode = Literal["weights", "mlp", "stdp_rl", "both"]
 
 
 @dataclass(frozen=True)
-class Agent(Optimizee):
+class Agent(BatchOptimizee):
     """An agent and its life; what evolution finds is in `space`."""
 
     fitness_label: ClassVar[str] = "fitness: mean return"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Free, Space
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
 
@@ -32,7 +32,7 @@ LAYERS = ("hidden", "out")
 
 
 @dataclass(frozen=True)
-class CueAssociation(Optimizee):
+class CueAssociation(BatchOptimizee):
     """One evaluation is a batch of B trials drawn from the seed; fitness is their mean reward, 1 right and -1 wrong.
 
     The space: weights and, of plastic rules, alpha of each synapse, eta of each layer, for BCM psi of each presynaptic
@@ -115,9 +115,8 @@ class CueAssociation(Optimizee):
         """(n_pre, n_post) of each layer."""
         return {"hidden": (4 * self.group, self.hidden), "out": (self.hidden, 2)}
 
-    @property
-    def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Trained parameters of both layers, all unbounded: w_hidden, alpha_hidden, ..., w_out, alpha_out, ..."""
+    def make_space(self) -> Space:
+        """Return what is trained in both layers, all unbounded: w_hidden, alpha_hidden, ..., w_out, alpha_out, ..."""
         parameters: dict[str, Free] = {}
         for layer, (pre, post) in self.sizes.items():
             kinds = {"w": Free((pre, post), scale=getattr(self, f"w_{layer}"))}  # mV

@@ -15,14 +15,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Real, Space
 from l2l_snn.validate import check_choice, check_count, check_range, message
 from optimizees.mountain_car.task import ACTIONS, GOAL, POSITIONS, VELOCITIES, Episodes, Network
 
 
 @dataclass(frozen=True)
-class MountainCar(Optimizee):
+class MountainCar(BatchOptimizee):
     """The published network; its published numbers are the defaults.
 
     Two deviations from the published code, both where it indexes outside a layer: a value that float32 rounding puts
@@ -63,9 +63,8 @@ class MountainCar(Optimizee):
                     message(name, f"a multiple of the resolution, {self.resolution} ms", getattr(self, name))
                 )
 
-    @property
-    def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Weights to hidden neurons from velocity and position (H, B each), then to output neurons (3, H)."""
+    def make_space(self) -> Space:
+        """Return weights to hidden neurons from velocity and position (H, B each), then to output neurons (3, H)."""
         limit = self.weight_limit
         return Space(
             w_velocity=Real(-limit, limit, shape=(self.hidden, self.bins)),

@@ -14,14 +14,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Real, Space
 from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
 from optimizees.stdp_lab.trains import Evolved, Pair, Rule, at_times, poisson, trace
 
 
 @dataclass(frozen=True)
-class SingleNeuron(Optimizee):
+class SingleNeuron(BatchOptimizee):
     """An iaf_psc_alpha neuron under a direct current drives a second one through one synapse (section 3.1).
 
     The space: `current` into the first neuron, within [0, 2 current], and `weight` of the synapse, within
@@ -67,9 +67,8 @@ class SingleNeuron(Optimizee):
             check_range(name, getattr(self, name), self.resolution, todo="nothing arrives before the next step")
         _check_steps(self, "drive_delay", "delay", "duration", "t_ref")
 
-    @property
-    def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Current (pA) and weight (pA); the published values are the middle, z = 0.5."""
+    def make_space(self) -> Space:
+        """Return current (pA) and weight (pA); the published values are the middle, z = 0.5."""
         return Space(current=Real(0.0, 2 * self.current), weight=Real(0.0, 2 * self.weight))
 
     def evaluate_batch(
@@ -103,7 +102,7 @@ class SingleNeuron(Optimizee):
 
 
 @dataclass(frozen=True)
-class STDPLab(Optimizee):
+class STDPLab(BatchOptimizee):
     """One synapse under pair STDP with traces (section 3.2, eq. 8-12).
 
     The space: `lam` within [lam / 10, 10 lam] and both time constants within [tau / 4, 4 tau], on a log scale, `alpha`
@@ -169,9 +168,8 @@ class STDPLab(Optimizee):
                 check_range(name, time, self.resolution, self.duration)
                 _check_multiple(name, time, self.resolution)
 
-    @property
-    def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The rule's parameters; the published values are the middle, z = 0.5."""
+    def make_space(self) -> Space:
+        """Return the rule's parameters; the published values are the middle, z = 0.5."""
         low, high = sorted((0.1 * self.alpha, 1.9 * self.alpha))  # its sign stays
         return Space(
             lam=Real(self.lam / 10, self.lam * 10, log=True),

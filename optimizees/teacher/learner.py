@@ -7,6 +7,7 @@ Legend: B episodes side by side; E examples; I inputs of the function; N neurons
 example; C neurons that code a value; G points at which the network is asked.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +65,7 @@ class Learner(NamedTuple):
             for name, p in projections.items():
                 shape = populations[p.pre].n, self.neurons
                 drawn = np.random.default_rng(1).integers(round(self.delay), round(self.delay_max) + 1, shape)
-                projections[name] = p._replace(delay=drawn * 1.0)
+                projections[name] = replace(p, delay=drawn * 1.0)
         return Network(populations, projections, dt=1.0)
 
     def encode(self, key: jax.Array, x: Any, y_before: Any) -> jax.Array:

@@ -19,13 +19,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Free, Space
 from l2l_snn.validate import check_choice, check_count, check_range, message
 
 
 @dataclass(frozen=True)
-class Teacher(Optimizee):
+class Teacher(BatchOptimizee):
     """The source's network and task are the defaults; `functions.py` says what its text leaves open."""
 
     has_grad: ClassVar[bool] = True
@@ -75,9 +75,8 @@ class Teacher(Optimizee):
                 raise ValueError(message(name, "a multiple of 1 ms, the network's step", f"{getattr(self, name):g} ms"))
         check_range("rate", self.rate, 0.0, 1000.0)
 
-    @property
-    def space(self) -> Space:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Input (C (I + 1), N), recurrent (N, N) and readout (N,) weights, normal / sqrt(n), and the readout's offset.
+    def make_space(self) -> Space:
+        """Return weights of input (C (I + 1), N), recurrence (N, N), readout (N,), normal / sqrt(n), and its offset.
 
         With hints, weights and offsets of their readouts too: of all K from spike counts (N, K) and (K,), and of the
         function's G values from the traces of adaptive neurons, (A, G) and (G,).

@@ -30,13 +30,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import Optimizee
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Real, Space
 from l2l_snn.validate import check_choice, check_count, check_range, message
 
 
 @dataclass(frozen=True)
-class Vehicle(Optimizee):
+class Vehicle(BatchOptimizee):
     """The vehicle and its life; what evolution finds is in `space`."""
 
     mode: Literal["rstdp", "mlp"] = "rstdp"

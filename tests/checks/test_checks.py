@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2l_snn import Evaluation, JaxOptimizee, Optimizee, Optimizer, Real, Space
+from l2l_snn import BatchOptimizee, Evaluation, JaxOptimizee, Optimizee, Optimizer, Real, Space
 from l2l_snn.checks import Check, CheckFailed, check_optimizee, check_optimizer, require
 from l2l_snn.checks.optimizee import CLAIMS as OPTIMIZEE_CLAIMS
 from l2l_snn.checks.optimizee import SMOOTH
@@ -60,7 +60,7 @@ class NoSpace(Good):
 
 
 @dataclass(frozen=True)
-class WrongForm(Optimizee):
+class WrongForm(BatchOptimizee):
     space = SPACE
 
     def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
@@ -68,7 +68,9 @@ class WrongForm(Optimizee):
 
 
 @dataclass(frozen=True)
-class NotAlone(Good):
+class NotAlone(BatchOptimizee):
+    space = SPACE
+
     def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
         if len(z) == 1:
             raise IndexError("too few")
@@ -94,13 +96,17 @@ class HiddenField(Good):
 
 
 @dataclass(frozen=True)
-class ReadsPosition(Good):
+class ReadsPosition(BatchOptimizee):
+    space = SPACE
+
     def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
         return Evaluation(z.sum(axis=1) + 1e-12 * np.arange(len(z)))
 
 
 @dataclass(frozen=True)
-class ReadsNeighbours(Good):
+class ReadsNeighbours(BatchOptimizee):
+    space = SPACE
+
     def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
         return Evaluation(z.sum(axis=1) - z.max())
 
@@ -126,7 +132,9 @@ class OtherMetrics(Good):
 
 
 @dataclass(frozen=True)
-class ChangesArguments(Good):
+class ChangesArguments(BatchOptimizee):
+    space = SPACE
+
     def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
         z *= 0.5
         return Evaluation(z.sum(axis=1))
@@ -150,7 +158,7 @@ class SeedsPython(Good):
 class NanGradient(JaxOptimizee):
     space = SPACE
 
-    def evaluate(self, params, key):
+    def evaluate(self, params, key, *, watch):
         return -jnp.sqrt(jnp.sum((0.0 * params["x"]) ** 2))
 
 
@@ -158,7 +166,7 @@ class NanGradient(JaxOptimizee):
 class Smooth(JaxOptimizee):
     space = SPACE
 
-    def evaluate(self, params, key):
+    def evaluate(self, params, key, *, watch):
         return -jnp.sum(params["x"] ** 2) + jax.random.normal(key)
 
 
@@ -166,7 +174,7 @@ class Smooth(JaxOptimizee):
 class CutGradient(JaxOptimizee):
     space = SPACE
 
-    def evaluate(self, params, key):
+    def evaluate(self, params, key, *, watch):
         return -jnp.sum(params["x"] * jax.lax.stop_gradient(params["x"]))
 
 

@@ -20,7 +20,9 @@ import requests
 from typer.testing import CliRunner
 
 from l2l_snn.cli import app
-from l2l_snn.cluster import jobs as cluster
+from l2l_snn.cluster import follow as following
+from l2l_snn.cluster.connection import ClusterError, connect
+from l2l_snn.cluster.jobs import Submitted, get_job
 from l2l_snn.cluster.submission import Submission, check_store, free_name
 from l2l_snn.results import tables
 from l2l_snn.storage.store import Store
@@ -222,7 +224,7 @@ def test_a_run_survives_its_drivers_death_and_a_stop_and_ends_with_the_inline_ru
     assert drivers("again") == []
     assert "has ended before: stopped" in l2l("stop", "again")
 
-    shown = [job for job in cluster.connect(head).list_jobs() if (job.submission_id or "").startswith("again-")]
+    shown = [job for job in connect(head).list_jobs() if (job.submission_id or "").startswith("again-")]
     assert len(shown) == 2
     assert not any(store in f"{job.entrypoint} {job.metadata} {job.runtime_env}" for job in shown)
 
@@ -287,7 +289,7 @@ def test_an_unknown_job_is_refused_in_one_line(head):
 
 
 def test_what_the_server_forgot_is_lost_and_worth_another_attempt(head):
-    job = cluster.status(cluster.connect(head), "gone-123456")
+    job = get_job(connect(head), "gone-123456")
     assert (job.state, job.driver_died) == ("lost", True)
 
 
@@ -324,7 +326,7 @@ class Server:
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(cluster.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(following.time, "sleep", lambda seconds: None)
 
 
 def test_a_lost_connection_is_made_again_and_nothing_is_written_twice(no_waiting):
@@ -332,23 +334,23 @@ def test_a_lost_connection_is_made_again_and_nothing_is_written_twice(no_waiting
     log = [["one\ntw", lost], [lost], ["one\n", "two\nth", lost], ["one\ntwo\nthree\n", lost]]
     server = Server(log, [{"status": "RUNNING"}, ConnectionError("no"), {"status": "RUNNING"}, done])
     written: list[str] = []
-    assert cluster.follow(server, "x-1", written.append).state == "succeeded"
+    assert following.follow(server, "x-1", written.append).state == "succeeded"
     assert written == ["one\ntw", "o\nth", "ree\n", "end\n"]  # the last piece came after the connection was lost
 
 
 def test_a_server_that_stays_away_is_given_up(no_waiting, monkeypatch):
     clock = iter(range(0, 10**6, 100))
-    monkeypatch.setattr(cluster.time, "monotonic", lambda: float(next(clock)))
-    with pytest.raises(cluster.ClusterError, match=r"no answer from a cluster at http://127.0.0.1:1; check --address"):
-        cluster.follow(Server([], [ConnectionError("no")]), "x-1", print)
-    assert cluster.PATIENCE <= next(clock) <= cluster.PATIENCE + 500
+    monkeypatch.setattr(following.time, "monotonic", lambda: float(next(clock)))
+    with pytest.raises(ClusterError, match=r"no answer from a cluster at http://127.0.0.1:1; check --address"):
+        following.follow(Server([], [ConnectionError("no")]), "x-1", print)
+    assert following.PATIENCE <= next(clock) <= following.PATIENCE + 500
 
 
 def test_a_driver_that_always_dies_is_submitted_again_no_more_than_retries_times(no_waiting, tmp_path):
     server = Server([], [{"status": "FAILED", "driver_exit_code": -9}])
     told: list[str] = []
     submission = Submission("mine", "mine.yaml", "sqlite:////x.db", ("seed=3",))
-    job = cluster.drive(server, submission, tmp_path, retries=2, write=print, tell=told.append)
+    job = following.drive(server, submission, tmp_path, retries=2, write=print, tell=told.append)
     assert (job.state, job.text) == ("failed", "killed by SIGKILL")
     assert [line.rpartition("; ")[2] for line in told] == ["attempt 2", "attempt 3"]
     first, *others = server.entrypoints
@@ -407,7 +409,7 @@ def test_the_stores_that_a_job_may_have():
     ],
 )
 def test_only_a_driver_that_did_not_end_by_itself_is_worth_another_attempt(state, status, text, died):
-    assert cluster.Submitted("x-1", "x", state, 0.0, 1.0, status, text).driver_died is died
+    assert Submitted("x-1", "x", state, 0.0, 1.0, status, text).driver_died is died
 
 
 def test_the_command_survives_the_shell_whatever_the_settings_are():

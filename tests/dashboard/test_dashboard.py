@@ -25,6 +25,7 @@ from l2l_snn.evaluation import Evaluation, WorkerStatus
 from l2l_snn.results import tables
 from l2l_snn.space import Free, Space
 from l2l_snn.storage.database import connect
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.records import Generation
 from l2l_snn.storage.schema import INDIVIDUALS
 from l2l_snn.storage.store import Store
@@ -118,7 +119,7 @@ def test_a_run_whose_driver_was_killed_is_stopped_not_running(tmp_path):
     url = f"sqlite:///{tmp_path}/l2l.db"
     code = f"import os, sys; sys.path.insert(0, {str(HELPERS)!r})\nfrom browser import *\n"
     code += f"store = Store({url!r}); store.create('a', 'line', MANIFEST, SPACE)\n"
-    code += "with store.lease('a'): os._exit(9)\n"
+    code += "with drive(store, 'a'): os._exit(9)\n"
     subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     with Store(url) as opened:
         assert [run.state for run in queries.runs(opened, "", "stopped", 0, 9)[0]] == ["stopped"]
@@ -183,8 +184,8 @@ def test_thinning_keeps_totals_extremes_and_an_even_sample(tmp_path, monkeypatch
 
 def test_workers_are_those_that_the_driver_reported(api, store):
     status = [WorkerStatus("a:1", 3, 0, 4, 100.0), WorkerStatus("b:2", 3, -1, -1, 101.0)]
-    with store.lease("new-1") as lease:
-        store.report(lease, status)
+    with drive(store, "new-1") as driver:
+        driver.report(status)
         found = get(api, "/runs/new-1/workers")
         assert get(api, "/runs/new-1")["state"] == "running"
     assert [WorkerStatus(**worker) for worker in found] == status
@@ -338,8 +339,8 @@ def test_a_large_parameter_is_thinned_to_block_means_and_downloaded_whole(tmp_pa
 def test_a_genome_that_was_not_kept_is_said_so(tmp_path):
     with Store(f"sqlite:///{tmp_path}/l2l.db") as opened:
         opened.create("a", "line", {**MANIFEST, "job": {**MANIFEST["job"], "genomes": "none"}}, SPACE)
-        with opened.lease("a") as lease:
-            opened.commit(lease, generation(0), State(np.zeros(2)))
+        with drive(opened, "a") as driver:
+            driver.commit(generation(0), State(np.zeros(2)))
         with serving(opened) as url, httpx.Client(base_url=url, timeout=60) as client:
             found = get(client, "/runs/a/individuals/0/1")
     assert found["parameters"] == []
@@ -351,9 +352,9 @@ def test_nan_and_infinity_are_no_broken_json(tmp_path):
     evaluation = Evaluation(np.array([np.inf, -np.inf, np.nan]), {"rate": np.array([np.inf, np.nan, 1.0])})
     with Store(f"sqlite:///{tmp_path}/l2l.db") as opened:
         opened.create("a", "line", MANIFEST, Space(w=Free((SPACE.size,))))
-        with opened.lease("a") as lease:
+        with drive(opened, "a") as driver:
             part = Generation(0, z, seeds, evaluation, np.zeros(3), ("",) * 3, 0.0)
-            opened.commit(lease, part, State(np.zeros(2)))
+            driver.commit(part, State(np.zeros(2)))
         with serving(opened) as url, httpx.Client(base_url=url, timeout=60) as client:
             rows = get(client, "/runs/a/individuals", sort="individual", order="asc")["rows"]
             get(client, "/runs/a/individuals/0/0")
@@ -475,11 +476,11 @@ def test_a_link_out_of_the_folder_is_no_job_file(tmp_path):
 
 def test_a_running_run_is_asked_to_stop(api, store):
     assert api.post("/api/runs/line-1/stop").status_code == 409
-    with store.lease("new-1") as lease:
-        assert store.report(lease, []) is False
+    with drive(store, "new-1") as driver:
+        assert driver.report([]) is False
         assert api.post("/api/runs/new-1/stop").status_code == 202
         assert get(api, "/runs/new-1")["stop_requested"] is True
-        assert store.report(lease, []) is True
+        assert driver.report([]) is True
         assert api.post("/api/runs/new-1/resume", json={}).json()["error"] == "run 'new-1' is running"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2l_snn import Evaluation, Optimizee, Real, Space
+from l2l_snn import BatchOptimizee, Evaluation, Optimizee, Real, Space
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Threads(Optimizee):
 
 
 @dataclass(frozen=True)
-class BatchTroublemaker(Optimizee):
+class BatchTroublemaker(BatchOptimizee):
     """The same sphere as one batch: a single bad individual spoils the call."""
 
     trouble: str = "none"

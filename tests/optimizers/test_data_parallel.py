@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2l_snn import Optimizee
+from l2l_snn import BatchOptimizee
 from l2l_snn.loop.job import Job
 from l2l_snn.loop.run import run
 from l2l_snn.results.tables import individuals
@@ -31,7 +31,7 @@ SEEDS = np.array([11, 12, 13])
 
 
 @dataclass(frozen=True)
-class Failing(Optimizee):
+class Failing(BatchOptimizee):
     """SHARD, but for one seed."""
 
     seed: int = -1

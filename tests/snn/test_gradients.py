@@ -1,5 +1,6 @@
 """Gradients: each rule equals autodiff where theory says so, and what it leaves out is just what it says."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_without_recurrence_eprop_equals_backpropagation_through_time(delay_out)
 def test_eprop_takes_any_cell_of_one_input_and_masks_currents_and_single_networks():
     net, state, inputs, targets = build(CurrentLIF(10.0, 5.0, 1.0, smooth(4.0)), recurrent=False, delay_out=1.0)
     mask = np.random.default_rng(2).integers(0, 2, (5, 4))
-    projections = dict(net.projections) | {"in": net.projections["in"]._replace(mask=mask)}
+    projections = dict(net.projections) | {"in": replace(net.projections["in"], mask=mask)}
     net = Network(net.populations, projections, dt=1.0)
     state = net.init(state.weights)
     inputs, targets = {"in": inputs["in"][:, 0]}, targets[:, 0]

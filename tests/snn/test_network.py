@@ -1,5 +1,6 @@
 """Networks: equal to NEST's spike for spike, equal to loops written out, and what they refuse."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,8 @@ def on_nest(net: Network, weights: dict, trains: dict, T: int, currents: dict | 
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.SetKernelStatus({"resolution": dt})
     nodes: dict[str, Any] = {}
-    for name, (n, cell) in net.populations.items():
+    for name, population in net.populations.items():
+        n, cell = population.n, population.cell
         if cell is None:
             nodes[name] = nest.Create("spike_generator", n)
             for node, train in zip(nodes[name], np.asarray(trains[name]).T, strict=True):
@@ -59,7 +61,8 @@ def on_nest(net: Network, weights: dict, trains: dict, T: int, currents: dict | 
             )
             nest.Connect(generator, neuron, syn_spec={"delay": dt})
     spikes, potentials, devices = {}, {}, {}
-    for name, (_, cell) in net.populations.items():
+    for name, population in net.populations.items():
+        cell = population.cell
         if cell is not None:
             devices[name] = (
                 nest.Create("spike_recorder"),
@@ -306,7 +309,7 @@ def test_layers_without_delay_pass_spikes_on_in_the_same_step(double):
 def test_a_mask_takes_synapses_away(double):
     net, weights, _, x = small()
     mask = np.random.default_rng(2).integers(0, 2, (6, 6))
-    masked = {name: p._replace(mask=mask) if name == "rec" else p for name, p in net.projections.items()}
+    masked = {name: replace(p, mask=mask) if name == "rec" else p for name, p in net.projections.items()}
     record = rollout(Network(net.populations, masked, net.dt), weights, spikes={"source": x})
     expected = rollout(net, weights | {"rec": weights["rec"] * mask}, spikes={"source": x})
     np.testing.assert_array_equal(record.spikes["cells"], expected.spikes["cells"])
@@ -504,7 +507,7 @@ def test_a_checkpointed_rollout_has_the_same_value_and_gradient(double, every):
 
 def test_memory_of_the_gradient_grows_with_the_root_of_time_when_checkpointed():
     net, weights, _, _ = small(cell=CurrentLIF(10.0, 5.0, 1.0, spike=smooth(4.0)))
-    net = Network(net.populations, {name: p._replace(delay=1.0) for name, p in net.projections.items()}, net.dt)
+    net = Network(net.populations, {name: replace(p, delay=1.0) for name, p in net.projections.items()}, net.dt)
 
     def needed(T: int, every: int | None) -> int:
         def loss(w, x):
