@@ -9,7 +9,7 @@ Legend: P individuals of an update, D search coordinates, C individuals of an as
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import moments, shaped, utilities
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range
+from l2l_snn.validate import AtLeast, Count, NotNegative, Positive
 
 NARROWEST = 1e-20  # sigma stays above this times the space's spread, and below its inverse
 
@@ -42,19 +42,11 @@ class AsynchronousES(Optimizer[AsynchronousESState]):
     """
 
     asynchronous: ClassVar[bool] = True
-    population: int = 32  # P
-    children: int = 1  # C
-    sigma: float = 1.0  # initial standard deviation, in units of the space's spread
-    mean_rate: float = 1.0  # learning rate of the mean
-    sigma_rate: float | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))
-
-    def __post_init__(self) -> None:
-        check_count("AsynchronousES.population", self.population, 2, "utilities need a better and a worse")
-        check_count("AsynchronousES.children", self.children)
-        for name in ("sigma", "mean_rate", "sigma_rate"):
-            if getattr(self, name) is not None:
-                check_range(f"AsynchronousES.{name}", getattr(self, name), 0.0, open_low=name != "sigma_rate")
-                check_finite(f"AsynchronousES.{name}", getattr(self, name))
+    population: Annotated[int, AtLeast(2), "utilities need a better and a worse"] = 32  # P
+    children: Count = 1  # C
+    sigma: Positive = 1.0  # initial standard deviation, in units of the space's spread
+    mean_rate: Positive = 1.0  # learning rate of the mean
+    sigma_rate: NotNegative | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))
 
     def init(self, space: Space, seed: int) -> AsynchronousESState:
         z, fitness = np.zeros((self.population, space.size)), np.full(self.population, np.nan)

@@ -9,7 +9,7 @@ Legend: P individuals, D search coordinates, K components.
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
+from l2l_snn.validate import AtLeast, Below1, Count, NotNegative, Share, Within, message
 
 
 class CrossEntropyState(NamedTuple):
@@ -38,27 +38,17 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
     A mixture can follow several optima for a while; in the end the shares drift to one.
     """
 
-    population: int = 64  # P
-    rho: float = 0.2  # share of a generation that is elite
-    smoothing: float = 0.6  # weight of the old distribution in the new one, [0, 1); less is faster and ends early
+    population: Annotated[int, AtLeast(2)] = 64  # P
+    rho: Annotated[float, Within(0.0, 1.0, open_low=True)] = 0.2  # share of a generation that is elite
+    # weight of the old distribution in the new one; less is faster and ends early
+    smoothing: Annotated[Below1, "at 1 nothing is ever learned"] = 0.6
     covariance: Literal["diagonal", "full"] = "diagonal"  # full needs many more elites than coordinates
-    components: int = 1  # K; more than one: a mixture, fitted by expectation-maximisation
-    noise: float = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none
-    noise_decay: float = 0.95  # factor of the noise's variance a generation
-    temp_decay: float = 0.0  # factor of the temperature a generation, 1 at first, in units of fitness; 0: elites alone
+    components: Count = 1  # K; more than one: a mixture, fitted by expectation-maximisation
+    noise: NotNegative = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none
+    noise_decay: Share = 0.95  # factor of the noise's variance a generation
+    temp_decay: Share = 0.0  # factor of the temperature a generation, 1 at first, in units of fitness; 0: elites alone
 
-    def __post_init__(self) -> None:
-        check_count("CrossEntropy.population", self.population, 2)
-        check_range("CrossEntropy.rho", self.rho, 0.0, 1.0, open_low=True)
-        check_range("CrossEntropy.smoothing", self.smoothing, 0.0, 1.0)
-        if self.smoothing == 1:
-            raise ValueError(message("CrossEntropy.smoothing", "less than 1", 1, "with 1 nothing is ever learned"))
-        check_choice("CrossEntropy.covariance", self.covariance, ("diagonal", "full"))
-        check_count("CrossEntropy.components", self.components, 1)
-        check_range("CrossEntropy.noise", self.noise, 0.0)
-        check_finite("CrossEntropy.noise", self.noise)
-        check_range("CrossEntropy.noise_decay", self.noise_decay, 0.0, 1.0)
-        check_range("CrossEntropy.temp_decay", self.temp_decay, 0.0, 1.0)
+    def cross_check(self) -> None:
         if self.elites < 2 * self.components:
             expected = f"at least two elites a component ({2 * self.components})"
             raise ValueError(message("CrossEntropy.rho * population", expected, self.elites, "enlarge one of them"))

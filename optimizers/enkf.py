@@ -9,7 +9,7 @@ Legend: P members of the ensemble, n of them evaluated without failure, D search
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, did_you_mean, message
+from l2l_snn.validate import AtLeast, Count, CountOrNone, Finite, Within, did_you_mean, message
 
 
 class EnsembleKalmanState(NamedTuple):
@@ -58,6 +58,9 @@ def kalman_step(deviation: np.ndarray, residual: np.ndarray, moved: np.ndarray) 
     return weights @ moved / np.sqrt(n - 1)
 
 
+Noise = Annotated[float, Within(1e-30, 1e100), "the smaller, the larger the steps"]
+
+
 @dataclass(frozen=True)
 class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
     """An ensemble Kalman filter whose observations are metrics of the optimizee, or its fitness.
@@ -73,31 +76,28 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
     keeps members chosen at random; either way it is moved as a whole to keep its mean.
     """
 
-    population: int = 32  # P
+    population: Annotated[int, AtLeast(3), "covariances need an ensemble"] = 32  # P
     observations: tuple[str, ...] = ()  # metrics: a name, or "y" for y_0, y_1, ...; none: the fitness is observed
-    targets: float | tuple[float, ...] | None = None  # of the K observations, one for all or each; None, for the
+    targets: Finite | tuple[Finite, ...] | None = None  # of the K observations, one for all or each; None, for the
     # fitness only: the best so far plus a standard deviation of the generation's, a step that is always ahead
-    gamma: float | tuple[float, ...] = 0.1  # standard deviation of the noise of an observation, in its unit
+    gamma: Noise | tuple[Noise, ...] = 0.1  # standard deviation of the noise of an observation, in its unit
     perturb: bool = True  # each member sees the target plus such noise: right spread; else all see it as it is
-    repetitions: int = 1  # updates from one evaluation; the observations are carried along as if they were linear in z
-    jitter: float = 0.0  # standard deviation of noise added to z, in units of the space's spread
-    replaced: int = 0  # worst members replaced by copies of the best, with jitter
-    sigma: float = 1.0  # standard deviation of the first ensemble, in units of the space's spread
+    repetitions: Count = (
+        1  # updates from one evaluation; the observations are carried along as if they were linear in z
+    )
+    jitter: Annotated[float, Within(0.0, 1e6)] = (
+        0.0  # standard deviation of noise added to z, in units of the space's spread
+    )
+    replaced: CountOrNone = 0  # worst members replaced by copies of the best, with jitter
+    # standard deviation of the first ensemble, in units of the space's spread
+    sigma: Annotated[float, Within(0.0, 1e6, open_low=True)] = 1.0
 
-    def __post_init__(self) -> None:
+    def cross_check(self) -> None:
         name = "EnsembleKalmanFilter"
-        check_count(f"{name}.population", self.population, 3, "covariances need an ensemble")
         if self.observations and self.targets is None:
             raise ValueError(message(f"{name}.targets", "a target for each observation", "None"))
         if len(set(self.observations)) < len(self.observations):
             raise ValueError(message(f"{name}.observations", "different names", self.observations))
-        check_finite(f"{name}.targets", 0.0 if self.targets is None else self.targets)
-        for gamma in self.gamma if isinstance(self.gamma, tuple) else (self.gamma,):
-            check_range(f"{name}.gamma", gamma, 1e-30, 1e100, todo="the smaller, the larger the steps")
-        check_count(f"{name}.repetitions", self.repetitions, 1)
-        check_range(f"{name}.jitter", self.jitter, 0.0, 1e6)
-        check_range(f"{name}.sigma", self.sigma, 0.0, 1e6, open_low=True)
-        check_count(f"{name}.replaced", self.replaced, 0)
         if self.replaced > self.population // 2:
             expected = f"at most half of population ({self.population // 2})"
             raise ValueError(message(f"{name}.replaced", expected, self.replaced))

@@ -25,7 +25,17 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, did_you_mean, message
+from l2l_snn.validate import (
+    Count,
+    Positive,
+    check_choice,
+    check_count,
+    check_finite,
+    check_range,
+    check_shape,
+    did_you_mean,
+    message,
+)
 
 # arguments of evosax's constructors that a job file can hold
 OPTIONS = (
@@ -210,18 +220,15 @@ class Evosax(Optimizer[EvosaxState]):
     """
 
     algorithm: str = "CMA_ES"  # its name in evosax.algorithms
-    population: int = 32  # P, all of its populations together; some need an even number, or four
-    sigma: float = 1.0  # z per unit of its coordinates, in units of the space's spread; its std_init is in these
+    population: Count = 32  # P, all of its populations together; some need an even number, or four
+    sigma: Positive = 1.0  # z per unit of its coordinates, in units of the space's spread; its std_init is in these
     params: dict[str, Any] = field(default_factory=dict)  # its params that differ from the defaults: name -> number(s)
     # arguments of its constructor, those of OPTIONS, e.g. {"num_diff": 2}; the std_schedule is a number, the optimizer
     # {"rule": "adam", "learning_rate": 0.05} with the arguments of Optax's function
     options: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def cross_check(self) -> None:
         check_choice("Evosax.algorithm", self.algorithm, tuple(algorithms()))
-        check_count("Evosax.population", self.population, 1)
-        check_range("Evosax.sigma", self.sigma, 0.0, open_low=True)
-        check_finite("Evosax.sigma", self.sigma)
         for kind, known in (("params", known_params(self.algorithm)), ("options", known_options(self.algorithm))):
             for name in getattr(self, kind):
                 if name not in known:

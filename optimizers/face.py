@@ -10,7 +10,7 @@ of a sample.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
+from l2l_snn.validate import Below1, Count, NotNegative, Share, check_count
 
 
 class FACEState(NamedTuple):
@@ -53,29 +53,20 @@ class FACE(Optimizer[FACEState]):
 
     min_population: int = 64  # individuals that a sample begins with
     max_population: int = 512  # individuals that a sample has at most
-    expand: int = 32  # individuals added at a time (the book: 1), as many as are evaluated in parallel
+    expand: Count = 32  # individuals added at a time (the book: 1), as many as are evaluated in parallel
     elites: int = 13  # how many individuals are elite
-    smoothing: float = 0.6  # weight of the old distribution in the new one, [0, 1); less is faster and ends early
+    # weight of the old distribution in the new one; less is faster and ends early
+    smoothing: Annotated[Below1, "at 1 nothing is ever learned"] = 0.6
     covariance: Literal["diagonal", "full"] = "diagonal"  # full needs many more elites than coordinates
-    components: int = 1  # K; more than one: a mixture, fitted by expectation-maximisation
-    noise: float = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none
-    noise_decay: float = 0.95  # factor of the noise's variance a fitted sample
-    temp_decay: float = 0.0  # factor of the temperature a fitted sample, 1 at first, in units of fitness; 0: elites
+    components: Count = 1  # K; more than one: a mixture, fitted by expectation-maximisation
+    noise: NotNegative = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none
+    noise_decay: Share = 0.95  # factor of the noise's variance a fitted sample
+    temp_decay: Share = 0.0  # factor of the temperature a fitted sample, 1 at first, in units of fitness; 0: elites
 
-    def __post_init__(self) -> None:
-        check_count("FACE.components", self.components, 1)
+    def cross_check(self) -> None:
         check_count("FACE.elites", self.elites, 2 * self.components, "take at least two a component")
         check_count("FACE.min_population", self.min_population, self.elites, "it has to hold the elites")
         check_count("FACE.max_population", self.max_population, self.min_population, "not less than min_population")
-        check_count("FACE.expand", self.expand, 1)
-        check_range("FACE.smoothing", self.smoothing, 0.0, 1.0)
-        if self.smoothing == 1:
-            raise ValueError(message("FACE.smoothing", "less than 1", 1, "with 1 nothing is ever learned"))
-        check_choice("FACE.covariance", self.covariance, ("diagonal", "full"))
-        check_range("FACE.noise", self.noise, 0.0)
-        check_finite("FACE.noise", self.noise)
-        check_range("FACE.noise_decay", self.noise_decay, 0.0, 1.0)
-        check_range("FACE.temp_decay", self.temp_decay, 0.0, 1.0)
 
     def init(self, space: Space, seed: int) -> FACEState:
         generator, words = draw(stream(seed))

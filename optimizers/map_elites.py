@@ -12,7 +12,7 @@ Legend: P individuals, D search coordinates, B descriptors, C cells of the grid.
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, did_you_mean, message
+from l2l_snn.validate import Count, Finite, NotNegative, Positive, check_finite, check_shape, did_you_mean, message
 
 MOST_CELLS = 10**6  # of a grid: the archive is stored with every generation
 
@@ -76,16 +76,18 @@ class MapElites(Optimizer[MapElitesState]):
     """
 
     descriptors: tuple[str, ...]  # B names of metrics
-    low: tuple[float, ...]  # (B,) where the grid begins, in each metric's unit
-    high: tuple[float, ...]  # (B,) where it ends
-    cells: tuple[int, ...]  # (B,) how many cells it has
-    population: int = 32  # P, individuals a generation
-    random_generations: int = 1  # how many generations are samples of the space before elites vary
+    low: tuple[Finite, ...]  # (B,) where the grid begins, in each metric's unit
+    high: tuple[Finite, ...]  # (B,) where it ends
+    cells: tuple[Count, ...]  # (B,) how many cells it has
+    population: Count = 32  # P, individuals a generation
+    # how many generations are samples of the space before elites vary
+    random_generations: Annotated[Count, "the first elites are random"] = 1
     variation: Literal["iso_line", "gaussian"] = "iso_line"  # with or without the step along the line to another elite
-    sigma: float = 0.035  # std of the normal step, in units of the std of the space's samples: 0.01 of a range
-    line_sigma: float = 0.2  # std of the step along the line, in units of the distance between both elites
+    sigma: Positive = 0.035  # std of the normal step, in units of the std of the space's samples: 0.01 of a range
+    # std of the step along the line, in units of the distance between both elites
+    line_sigma: Annotated[NotNegative, "0 leaves the normal step alone"] = 0.2
 
-    def __post_init__(self) -> None:
+    def cross_check(self) -> None:
         todo = "name metrics of the optimizee: those that say what an individual does"
         if not self.descriptors or not all(isinstance(name, str) and name for name in self.descriptors):
             raise ValueError(message("MapElites.descriptors", "one or more names", self.descriptors, todo))
@@ -96,24 +98,14 @@ class MapElites(Optimizer[MapElitesState]):
             if len(values) != len(self.descriptors):
                 expected = f"one number for each of {', '.join(self.descriptors)}"
                 raise ValueError(message(f"MapElites.{name}", expected, values))
-        for low, high, count in zip(self.low, self.high, self.cells, strict=True):
-            check_finite("MapElites.low", low)
-            check_finite("MapElites.high", high)
+        for low, high in zip(self.low, self.high, strict=True):
             if not low < high:
                 raise ValueError(message("MapElites.high", "more than low", f"low {low}, high {high}"))
             check_finite("MapElites.high", high - low, "take a range whose width is finite")
-            check_count("MapElites.cells", count, 1)
         if prod(self.cells) > MOST_CELLS:
             got = " x ".join(map(str, self.cells))
             todo = "take fewer, or fewer descriptors: the archive is stored with every generation"
             raise ValueError(message("MapElites.cells", f"at most {MOST_CELLS:,} cells in all", got, todo))
-        check_count("MapElites.population", self.population, 1)
-        check_count("MapElites.random_generations", self.random_generations, 1, "the first elites are random")
-        check_choice("MapElites.variation", self.variation, ("iso_line", "gaussian"))
-        check_range("MapElites.sigma", self.sigma, 0.0, open_low=True)
-        check_range("MapElites.line_sigma", self.line_sigma, 0.0, todo="0 leaves the normal step alone")
-        check_finite("MapElites.sigma", self.sigma)
-        check_finite("MapElites.line_sigma", self.line_sigma)
 
     def init(self, space: Space, seed: int) -> MapElitesState:
         count = prod(self.cells)

@@ -12,7 +12,7 @@ Legend: P individuals, D search coordinates, M objectives, N candidates, K cross
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from deap import base, tools
@@ -21,8 +21,9 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import draw, python_random, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape
+from l2l_snn.validate import AtLeast, NotNegative, Share, Within, check_shape
 
+Index = Annotated[float, Within(0.0, 1000.0), "take 5 to 30; the paper takes 20"]
 CLOSE = 1e-14  # genes nearer than this aren't crossed, as in Deb's program
 
 
@@ -154,19 +155,12 @@ class NSGA2(Optimizer[NSGA2State]):
     """
 
     several_objectives: ClassVar[bool] = True
-    population: int = 100  # P
-    crossover_probability: float = 0.9  # of a pair, (0, 1), (2, 3), ...; a crossed pair exchanges half of its genes
-    crossover_eta: float = 20.0  # distribution index of SBX: larger keeps children nearer to their parents
-    mutation_eta: float = 20.0  # distribution index of polynomial mutation: larger makes smaller steps
-    mutated_genes: float = 1.0  # how many genes of a child mutate on average, so each with this over D
-
-    def __post_init__(self) -> None:
-        check_count("NSGA2.population", self.population, 2, "a pair of parents has two")
-        check_range("NSGA2.crossover_probability", self.crossover_probability, 0.0, 1.0)
-        for name in ("crossover_eta", "mutation_eta"):
-            check_range(f"NSGA2.{name}", getattr(self, name), 0.0, 1000.0, todo="take 5 to 30; the paper takes 20")
-        check_range("NSGA2.mutated_genes", self.mutated_genes, 0.0, todo="0 switches mutation off")
-        check_finite("NSGA2.mutated_genes", self.mutated_genes)
+    population: Annotated[int, AtLeast(2), "a pair of parents has two"] = 100  # P
+    crossover_probability: Share = 0.9  # of a pair, (0, 1), (2, 3), ...; a crossed pair exchanges half of its genes
+    crossover_eta: Index = 20.0  # distribution index of SBX: larger keeps children nearer to their parents
+    mutation_eta: Index = 20.0  # distribution index of polynomial mutation: larger makes smaller steps
+    # how many genes of a child mutate on average, so each with this over D
+    mutated_genes: Annotated[NotNegative, "0 switches mutation off"] = 1.0
 
     def init(self, space: Space, seed: int) -> NSGA2State:
         generator, words = draw(stream(seed))

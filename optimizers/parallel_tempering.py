@@ -9,7 +9,7 @@ Legend: L ladders, R rungs (temperatures) of a ladder, P = L R individuals, D se
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, message
+from l2l_snn.validate import AtLeast, Count, Within, message
 
 
 class ParallelTemperingState(NamedTuple):
@@ -75,26 +75,21 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
     replicas of the old rungs in order.
     """
 
-    rungs: int = 8  # R; neighbours should exchange in 20 to 40 % of the tries
-    ladders: int = 4  # L, independent of each other
-    coldest: float = 0.001  # temperature of rung 0, in units of the fitness
-    hottest: float = 1.0  # of rung R - 1
-    step: float = 0.3  # standard deviation of a proposal on the hottest rung, in units of the spread of the space
-    step_power: float = 0.5  # the step on a rung is step (T / hottest)^step_power; 0.5 fits a quadratic fitness
-    swap_every: int = 1  # generations between exchanges
+    # R; neighbours should exchange in 20 to 40 % of the tries
+    rungs: Annotated[int, AtLeast(2), "for one temperature take SimulatedAnnealing, schedule constant"] = 8
+    ladders: Count = 4  # L, independent of each other
+    coldest: Annotated[float, Within(1e-100, 1e100)] = 0.001  # temperature of rung 0, in units of the fitness
+    hottest: Annotated[float, Within(1e-100, 1e100)] = 1.0  # of rung R - 1
+    # standard deviation of a proposal on the hottest rung, in units of the spread of the space
+    step: Annotated[float, Within(0.0, 1e6, open_low=True), "0.1 to 1 are usual"] = 0.3
+    # the step on a rung is step (T / hottest)^step_power; 0.5 fits a quadratic fitness
+    step_power: Annotated[float, Within(0.0, 10.0)] = 0.5
+    swap_every: Count = 1  # generations between exchanges
 
-    def __post_init__(self) -> None:
-        name = "ParallelTempering"
-        check_count(f"{name}.rungs", self.rungs, 2, "for one temperature take SimulatedAnnealing, schedule constant")
-        check_count(f"{name}.ladders", self.ladders, 1)
-        check_range(f"{name}.coldest", self.coldest, 1e-100, 1e100)
-        check_range(f"{name}.hottest", self.hottest, 1e-100, 1e100)
+    def cross_check(self) -> None:
         if not self.coldest < self.hottest:
-            raise ValueError(message(f"{name}.hottest", f"more than coldest ({self.coldest})", self.hottest))
-        check_range(f"{name}.step", self.step, 0.0, 1e6, open_low=True, todo="0.1 to 1 are usual")
-        check_finite(f"{name}.step_power", self.step_power)
-        check_range(f"{name}.step_power", self.step_power, 0.0, 10.0)
-        check_count(f"{name}.swap_every", self.swap_every, 1)
+            expected = f"more than coldest ({self.coldest})"
+            raise ValueError(message("ParallelTempering.hottest", expected, self.hottest))
 
     def temperatures(self) -> np.ndarray:
         """Return (R,) the geometric ladder, coldest first; fitness units."""

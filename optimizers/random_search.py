@@ -14,7 +14,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count
+from l2l_snn.validate import Count
 
 
 class RandomSearchState(NamedTuple):
@@ -32,10 +32,7 @@ class RandomSearch(Optimizer[RandomSearchState]):
     asynchronous: ClassVar[bool] = True
     learns: ClassVar[bool] = False
     several_objectives: ClassVar[bool] = True
-    population: int = 32  # P
-
-    def __post_init__(self) -> None:
-        check_count("RandomSearch.population", self.population, 1)
+    population: Count = 32  # P
 
     def init(self, space: Space, seed: int) -> RandomSearchState:
         generator, words = draw(stream(seed))

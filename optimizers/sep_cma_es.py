@@ -10,22 +10,18 @@ are x in units of the step: x = mean + sigma * scale * y.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-from math import exp, lgamma, log, sqrt
-from typing import NamedTuple
+from math import log, sqrt
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.bounds import asked, smooth
+from l2l_snn.search.cma import CONDITION, SCALE, SIGMA, constants, next_paths, widened_step
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range
-
-SIGMA = (1e-100, 1e100)  # limits of sigma: far outside any use, but their squares are still numbers
-SCALE = (1e-10, 1e10)  # limits of the largest variance, beyond which sigma takes the scale over
-CONDITION = 1e14  # limit of the largest variance over the smallest
+from l2l_snn.validate import AtLeast, Positive
 
 
 class SepCMAESState(NamedTuple):
@@ -39,37 +35,6 @@ class SepCMAESState(NamedTuple):
     p_c: np.ndarray  # (D,) evolution path of the mean
     p_sigma: np.ndarray  # (D,) the same of the whitened mean
     x: np.ndarray  # (P, D) what was asked last, before `smooth`; (0, D) where all is free and z is x
-
-
-class Constants(NamedTuple):
-    """What follows from D and P alone."""
-
-    weights: np.ndarray  # (mu,) of the parents, best first; sum 1
-    mueff: float  # variance-effective number of parents
-    c_sigma: float  # rate of p_sigma
-    d_sigma: float  # damping of sigma
-    c_c: float  # rate of p_c
-    c_1: float  # rate of the rank-one update
-    c_mu: float  # rate of the rank-mu update
-    chi: float  # E|N(0, I)|
-
-
-@lru_cache(maxsize=64)
-def constants(size: int, population: int) -> Constants:
-    """Return the constants for `size` coordinates and `population` individuals."""
-    raw = log((population + 1) / 2) - np.log(np.arange(1, population // 2 + 1))
-    weights = raw / raw.sum()
-    weights.flags.writeable = False
-    mueff = 1.0 / float((weights**2).sum())
-    c_sigma = min(0.5, (mueff + 2) / (size + mueff + 3))
-    many = max(1.0, 3.0 * (1.0 - 0.5 ** (size / 9)))
-    d_sigma = 1.0 + 2.0 * max(0.0, many * sqrt((mueff - 1) / (size + 1)) - 1.0) + c_sigma
-    c_c = (4 + mueff / size) / (size + 4 + 2 * mueff / size)
-    faster = (size + 2) / 3  # the paper's factor
-    c_1 = min(1.0, faster * min(1.0, population / 6) * 2 / ((size + 1.3) ** 2 + mueff))
-    c_mu = min(1 - c_1, faster * 2 * (0.25 + mueff + 1 / mueff - 2) / ((size + 2) ** 2 + mueff))
-    chi = sqrt(2) * exp(lgamma((size + 1) / 2) - lgamma(size / 2))
-    return Constants(weights, mueff, c_sigma, d_sigma, c_c, c_1, c_mu, chi)
 
 
 def limited(state: SepCMAESState) -> SepCMAESState:
@@ -91,14 +56,10 @@ class SepCMAES(Optimizer[SepCMAESState]):
     widens sigma, up to the spread of the space.
     """
 
-    population: int | None = None  # P; None: 4 + 3 ln(D), rounded down
-    sigma: float = 1.0  # first step size, in units of the space's spread; 1 is 0.29 of a bounded coordinate's range
-
-    def __post_init__(self) -> None:
-        if self.population is not None:
-            check_count("SepCMAES.population", self.population, 2, "take None for 4 + 3 ln(D), more if noisy")
-        check_range("SepCMAES.sigma", self.sigma, 0.0, open_low=True, todo="about 1 covers the space, 0.1 is nearby")
-        check_finite("SepCMAES.sigma", self.sigma)
+    # P; None: 4 + 3 ln(D), rounded down
+    population: Annotated[int, AtLeast(2), "take None for 4 + 3 ln(D), more if noisy"] | None = None
+    # first step size, in units of the space's spread; 1 is 0.29 of a bounded coordinate's range
+    sigma: Annotated[Positive, "about 1 covers the space, 0.1 is nearby"] = 1.0
 
     def individuals(self, size: int) -> int:
         """Return P for `size` coordinates."""
@@ -120,12 +81,11 @@ class SepCMAES(Optimizer[SepCMAESState]):
     def learn(
         self, space: Space, state: SepCMAESState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
     ) -> SepCMAESState:
-        size = space.size
         fitness = np.where(evaluation.failed, -np.inf, fitness)
-        c = constants(size, len(z))
+        c = constants(space.size, len(z), (space.size + 2) / 3)  # the paper's factor
         if (fitness == fitness[0]).all() or (z == z[0]).all():
             wide = state.sigma**2 * state.variance.max() >= 1.0  # never beyond the spread of the space
-            return state if wide else state._replace(sigma=np.array(state.sigma * exp(0.2 + c.c_sigma / c.d_sigma)))
+            return state if wide else state._replace(sigma=widened_step(c, state.sigma))
 
         ranks = np.argsort(-fitness, kind="stable")[: len(c.weights)]  # of the parents alone
         x = asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], space.bounded)
@@ -134,26 +94,17 @@ class SepCMAES(Optimizer[SepCMAESState]):
 
         told = state.told + 1
         shift = c.weights @ y
-        mean = state.mean + step * shift
-        p_sigma = (1 - c.c_sigma) * state.p_sigma + sqrt(c.c_sigma * (2 - c.c_sigma) * c.mueff) * (shift / scale)
-        square = float(p_sigma @ p_sigma)
-        log_step = (c.c_sigma / c.d_sigma) * (sqrt(square) / c.chi - 1)
-        sigma = np.clip(state.sigma * exp(min(1.0, log_step)), *SIGMA)
-
-        started = 1.0 - (1.0 - c.c_sigma) ** (2.0 * float(told))
-        h = float(square / started / size < 2 + 4 / (size + 1))  # 0 stalls p_c while sigma grows fast
-        p_c = (1 - c.c_c) * state.p_c + (h * sqrt(c.c_c * (2 - c.c_c) * c.mueff)) * shift
-        lost = (1 - h) * c.c_c * (2 - c.c_c)
-        keep = 1 - c.c_1 * (1 - lost) - c.c_mu
-        variance = keep * state.variance + c.c_1 * p_c**2 + c.c_mu * (c.weights @ y**2)
+        paths = next_paths(c, int(told), state.p_sigma, state.p_c, state.sigma, shift, shift / scale)
+        keep = 1 - c.c_1 * (1 - paths.lost) - c.c_mu
+        variance = keep * state.variance + c.c_1 * paths.p_c**2 + c.c_mu * (c.weights @ y**2)
         return limited(
             state._replace(
                 told=np.array(told),
-                mean=mean,
-                sigma=np.array(sigma),
+                mean=state.mean + step * shift,
+                sigma=paths.sigma,
                 variance=variance,
-                p_c=p_c,
-                p_sigma=p_sigma,
+                p_c=paths.p_c,
+                p_sigma=paths.p_sigma,
             )
         )
 

@@ -11,7 +11,7 @@ Legend: P chains, D search coordinates, k the number of steps made.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, exp, log, log1p, pi
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
+from l2l_snn.validate import Count, NotNegative, Positive, Within, check_range, message
 
 
 class SimulatedAnnealingState(NamedTuple):
@@ -76,8 +76,9 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
     samples the space anew. New chains begin as copies of chains chosen at random; of those that go, the best stay.
     """
 
-    population: int = 32  # P
-    step: float = 0.1  # standard deviation of a proposal, in units of the spread of the space
+    population: Count = 32  # P
+    # standard deviation of a proposal, in units of the spread of the space
+    step: Annotated[float, Within(0.0, 1e6, open_low=True), "0.02 to 0.5 are usual"] = 0.1
     schedule: Literal[
         "constant",
         "exponential",
@@ -89,24 +90,15 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
         "exponential_additive",
         "trigonometric_additive",
     ] = "exponential"
-    temperature: float = 1.0  # T0, in units of the fitness; a fitness lower by T is accepted with probability 1/e
-    last_temperature: float = 0.001  # Tn of the additive schedules
-    steps: int = 300  # n of the additive schedules, generations
-    rate: float = (
-        0.95  # alpha of the multiplicative schedules; exponential needs less than 1, logarithmic is slow below 1
-    )
+    # T0, in units of the fitness; a fitness lower by T is accepted with probability 1/e
+    temperature: Annotated[float, Within(0.0, 1e100, open_low=True), "take a typical difference of fitness"] = 1.0
+    last_temperature: NotNegative = 0.001  # Tn of the additive schedules
+    steps: Count = 300  # n of the additive schedules, generations
+    # alpha of the multiplicative schedules; exponential needs less than 1, logarithmic is slow below 1
+    rate: Positive = 0.95
 
-    def __post_init__(self) -> None:
+    def cross_check(self) -> None:
         name = "SimulatedAnnealing"
-        check_count(f"{name}.population", self.population, 1)
-        check_range(f"{name}.step", self.step, 0.0, 1e6, open_low=True, todo="0.02 to 0.5 are usual")
-        check_choice(f"{name}.schedule", self.schedule, SCHEDULES)
-        todo = "take a typical difference of fitness"
-        check_range(f"{name}.temperature", self.temperature, 0.0, 1e100, open_low=True, todo=todo)
-        check_range(f"{name}.last_temperature", self.last_temperature, 0.0)
-        check_count(f"{name}.steps", self.steps, 1)
-        check_finite(f"{name}.rate", self.rate)
-        check_range(f"{name}.rate", self.rate, 0.0, open_low=True)
         if self.schedule == "exponential":
             check_range(f"{name}.rate", self.rate, 0.0, 1.0, open_low=True, todo="0.8 to 0.99 are usual")
         fall = self.temperature - self.last_temperature

@@ -8,7 +8,7 @@ Legend: P individuals, D search coordinates.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import moments, shaped, utilities
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range
+from l2l_snn.validate import AtLeast, NotNegative, Positive
 
 WIDEST = 1e20  # sigma stays below this times the space's spread and above its inverse: far from overflow
 
@@ -34,18 +34,12 @@ class SNESState(NamedTuple):
 class SNES(Optimizer[SNESState]):
     """Separable natural evolution strategy for one objective, with the published defaults."""
 
-    population: int | None = None  # P; None: 4 + floor(3 ln D)
-    sigma: float = 1.0  # initial standard deviation, in units of the space's spread
-    mean_rate: float = 1.0  # learning rate of the mean
-    sigma_rate: float | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))
-
-    def __post_init__(self) -> None:
-        if self.population is not None:
-            check_count("SNES.population", self.population, 2, "utilities need a better and a worse")
-        for name in ("sigma", "mean_rate", "sigma_rate"):
-            if name != "sigma_rate" or self.sigma_rate is not None:
-                check_range(f"SNES.{name}", getattr(self, name), 0.0, open_low=name != "sigma_rate")
-                check_finite(f"SNES.{name}", getattr(self, name))
+    population: Annotated[int, AtLeast(2), "utilities need a better and a worse"] | None = (
+        None  # P; None: 4 + floor(3 ln D)
+    )
+    sigma: Positive = 1.0  # initial standard deviation, in units of the space's spread
+    mean_rate: Positive = 1.0  # learning rate of the mean
+    sigma_rate: NotNegative | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))
 
     def individuals(self, size: int) -> int:
         """Return P for `size` coordinates."""

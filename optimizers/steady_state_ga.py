@@ -11,16 +11,16 @@ Legend: P individuals of the population, D search coordinates, C children of an 
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
-from l2l_snn.search.variation import check_genes, check_settings, tournament, vary
+from l2l_snn.search.variation import check_genes, tournament, vary
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count
+from l2l_snn.validate import AtLeast, Count, NotNegative, Positive, Share
 
 
 class SteadyStateGAState(NamedTuple):
@@ -49,24 +49,21 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
     """
 
     asynchronous: ClassVar[bool] = True
-    population: int = 32  # P
-    children: int = 4  # C, how many an ask returns
+    population: Annotated[int, AtLeast(2), "a tournament needs someone to beat"] = 32  # P
+    children: Count = 4  # C, how many an ask returns
     replaces: Literal["worst", "oldest", "random"] = "worst"  # whose place a child takes
     if_better: bool = True  # only if the child is at least as good; else always
-    tournament: int = 4  # aspirants drawn, with replacement, for each parent
+    # aspirants drawn, with replacement, for each parent
+    tournament: Annotated[Count, "take 2 to 7, larger selects harder"] = 4
     crossover: Literal["blend", "two_point"] = "blend"
-    crossover_probability: float = 0.7  # of a pair of parents
-    blend_alpha: float = 0.5  # how far a blended gene may lie outside its parents' interval, in units of that interval
+    crossover_probability: Share = 0.7  # of a pair of parents
+    # how far a blended gene may lie outside its parents' interval, in units of that interval
+    blend_alpha: NotNegative = 0.5
     mutation: Literal["gaussian", "uniform"] = "gaussian"  # add a normal number, or draw the gene anew
-    mutation_probability: float = 0.7  # of a child
-    mutation_std: float = 0.1  # of the Gaussian, in z
-    gene_probability: float = 0.45  # of a gene of a child that mutates
-
-    def __post_init__(self) -> None:
-        check_count("SteadyStateGA.population", self.population, 2, "a tournament needs someone to beat")
-        check_count("SteadyStateGA.children", self.children, 1)
-        check_choice("SteadyStateGA.replaces", self.replaces, ("worst", "oldest", "random"))
-        check_settings(self)
+    mutation_probability: Share = 0.7  # of a child
+    # of the Gaussian, in z
+    mutation_std: Annotated[Positive, "to switch mutation off, set mutation_probability to 0"] = 0.1
+    gene_probability: Share = 0.45  # of a gene of a child that mutates
 
     def init(self, space: Space, seed: int) -> SteadyStateGAState:
         check_genes(self, space.size)

@@ -8,7 +8,7 @@ Legend: P individuals, D search coordinates. A sample is z = mean + scale * sigm
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import shaped, utilities
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, message
+from l2l_snn.validate import AtLeast, NotNegative, Positive, message
 
 LARGEST = 1000  # D; beyond it a generation takes longer than half a second on one core
 WIDEST = 1e20  # sigma stays below this and above its inverse: far from overflow
@@ -51,20 +51,13 @@ def exponential(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class XNES(Optimizer[XNESState]):
     """Exponential natural evolution strategy for one objective, with the published defaults."""
 
-    population: int | None = None  # P; None: 4 + floor(3 ln D)
-    sigma: float = 1.0  # initial standard deviation, in units of the space's spread
-    mean_rate: float = 1.0  # learning rate of the mean
-    sigma_rate: float | None = None  # learning rate of the size; None: (9 + 3 ln D) / (5 D sqrt(D))
-    shape_rate: float | None = None  # learning rate of the shape B; None: as sigma_rate's default
-
-    def __post_init__(self) -> None:
-        if self.population is not None:
-            check_count("XNES.population", self.population, 2, "utilities need a better and a worse")
-        for name in ("sigma", "mean_rate", "sigma_rate", "shape_rate"):
-            optional = name in ("sigma_rate", "shape_rate")
-            if not optional or getattr(self, name) is not None:
-                check_range(f"XNES.{name}", getattr(self, name), 0.0, open_low=not optional)
-                check_finite(f"XNES.{name}", getattr(self, name))
+    population: Annotated[int, AtLeast(2), "utilities need a better and a worse"] | None = (
+        None  # P; None: 4 + floor(3 ln D)
+    )
+    sigma: Positive = 1.0  # initial standard deviation, in units of the space's spread
+    mean_rate: Positive = 1.0  # learning rate of the mean
+    sigma_rate: NotNegative | None = None  # learning rate of the size; None: (9 + 3 ln D) / (5 D sqrt(D))
+    shape_rate: NotNegative | None = None  # learning rate of the shape B; None: as sigma_rate's default
 
     def individuals(self, size: int) -> int:
         """Return P for `size` coordinates."""

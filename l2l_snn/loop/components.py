@@ -90,7 +90,7 @@ def _build_instance(cls: type, settings: Mapping[str, Any], key: str, default: A
     for name, value in settings.items():
         dotted = f"{key}.{name}"
         if name not in known:
-            raise Complaint(dotted, f"unknown key, {did_you_mean(name, known)}")
+            raise Complaint(dotted, f"unknown key, {_suggest_key(name, {field: hints[field] for field in known})}")
         inner = _find_nested_class(hints[name])
         if inner is not None and isinstance(value, Mapping):
             before = _make_default(known[name]) if default is None else getattr(default, name)
@@ -115,6 +115,20 @@ def _build_instance(cls: type, settings: Mapping[str, Any], key: str, default: A
         if own is None:
             raise Complaint(key, str(error)) from error
         raise Complaint(".".join([key, *parts[own:]]), text) from error
+
+
+def _suggest_key(name: str, hints: Mapping[str, Any]) -> str:
+    """Return what to write instead of an unknown key: one within a nested field, or the closest.
+
+    Args:
+        name: the key.
+        hints: the fields that there are -> their types.
+    """
+    for field, hint in hints.items():
+        inner = _find_nested_class(hint)
+        if inner is not None and name in [nested.name for nested in fields(inner)]:
+            return f"did you mean '{field}.{name}'?"
+    return did_you_mean(name, hints)
 
 
 def _find_nested_class(hint: Any) -> type | None:

@@ -19,7 +19,7 @@ from deap import tools
 
 from l2l_snn.seeding import python_random
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
+from l2l_snn.validate import message
 
 
 class Settings(Protocol):
@@ -33,25 +33,6 @@ class Settings(Protocol):
     mutation_probability: float  # of an individual
     mutation_std: float  # of the Gaussian, in z
     gene_probability: float  # of a gene of an individual that mutates
-
-
-def check_settings(settings: Any) -> None:
-    """Check the fields of `Settings` of a genetic algorithm.
-
-    Raises:
-        ValueError, TypeError: a field is wrong; the text names class and field.
-    """
-    name = type(settings).__name__
-    check_count(f"{name}.tournament", settings.tournament, 1, "take 2 to 7, larger selects harder")
-    check_choice(f"{name}.crossover", settings.crossover, ("blend", "two_point"))
-    check_choice(f"{name}.mutation", settings.mutation, ("gaussian", "uniform"))
-    for field in ("crossover_probability", "mutation_probability", "gene_probability"):
-        check_range(f"{name}.{field}", getattr(settings, field), 0.0, 1.0)
-    check_range(f"{name}.blend_alpha", settings.blend_alpha, 0.0)
-    todo = "to switch mutation off, set mutation_probability to 0"
-    check_range(f"{name}.mutation_std", settings.mutation_std, 0.0, open_low=True, todo=todo)
-    check_finite(f"{name}.blend_alpha", settings.blend_alpha)
-    check_finite(f"{name}.mutation_std", settings.mutation_std)
 
 
 def check_genes(settings: Any, genes: int) -> None:

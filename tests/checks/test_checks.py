@@ -3,7 +3,7 @@
 import itertools
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -228,7 +228,7 @@ class Climber(Optimizer[RandomSearchState]):
     population: int = 8
 
     def init(self, space, seed):
-        return RandomSearchState(stream(seed), space.center, np.array(-np.inf))
+        return RandomSearchState(stream(seed), space.center.copy(), np.array(-np.inf))
 
     def ask(self, space, state):
         generator, words = draw(state.words)
@@ -331,15 +331,22 @@ class Minimizes(Climber):
         return super().learn(space, state, z, -fitness, evaluation)
 
 
+class OneSizeState(NamedTuple):
+    words: np.ndarray
+    best_z: np.ndarray
+    best_fitness: np.ndarray
+    rows: np.ndarray  # (P,)
+
+
 @dataclass(frozen=True)
 class OneSize(Climber):
     def init(self, space, seed):
-        state = super().init(space, seed)
-        return state._replace(best_z=np.tile(state.best_z, (self.population, 1)))
+        return OneSizeState(*super().init(space, seed), np.zeros(self.population))
 
     def ask(self, space, state):
         generator, words = draw(state.words)
-        return state.best_z + self.step * generator.standard_normal(state.best_z.shape), state._replace(words=words)
+        noise = generator.standard_normal((len(state.rows), space.size))
+        return state.best_z + self.step * noise, state._replace(words=words)
 
 
 BROKEN_OPTIMIZERS = [

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from stepping import with_step
 
 from l2l_snn.checks import check_optimizee, require
 from l2l_snn.loop.job import load
@@ -189,7 +190,7 @@ def test_reinforce_has_the_gradient_of_the_mean_reward_in_expectation():
 def test_plasticity_learns_and_fixed_weights_do_not(rule, low, high):
     """Three cues and one rest of 45 ms; with seeds 1 to 3 `decay` comes to 1.00, and `none` to 0.09 at most."""
     optimizee = CueAssociation(rule, trials=32, hidden=32, cues=3, rests=(45.0,), horizon=200.0)
-    optimizer = GradientAscent(learning_rate=0.03, clip="global_norm")
+    optimizer = with_step(GradientAscent, learning_rate=0.03, clip="global_norm")
     state, fitness = optimizer.init(optimizee.space, 2), []
     for iteration in range(80):
         z, state = optimizer.ask(optimizee.space, state)

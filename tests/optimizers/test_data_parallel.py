@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from stepping import with_step
 
 from l2l_snn import BatchOptimizee
 from l2l_snn.loop.job import Job
@@ -64,7 +65,7 @@ def slope_of_all(z, seeds, used):
 
 @pytest.mark.parametrize("failing", [-1, 12])
 def test_the_mean_over_shards_is_the_gradient_of_one_loss_over_all_of_their_tasks(failing):
-    ascent = GradientAscent(evaluations=3, rule="sgd", learning_rate=1.0)
+    ascent = with_step(GradientAscent, evaluations=3, rule="sgd", learning_rate=1.0)
     z, state = ascent.ask(SHARD.space, ascent.init(SHARD.space, 1))
     done = Inline(Failing(failing), chunk=1).evaluate(z, SEEDS, with_grad=True).evaluation
     told = ascent.tell(SHARD.space, state, z, done)
@@ -77,7 +78,7 @@ def test_the_mean_over_shards_is_the_gradient_of_one_loss_over_all_of_their_task
     assert np.abs(done.grad[0] - gradient).max() > 0.01  # no shard would do for all
 
 
-ASCENT = GradientAscent(evaluations=3, learning_rate=0.1, clip="global_norm")
+ASCENT = with_step(GradientAscent, evaluations=3, learning_rate=0.1, clip="global_norm")
 GENERATIONS = 4
 
 

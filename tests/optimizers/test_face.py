@@ -198,7 +198,7 @@ def test_samples_that_tell_nothing_change_no_distribution(fitness):
         ({"max_population": 63}, ValueError, "FACE.max_population: expected an integer >= 64, got 63; not less"),
         ({"expand": 0}, ValueError, "FACE.expand: expected an integer >= 1, got 0"),
         ({"expand": 1.5}, TypeError, "FACE.expand: expected an integer"),
-        ({"smoothing": 1}, ValueError, "FACE.smoothing: expected less than 1, got 1; with 1 nothing"),
+        ({"smoothing": 1}, ValueError, "FACE.smoothing: expected a number below 1, got 1; at 1 nothing"),
         ({"covariance": "diag"}, ValueError, "FACE.covariance: .* did you mean 'diagonal'"),
         ({"noise": -1}, ValueError, "FACE.noise: expected a number >= 0"),
         ({"noise": float("inf")}, ValueError, "FACE.noise: expected finite"),

@@ -6,9 +6,9 @@ import pytest
 
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
+from l2l_snn.search.cma import CONDITION, SIGMA, constants
 from optimizers.cma_es import CMAES
-from optimizers.cma_es import constants as dense_constants
-from optimizers.sep_cma_es import CONDITION, SIGMA, SepCMAES, constants, limited
+from optimizers.sep_cma_es import SepCMAES, limited
 
 BOX = Space(x=Real(0, 1, shape=(4,)))
 VARIANTS = [SepCMAES(), SepCMAES(population=2), SepCMAES(population=9, sigma=0.3), SepCMAES(population=40)]
@@ -22,10 +22,10 @@ def ellipsoid(z):
     return (z**2 * np.logspace(0, 6, z.shape[1])).sum(axis=1)
 
 
-def run(es, state, cost, generations):
+def run(es, space, state, cost, generations):
     for _ in range(generations):
-        z, state = es.ask(BOX, state)
-        state = es.tell(BOX, state, z, Evaluation(-cost(z)))
+        z, state = es.ask(space, state)
+        state = es.tell(space, state, z, Evaluation(-cost(z)))
     return state
 
 
@@ -37,8 +37,8 @@ def test_keeps_the_contract(es):
 @pytest.mark.parametrize("size", [1, 5, 40, 1000])
 @pytest.mark.parametrize("population", [2, 5, 6, 32, 101])
 def test_constants_are_those_of_cma_es_with_faster_covariance(size, population):
-    ours, dense = constants(size, population), dense_constants(size, population, False)
-    np.testing.assert_allclose(ours.weights, dense.weights[: dense.mu])
+    ours, dense = constants(size, population, (size + 2) / 3), constants(size, population)
+    np.testing.assert_allclose(ours.weights, dense.weights)
     same = ("mueff", "c_sigma", "d_sigma", "c_c", "chi")
     assert [getattr(ours, name) for name in same] == pytest.approx([getattr(dense, name) for name in same])
     faster = (size + 2) / 3
@@ -57,7 +57,7 @@ def test_is_the_dense_algorithm_restricted_to_the_diagonal(population):
     space = Space(x=Real(-2, 2, shape=(2,)), w=Free((4,)))
     es = SepCMAES(population, sigma=0.1)
     state = es.init(space, 1)
-    c = constants(size, es.individuals(size))
+    c = constants(size, es.individuals(size), (size + 2) / 3)
     mean, std = space.center, space.scale
     sigma, C, p_c, p_sigma = 0.1, np.eye(size), np.zeros(size), np.zeros(size)
     stalls = 0
@@ -129,7 +129,7 @@ def test_needs_about_as_many_evaluations_as_pycmas_diagonal_option():
             used += len(x)
             if ellipsoid(x).min() < 1e-9:
                 break
-            other.tell(space, list(x), list(ellipsoid(x)))
+            other.tell(list(x), list(ellipsoid(x)))
         theirs.append(used)
     assert np.median(ours) == pytest.approx(np.median(theirs), rel=0.25)
 
@@ -137,7 +137,7 @@ def test_needs_about_as_many_evaluations_as_pycmas_diagonal_option():
 def test_learns_the_scales_of_many_coordinates_faster_than_cma_es():
     space, ends = Space(w=Free((50,))), []
     for es in (SepCMAES(), CMAES()):
-        state = run(es, es.init(space, 1), lambda z: ellipsoid(z - 0.3), 1000)
+        state = run(es, space, es.init(space, 1), lambda z: ellipsoid(z - 0.3), 1000)
         ends.append(ellipsoid(es.recommend(space, state)[None] - 0.3)[0])
     assert ends[0] < 1e-6 < 1e-3 < ends[1]
 
@@ -145,17 +145,19 @@ def test_learns_the_scales_of_many_coordinates_faster_than_cma_es():
 def test_state_and_work_arrays_are_linear_in_the_coordinates():
     es = SepCMAES(population=8)
     size = 20_000
-    state = es.init(Space(x=Real(0, 1, shape=(size,))), 1)
-    state = run(es, state, sphere, 2)
+    space = Space(x=Real(0, 1, shape=(size,)))
+    state = es.init(space, 1)
+    state = run(es, space, state, sphere, 2)
     assert max(a.size for a in state) == 8 * size
-    free = run(es, es.init(Space(w=Free((size,))), 1), sphere, 2)
+    free_space = Space(w=Free((size,)))
+    free = run(es, free_space, es.init(free_space, 1), sphere, 2)
     assert max(a.size for a in free) == size
 
 
 def test_the_state_keeps_its_size():
     es = SepCMAES()
     first = es.init(BOX, 1)
-    later = run(es, first, sphere, 200)
+    later = run(es, BOX, first, sphere, 200)
     assert [(a.shape, a.dtype) for a in first] == [(a.shape, a.dtype) for a in later]
 
 
@@ -185,7 +187,8 @@ def test_condition_number_is_limited_and_scale_moves_to_sigma():
 @pytest.mark.parametrize("cost", [sphere, lambda z: z[:, 0], lambda z: sphere(z - 1)], ids=["0", "slope", "1"])
 def test_long_runs_stay_numbers(cost):
     es = SepCMAES()
-    state = run(es, es.init(Space(w=Free((3,))), 1), cost, 2500)
+    free_space = Space(w=Free((3,)))
+    state = run(es, free_space, es.init(free_space, 1), cost, 2500)
     assert all(np.isfinite(value).all() for value in state)
     assert SIGMA[0] <= state.sigma <= SIGMA[1]
 
