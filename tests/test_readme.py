@@ -95,7 +95,7 @@ def test_the_readme_lists_every_optimizer_with_papers_of_its_file():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_job_can_be_read(path):
-    optimizee, optimizer = jobs.load(path).build()
+    _, optimizee, optimizer = jobs.load(path)
     assert optimizer.ask(optimizee.space, optimizer.init(optimizee.space, 1))[0].shape[1] == optimizee.space.size
 
 

@@ -115,8 +115,7 @@ def with_full_life(optimizee: Agent, fresh: int) -> Agent:
 
 def load_agent(path: Path, settings: list[str]) -> tuple[Job, Agent, Optimizer]:
     """Return a job with its agent and its optimizer."""
-    job = load(path, settings)
-    optimizee, optimizer = job.build()
+    job, optimizee, optimizer = load(path, settings)
     if not isinstance(optimizee, Agent):
         raise SystemExit(f"{path}: expected a job of an Agent, got {type(optimizee).__name__}")
     return job, optimizee, optimizer

@@ -27,7 +27,7 @@ LEFT_OUT = ("jax", "published")  # the genetic algorithm again
 def found(name: str, seed: int) -> tuple[Path, Job]:
     path = JOBS / f"mountain_car_{name}.yaml"
     settings = ["optimizee.backend=jax", "generations=100000", f"stop.evaluations={BUDGET}", f"seed={seed}"]
-    return path, load(path, settings)
+    return path, load(path, settings)[0]
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from l2l_snn.cli.common import (
     RunArgument,
     StoreOption,
     complaints,
-    draw,
     duration,
     indented,
     list_files,
@@ -20,6 +19,7 @@ from l2l_snn.cli.common import (
     print_table,
     short,
 )
+from l2l_snn.cli.pictures import draw_run
 from l2l_snn.storage import DEFAULT_STORE
 
 
@@ -89,7 +89,7 @@ def table(
 def plot(name: RunArgument, store: StoreOption = DEFAULT_STORE) -> None:
     """Draw a run's pictures into runs/RUN/."""
     with complaints(), open_store(store) as opened:
-        draw(opened, name)
+        draw_run(opened, name)
 
 
 def compare(

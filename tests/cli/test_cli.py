@@ -182,7 +182,7 @@ def test_what_was_evolved_in_jax_is_repeated_on_nest(place):
         (("check", "nowhere:Thing"), "l2l: no module 'nowhere' here or beside the job file"),
         (
             ("check", "troublemakers:Troublemaker", "--set", "puase=1"),
-            "l2l: class.puase: unknown key, did you mean 'pause'?",
+            "l2l: Troublemaker.puase: unknown key, did you mean 'pause'?",
         ),
     ],
 )

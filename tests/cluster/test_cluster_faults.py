@@ -17,7 +17,8 @@ from troublemakers import Troublemaker
 
 from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.loop.job import Job
-from l2l_snn.loop.run import Progress, run
+from l2l_snn.loop.progress import Progress
+from l2l_snn.loop.run import run
 from l2l_snn.results.tables import generations, individuals
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.base import EvaluatorError

@@ -201,8 +201,7 @@ def test_plasticity_learns_and_fixed_weights_do_not(rule, low, high):
 
 @pytest.mark.parametrize("name", ["adam", "es"])
 def test_jobs_run(name):
-    job = load(Path(f"jobs/cue_association_{name}.yaml"))
-    optimizee, optimizer = job.build()
+    _, optimizee, optimizer = load(Path(f"jobs/cue_association_{name}.yaml"))
     assert isinstance(optimizee, CueAssociation)
     assert optimizee.schedule.horizon == 500.0
     assert not optimizer.needs_grad or optimizee.has_grad
