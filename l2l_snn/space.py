@@ -36,6 +36,11 @@ def _shape(argument: str, shape: int | tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
 @dataclass(frozen=True)
 class Real:
     """A real parameter in [low, high]; z in [0, 1] maps to it linearly, or geometrically with `log`.
@@ -180,6 +185,14 @@ class Space:
             self.slices[name] = slice(start, stop)
             start = stop
         self.size: int = start  # D
+        free = np.zeros(self.size, bool)
+        for name, parameter in parameters.items():
+            free[self.slices[name]] = isinstance(parameter, Free)
+        self.bounded = _read_only(~free)  # (D,) which coordinates lie in [0, 1]; the others are free
+        self.low = _read_only(np.where(free, -np.inf, 0.0))  # (D,) lowest useful z
+        self.high = _read_only(np.where(free, np.inf, 1.0))  # (D,) highest useful z
+        self.center = _read_only(np.where(free, 0.0, 0.5))  # (D,) mean of what `sample` gives, where a search may begin
+        self.scale = _read_only(np.where(free, 1.0, 12**-0.5))  # (D,) its standard deviation
 
     def __repr__(self) -> str:
         return f"Space({', '.join(f'{name}={p!r}' for name, p in self.parameters.items())})"
@@ -190,26 +203,16 @@ class Space:
     def __hash__(self) -> int:
         return hash(tuple(self.parameters.items()))
 
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lowest and highest useful z: two (D,) arrays, infinite where unbounded."""
-        low = np.zeros(self.size)
-        high = np.ones(self.size)
-        for name, parameter in self.parameters.items():
-            if isinstance(parameter, Free):
-                low[self.slices[name]], high[self.slices[name]] = -np.inf, np.inf
-        return low, high
-
     def sample(self, generator: np.random.Generator, individuals: int) -> np.ndarray:
         """Return (P, D) random z: uniform in [0, 1] where bounded, standard normal where free."""
-        low, _ = self.bounds()
         uniform = generator.random((individuals, self.size))
         normal = generator.standard_normal((individuals, self.size))
-        return np.where(np.isfinite(low), uniform, normal)
+        return np.where(self.bounded, uniform, normal)
 
-    def spread(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of what `sample` draws: two (D,) arrays, where a search may begin."""
-        bounded = np.isfinite(self.bounds()[0])
-        return np.where(bounded, 0.5, 0.0), np.where(bounded, 12**-0.5, 1.0)
+    def clipped(self, z: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Return z (..., D) within the bounds, written to `out` if that is given."""
+        clipped = np.maximum(z, self.low, out=out)  # both faster than np.clip by half
+        return np.minimum(clipped, self.high, out=clipped)
 
     def decode(self, z: Array) -> dict[str, Any]:
         """Return the parameters of one z.

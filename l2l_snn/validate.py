@@ -14,7 +14,7 @@ The fields of a frozen dataclass say in their annotations what they may hold, an
     boundaries: tuple[Count, ...] | None = None                         # each of them
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -114,6 +114,22 @@ def check_count(argument: str, value: int, low: int = 1, todo: str = "") -> int:
     return value
 
 
+def check_multiple(argument: str, value: float, step: float, of: str = "", todo: str = "") -> float:
+    """Return a time if it is a whole number of steps, to 1e-6 of one; both in ms.
+
+    Args:
+        argument: its name.
+        value: the time, ms.
+        step: ms.
+        of: what the step is, e.g. "the resolution".
+        todo: what to do.
+    """
+    if abs(value / step - round(value / step)) > 1e-6:
+        name = f"{of}, " if of else ""
+        raise ValueError(message(argument, f"a multiple of {name}{step:g} ms", f"{value:g} ms", todo))
+    return value
+
+
 @dataclass(frozen=True)
 class Within:
     """What numbers an annotated field may hold: those in [low, high], perhaps without an end or with infinity."""
@@ -200,7 +216,9 @@ def _check_value(argument: str, value: Any, hint: Any, todo: str = "") -> None:
         same = kind is list or inner[1:] == (...,)
         for entry, one in zip(value, inner[:1] * len(value) if same else inner, strict=False):
             _check_value(argument, entry, one, todo)
-    elif kind is dict and isinstance(value, dict):
+    elif kind is dict:
+        if not isinstance(value, Mapping):
+            raise TypeError(message(argument, "a mapping", f"{value!r} ({type(value).__name__})", todo))
         for key, entry in value.items():
             _check_value(f"{argument}.{key}", entry, inner[1], todo)
     elif hint is bool and not isinstance(value, bool | np.bool_):

@@ -9,16 +9,16 @@ Legend: P individuals of an update, D search coordinates, C individuals of an as
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import moments, shaped, utilities
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape
+from l2l_snn.validate import AtLeast, Count, NotNegative, Positive
 
 NARROWEST = 1e-20  # sigma stays above this times the space's spread, and below its inverse
 
@@ -32,9 +32,6 @@ class AsynchronousESState(NamedTuple):
     told: np.ndarray  # () int64, individuals told since the last update
     z: np.ndarray  # (P, D) these
     fitness: np.ndarray  # (P,) their fitness, nan where failed
-    spread: np.ndarray  # (D,) standard deviation of the space's initial sample
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 @dataclass(frozen=True)
@@ -45,81 +42,62 @@ class AsynchronousES(Optimizer[AsynchronousESState]):
     """
 
     asynchronous: ClassVar[bool] = True
-    population: int = 32  # P
-    children: int = 1  # C
-    sigma: float = 1.0  # initial standard deviation, in units of the space's spread
-    mean_rate: float = 1.0  # learning rate of the mean
-    sigma_rate: float | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))
-
-    def __post_init__(self) -> None:
-        check_count("AsynchronousES.population", self.population, 2, "utilities need a better and a worse")
-        check_count("AsynchronousES.children", self.children)
-        for name in ("sigma", "mean_rate", "sigma_rate"):
-            if getattr(self, name) is not None:
-                check_range(f"AsynchronousES.{name}", getattr(self, name), 0.0, open_low=name != "sigma_rate")
-                check_finite(f"AsynchronousES.{name}", getattr(self, name))
+    population: Annotated[int, AtLeast(2), "utilities need a better and a worse"] = 32  # P
+    children: Count = 1  # C
+    sigma: Positive = 1.0  # initial standard deviation, in units of the space's spread
+    mean_rate: Positive = 1.0  # learning rate of the mean
+    sigma_rate: NotNegative | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))
 
     def init(self, space: Space, seed: int) -> AsynchronousESState:
-        mean, spread = space.spread()
-        low, high = space.bounds()
         z, fitness = np.zeros((self.population, space.size)), np.full(self.population, np.nan)
-        sigma = np.minimum(self.sigma * spread, high - low)
-        return AsynchronousESState(stream(seed), mean, sigma, np.array(0), z, fitness, spread, low, high)
+        sigma = np.minimum(self.sigma * space.scale, space.high - space.low)
+        return AsynchronousESState(stream(seed), space.center, sigma, np.array(0), z, fitness)
 
-    def ask(self, state: AsynchronousESState) -> tuple[np.ndarray, AsynchronousESState]:
+    def ask(self, space: Space, state: AsynchronousESState) -> tuple[np.ndarray, AsynchronousESState]:
         generator, words = draw(state.words)
-        z = state.mean + state.sigma * generator.standard_normal((self.children, len(state.mean)))
-        return np.clip(z, state.low, state.high), state._replace(words=words)
+        z = state.mean + state.sigma * generator.standard_normal((self.children, space.size))
+        return space.clipped(z), state._replace(words=words)
 
-    def tell(self, state: AsynchronousESState, z: np.ndarray, evaluation: Evaluation) -> AsynchronousESState:
-        """Return the state after some individuals: every P of them are an update.
-
-        Args:
-            state: after any number of asks.
-            z: (K, D) any of the z asked for, K >= 1.
-            evaluation: of these K.
-
-        Raises:
-            ValueError: several objectives, or shapes that don't fit.
-        """
-        z = check_shape("AsynchronousES: z", z, (None, len(state.low)))
-        one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: AsynchronousESState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> AsynchronousESState:
+        """Return the state after some individuals (K, D): every P of them are an update."""
         state = state._replace(z=state.z.copy(), fitness=state.fitness.copy())
         for row, value in zip(z, evaluation.fitness, strict=True):
             told = int(state.told)
             state.z[told], state.fitness[told] = row, value
             state = state._replace(told=np.array(told + 1))
             if told + 1 == self.population:
-                state = self._updated(state)
+                state = self._updated(space, state)
         return state
 
     def sized(self, individuals: int, size: int) -> Self:
         children = max(1, round(self.children * individuals / self.population))
         return replace(self, population=individuals, children=children)
 
-    def resized(self, state: AsynchronousESState) -> AsynchronousESState:
+    def resized(self, space: Space, state: AsynchronousESState) -> AsynchronousESState:
         if state.told >= self.population:
-            state = self._updated(state)
+            state = self._updated(space, state)
         told = int(state.told)
-        z, fitness = np.zeros((self.population, len(state.mean))), np.full(self.population, np.nan)
+        z, fitness = np.zeros((self.population, space.size)), np.full(self.population, np.nan)
         z[:told], fitness[:told] = state.z[:told], state.fitness[:told]
         return state._replace(z=z, fitness=fitness)
 
-    def _updated(self, state: AsynchronousESState) -> AsynchronousESState:
+    def _updated(self, space: Space, state: AsynchronousESState) -> AsynchronousESState:
         """Return the state after an update with the individuals told, P or, after P has shrunk, more."""
-        D, told = len(state.mean), int(state.told)
+        D, told = space.size, int(state.told)
         rate = (3 + np.log(D)) / (5 * np.sqrt(D)) if self.sigma_rate is None else self.sigma_rate
         u = shaped(Evaluation(state.fitness[:told]).filled().fitness, utilities(told))
         first, second = moments(state.z[:told], state.mean, u)
         exponent = 0.5 * rate * second / state.sigma**2  # sum_k u_k (s_k^2 - 1), and sum u is 0
         sigma = state.sigma * np.exp(np.clip(exponent, -10.0, 10.0))
-        widest = np.minimum(state.spread / NARROWEST, state.high - state.low)
+        widest = np.minimum(space.scale / NARROWEST, space.high - space.low)
         return state._replace(
-            mean=np.clip(state.mean + self.mean_rate * first, state.low, state.high),
-            sigma=np.clip(sigma, state.spread * NARROWEST, widest),
+            mean=space.clipped(state.mean + self.mean_rate * first),
+            sigma=np.clip(sigma, space.scale * NARROWEST, widest),
             told=np.array(0),
         )
 
-    def recommend(self, state: AsynchronousESState) -> np.ndarray:
+    def recommend(self, space: Space, state: AsynchronousESState) -> np.ndarray:
         """Return the mean."""
         return state.mean

@@ -14,26 +14,23 @@ We differ from pycma in: the first C is exactly I; the eigendecomposition waits 
 P < 6; a narrower edge at bounds; generations without information; and no stops, see `CMAES`.
 
 Legend: P individuals, D search coordinates. x are z without bounds, see `smooth`; rows of y
-are x in units of the step: x = mean + sigma * std * y.
+are x in units of the step: x = mean + sigma * scale * y.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, lgamma, log, sqrt
-from typing import NamedTuple
+from math import log, sqrt
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.bounds import asked, smooth
+from l2l_snn.search.cma import CONDITION, SCALE, SIGMA, constants, log_ranks, next_paths, widened_step
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
-
-SIGMA = (1e-100, 1e100)  # limits of sigma: far outside any use, but their squares are still numbers
-SCALE = (1e-10, 1e10)  # limits of C's largest eigenvalue, beyond which sigma takes the scale over
-CONDITION = 1e14  # limit of C's condition number (pycma stops there)
+from l2l_snn.validate import AtLeast, Positive
 
 
 class CMAESState(NamedTuple):
@@ -43,56 +40,31 @@ class CMAESState(NamedTuple):
     told: np.ndarray  # () int64, generations learned from
     decomposed: np.ndarray  # () int64, `told` at the last eigendecomposition
     mean: np.ndarray  # (D,) of the distribution, in x
-    sigma: np.ndarray  # () step size, in units of std
+    sigma: np.ndarray  # () step size, in units of the space's scale
     C: np.ndarray  # (D, D) covariance of y
     B: np.ndarray  # (D, D) columns: eigenvectors of C at the last decomposition
     d: np.ndarray  # (D,) square roots of its eigenvalues
     p_c: np.ndarray  # (D,) evolution path of the mean
     p_sigma: np.ndarray  # (D,) the same of the whitened mean
-    std: np.ndarray  # (D,) spread of the space
-    bounded: np.ndarray  # (D,) bool, which coordinates lie in [0, 1]; the others are free
     x: np.ndarray  # (P, D) what was asked last, before `smooth`; (0, D) where all is free and z is x
 
 
-class Constants(NamedTuple):
-    """What follows from D and P alone; tutorial table 1."""
-
-    weights: np.ndarray  # (P,) of the ranks, best first; the positive ones sum to 1
-    mu: int  # how many are positive
-    mueff: float  # variance-effective number of parents
-    c_sigma: float  # rate of p_sigma
-    d_sigma: float  # damping of sigma
-    c_c: float  # rate of p_c
-    c_1: float  # rate of the rank-one update
-    c_mu: float  # rate of the rank-mu update
-    chi: float  # E|N(0, I)|
-    gap: float  # generations between two eigendecompositions
-
-
 @lru_cache(maxsize=64)
-def constants(size: int, population: int, active: bool) -> Constants:
-    """Return the constants for `size` coordinates and `population` individuals; eqs. 49-58, as pycma has them."""
-    raw = log((population + 1) / 2) - np.log(np.arange(1, population + 1))  # eq. 49
-    mu = int((raw > 0).sum())
-    good, bad = raw[:mu] / raw[:mu].sum(), raw[mu:]
-    mueff = 1.0 / float((good**2).sum())
+def rank_weights(size: int, population: int, active: bool) -> np.ndarray:
+    """Return the weights (P,) of the ranks, best first; those of the parents sum to 1; eqs. 49-53.
 
-    c_sigma = min(0.5, (mueff + 2) / (size + mueff + 3))  # eq. 55
-    many = max(1.0, 3.0 * (1.0 - 0.5 ** (size / 9)))
-    d_sigma = 1.0 + 2.0 * max(0.0, many * sqrt((mueff - 1) / (size + 1)) - 1.0) + c_sigma
-    c_c = (4 + mueff / size) / (size + 4 + 2 * mueff / size)  # eq. 56
-    c_1 = min(1.0, population / 6) * 2 / ((size + 1.3) ** 2 + mueff)  # eq. 57
-    c_mu = min(1 - c_1, 2 * (0.25 + mueff + 1 / mueff - 2) / ((size + 2) ** 2 + mueff))  # eq. 58
-
+    The others are negative with `active`, else 0.
+    """
+    c, mu = constants(size, population), population // 2
     weights = np.zeros(population)
-    weights[:mu] = good
-    if active:  # eqs. 50-53: what the negative weights sum to
-        mueff_bad = float(bad.sum() ** 2 / (bad**2).sum())
-        total = min(1 + c_1 / c_mu, 1 + 2 * mueff_bad / (mueff + 2), (1 - c_1 - c_mu) / (size * c_mu))
+    weights[:mu] = c.weights
+    if active:  # what the negative weights sum to
+        bad = log_ranks(population)[mu:]
+        mueff = float(bad.sum() ** 2 / (bad**2).sum())
+        total = min(1 + c.c_1 / c.c_mu, 1 + 2 * mueff / (c.mueff + 2), (1 - c.c_1 - c.c_mu) / (size * c.c_mu))
         weights[mu:] = total * bad / -bad.sum()
     weights.flags.writeable = False
-    chi = sqrt(2) * exp(lgamma((size + 1) / 2) - lgamma(size / 2))
-    return Constants(weights, mu, mueff, c_sigma, d_sigma, c_c, c_1, c_mu, chi, 0.5 / (size * (c_1 + c_mu)))
+    return weights
 
 
 def learned_covariance(C: np.ndarray, keep: float, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -134,87 +106,66 @@ class CMAES(Optimizer[CMAESState]):
     1e14 and sigma within [1e-100, 1e100].
     """
 
-    population: int | None = None  # P; None: 4 + 3 ln(D), rounded down
-    sigma: float = 1.0  # first step size, in units of the space's spread; 1 is 0.29 of a bounded coordinate's range
+    # P; None: 4 + 3 ln(D), rounded down
+    population: Annotated[int, AtLeast(2), "take None for 4 + 3 ln(D), more if fitness is noisy"] | None = None
+    # first step size, in units of the space's spread; 1 is 0.29 of a bounded coordinate's range
+    sigma: Annotated[Positive, "about 1 covers the space, 0.1 searches nearby"] = 1.0
     active: bool = True  # whether the worse half is unlearned (negative weights)
-
-    def __post_init__(self) -> None:
-        if self.population is not None:
-            check_count("CMAES.population", self.population, 2, "take None for 4 + 3 ln(D), more if fitness is noisy")
-        check_range("CMAES.sigma", self.sigma, 0.0, open_low=True, todo="about 1 covers the space, 0.1 searches nearby")
-        check_finite("CMAES.sigma", self.sigma)
-        if not isinstance(self.active, bool):
-            raise TypeError(message("CMAES.active", "true or false", repr(self.active)))
 
     def individuals(self, size: int) -> int:
         """Return P for `size` coordinates."""
         return 4 + int(3 * log(size)) if self.population is None else self.population
 
     def init(self, space: Space, seed: int) -> CMAESState:
-        (mean, std), bounded = space.spread(), np.isfinite(space.bounds()[0])
-        x = np.tile(mean, (self.individuals(space.size) if bounded.any() else 0, 1))
+        x = np.tile(space.center, (self.individuals(space.size) if space.bounded.any() else 0, 1))
         size, none, path = space.size, np.array(0), np.zeros(space.size)
         identity, sigma = np.eye(size), np.array(np.clip(self.sigma, *SIGMA))
         unit = np.ones(size)
-        return CMAESState(stream(seed), none, none, mean, sigma, identity, identity, unit, path, path, std, bounded, x)
+        return CMAESState(stream(seed), none, none, space.center, sigma, identity, identity, unit, path, path, x)
 
-    def ask(self, state: CMAESState) -> tuple[np.ndarray, CMAESState]:
+    def ask(self, space: Space, state: CMAESState) -> tuple[np.ndarray, CMAESState]:
         generator, words = draw(state.words)
-        size = len(state.mean)
+        size = space.size
         normal = generator.standard_normal((self.individuals(size), size))
-        x = state.mean + (state.sigma * state.std) * ((normal * state.d) @ state.B.T)  # eqs. 38-40
-        z = smooth(x, state.bounded)
+        x = state.mean + (state.sigma * space.scale) * ((normal * state.d) @ state.B.T)  # eqs. 38-40
+        z = smooth(x, space.bounded)
         return z, state._replace(words=words, x=state.x if z is x else x)
 
-    def tell(self, state: CMAESState, z: np.ndarray, evaluation: Evaluation) -> CMAESState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        size = len(state.mean)
-        population = self.individuals(size)
-        z = check_shape("CMAES: z", z, (population, size))
-        fitness = np.where(evaluation.failed, -np.inf, one_objective(self, evaluation, population))
-        c = constants(size, population, self.active)
+    def learn(
+        self, space: Space, state: CMAESState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> CMAESState:
+        fitness = np.where(evaluation.failed, -np.inf, fitness)
+        c = constants(space.size, len(z))
         if (fitness == fitness[0]).all() or (z == z[0]).all():
-            return self._plateau(state, c)
+            wide = state.sigma**2 * float(state.C.diagonal().max()) >= 1.0  # never beyond the spread of the space
+            return state if wide else state._replace(sigma=widened_step(c, state.sigma))
 
         ranks = np.argsort(-fitness, kind="stable")
-        weights, step = c.weights, state.sigma * state.std
-        y = (asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], state.bounded) - state.mean) / step
+        weights, mu, step = rank_weights(space.size, len(z), self.active), len(c.weights), state.sigma * space.scale
+        y = (asked(state.x[ranks] if len(state.x) else z[ranks], z[ranks], space.bounded) - state.mean) / step
         white = (y @ state.B) / state.d  # (P, D) B' C^(-1/2) y
         length = np.sqrt((white**2).sum(axis=1))
 
         told = state.told + 1
-        shift = weights[: c.mu] @ y[: c.mu]  # eq. 41
-        mean = state.mean + step * shift  # eq. 42
-        p_sigma = (1 - c.c_sigma) * state.p_sigma + sqrt(c.c_sigma * (2 - c.c_sigma) * c.mueff) * (
-            state.B @ (weights[: c.mu] @ white[: c.mu])
-        )  # eq. 43
-        square = float(p_sigma @ p_sigma)
-        log_step = (c.c_sigma / c.d_sigma) * (sqrt(square) / c.chi - 1)
-        sigma = np.clip(state.sigma * exp(min(1.0, log_step)), *SIGMA)  # eq. 44
-
-        started = 1.0 - (1.0 - c.c_sigma) ** (2.0 * float(told))
-        h = float(square / started / size < 2 + 4 / (size + 1))  # h_sigma: 0 stalls p_c while sigma grows fast
-        p_c = (1 - c.c_c) * state.p_c + (h * sqrt(c.c_c * (2 - c.c_c) * c.mueff)) * shift  # eq. 45
-        entry = np.where(weights < 0, weights * size / (length + 1e-9) ** 2, weights)  # eq. 46
-        lost = (1 - h) * c.c_c * (2 - c.c_c)
-        keep = 1 - c.c_1 * (1 - lost) - c.c_mu * float(weights.sum())
+        shift = c.weights @ y[:mu]  # eq. 41
+        white_shift = state.B @ (c.weights @ white[:mu])
+        paths = next_paths(c, int(told), state.p_sigma, state.p_c, state.sigma, shift, white_shift)
+        entry = np.where(weights < 0, weights * space.size / (length + 1e-9) ** 2, weights)  # eq. 46
+        keep = 1 - c.c_1 * (1 - paths.lost) - c.c_mu * float(weights.sum())
         rates = np.append(c.c_mu * entry, c.c_1)
-        C = learned_covariance(state.C, keep, np.vstack([y, p_c]), rates)  # eq. 47
+        C = learned_covariance(state.C, keep, np.vstack([y, paths.p_c]), rates)  # eq. 47
 
-        state = state._replace(told=np.array(told), mean=mean, sigma=np.array(sigma), C=C, p_c=p_c, p_sigma=p_sigma)
-        return decomposed(state) if told - state.decomposed >= c.gap else state
+        state = state._replace(
+            told=np.array(told),
+            mean=state.mean + step * shift,  # eq. 42
+            sigma=paths.sigma,
+            C=C,
+            p_c=paths.p_c,
+            p_sigma=paths.p_sigma,
+        )
+        gap = 0.5 / (space.size * (c.c_1 + c.c_mu))  # generations between two eigendecompositions
+        return decomposed(state) if told - state.decomposed >= gap else state
 
-    def recommend(self, state: CMAESState) -> np.ndarray:
+    def recommend(self, space: Space, state: CMAESState) -> np.ndarray:
         """Return the mean of the distribution; with noisy fitness it is better than any individual."""
-        return smooth(state.mean, state.bounded)
-
-    @staticmethod
-    def _plateau(state: CMAESState, c: Constants) -> CMAESState:
-        """Return the state with a wider step, as long as it is narrower than the space."""
-        if state.sigma**2 * float(state.C.diagonal().max()) >= 1.0:
-            return state
-        return state._replace(sigma=np.array(state.sigma * exp(0.2 + c.c_sigma / c.d_sigma)))
+        return smooth(state.mean, space.bounded)

@@ -9,16 +9,16 @@ Legend: P individuals, D search coordinates, K components.
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import AtLeast, Below1, Count, NotNegative, Share, Within, message
 
 
 class CrossEntropyState(NamedTuple):
@@ -26,17 +26,7 @@ class CrossEntropyState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     told: np.ndarray  # () int64, generations told so far
-    shares: np.ndarray  # (K,) probability of each component
-    means: np.ndarray  # (K, D)
-    covariances: np.ndarray  # (K, D) variances or (K, D, D) matrices, without noise
-    std: np.ndarray  # (D,) spread of the space
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
-
-
-def mixture_of(state: CrossEntropyState) -> Mixture:
-    """Return the distribution, without noise."""
-    return Mixture(state.shares, state.means, state.covariances)
+    mixture: Mixture  # the distribution, without noise
 
 
 @dataclass(frozen=True)
@@ -48,27 +38,17 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
     A mixture can follow several optima for a while; in the end the shares drift to one.
     """
 
-    population: int = 64  # P
-    rho: float = 0.2  # share of a generation that is elite
-    smoothing: float = 0.6  # weight of the old distribution in the new one, [0, 1); less is faster and ends early
+    population: Annotated[int, AtLeast(2)] = 64  # P
+    rho: Annotated[float, Within(0.0, 1.0, open_low=True)] = 0.2  # share of a generation that is elite
+    # weight of the old distribution in the new one; less is faster and ends early
+    smoothing: Annotated[Below1, "at 1 nothing is ever learned"] = 0.6
     covariance: Literal["diagonal", "full"] = "diagonal"  # full needs many more elites than coordinates
-    components: int = 1  # K; more than one: a mixture, fitted by expectation-maximisation
-    noise: float = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none
-    noise_decay: float = 0.95  # factor of the noise's variance a generation
-    temp_decay: float = 0.0  # factor of the temperature a generation, 1 at first, in units of fitness; 0: elites alone
+    components: Count = 1  # K; more than one: a mixture, fitted by expectation-maximisation
+    noise: NotNegative = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none
+    noise_decay: Share = 0.95  # factor of the noise's variance a generation
+    temp_decay: Share = 0.0  # factor of the temperature a generation, 1 at first, in units of fitness; 0: elites alone
 
-    def __post_init__(self) -> None:
-        check_count("CrossEntropy.population", self.population, 2)
-        check_range("CrossEntropy.rho", self.rho, 0.0, 1.0, open_low=True)
-        check_range("CrossEntropy.smoothing", self.smoothing, 0.0, 1.0)
-        if self.smoothing == 1:
-            raise ValueError(message("CrossEntropy.smoothing", "less than 1", 1, "with 1 nothing is ever learned"))
-        check_choice("CrossEntropy.covariance", self.covariance, ("diagonal", "full"))
-        check_count("CrossEntropy.components", self.components, 1)
-        check_range("CrossEntropy.noise", self.noise, 0.0)
-        check_finite("CrossEntropy.noise", self.noise)
-        check_range("CrossEntropy.noise_decay", self.noise_decay, 0.0, 1.0)
-        check_range("CrossEntropy.temp_decay", self.temp_decay, 0.0, 1.0)
+    def cross_check(self) -> None:
         if self.elites < 2 * self.components:
             expected = f"at least two elites a component ({2 * self.components})"
             raise ValueError(message("CrossEntropy.rho * population", expected, self.elites, "enlarge one of them"))
@@ -79,37 +59,30 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
         return ceil(self.rho * self.population - 1e-9)  # 0.07 * 100 is 7, whatever its rounding says
 
     def init(self, space: Space, seed: int) -> CrossEntropyState:
-        (mean, std), (low, high) = space.spread(), space.bounds()
         generator, words = draw(stream(seed))
-        first = start(mean, std, self.components, self.covariance == "full", generator)
-        return CrossEntropyState(words, np.array(0), *first, std, low, high)
+        first = start(space.center, space.scale, self.components, self.covariance == "full", generator)
+        return CrossEntropyState(words, np.array(0), first)
 
-    def ask(self, state: CrossEntropyState) -> tuple[np.ndarray, CrossEntropyState]:
+    def ask(self, space: Space, state: CrossEntropyState) -> tuple[np.ndarray, CrossEntropyState]:
         generator, words = draw(state.words)
-        mixture = mixture_of(state)
+        mixture = state.mixture
         if self.noise and state.told:  # the first sample is that of the space
-            mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.told) - 1) * state.std**2)
+            mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.told) - 1) * space.scale**2)
         z = sample(mixture, generator, self.population)
-        return np.clip(z, state.low, state.high, out=z), state._replace(words=words)
+        return space.clipped(z, out=z), state._replace(words=words)
 
-    def tell(self, state: CrossEntropyState, z: np.ndarray, evaluation: Evaluation) -> CrossEntropyState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        z = check_shape("CrossEntropy: z", z, (self.population, len(state.std)))
-        fitness = np.where(evaluation.failed, -np.inf, one_objective(self, evaluation, self.population))
+    def learn(
+        self, space: Space, state: CrossEntropyState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> CrossEntropyState:
+        fitness = np.where(evaluation.failed, -np.inf, fitness)
         generator, words = draw(state.words)
         temperature = self.temp_decay ** int(state.told) if self.temp_decay else 0.0
         state = state._replace(words=words, told=np.array(state.told + 1))
         chosen = elite_weights(fitness, self.elites, temperature, generator) > 0
         if (fitness == fitness[0]).all() or chosen.sum() < 2:
             return state
-        old = mixture_of(state)
-        new = blend(old, fit(old, z[chosen]), self.smoothing)
-        return state._replace(shares=new.shares, means=new.means, covariances=new.covariances)
+        return state._replace(mixture=blend(state.mixture, fit(state.mixture, z[chosen]), self.smoothing))
 
-    def recommend(self, state: CrossEntropyState) -> np.ndarray:
+    def recommend(self, space: Space, state: CrossEntropyState) -> np.ndarray:
         """Return the mean of the distribution, of a mixture that of the component with the greatest share."""
-        return np.clip(centre(mixture_of(state)), state.low, state.high)
+        return space.clipped(centre(state.mixture))

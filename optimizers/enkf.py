@@ -9,15 +9,15 @@ Legend: P members of the ensemble, n of them evaluated without failure, D search
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape, did_you_mean, message
+from l2l_snn.validate import AtLeast, Count, CountOrNone, Finite, Within, did_you_mean, message
 
 
 class EnsembleKalmanState(NamedTuple):
@@ -25,12 +25,8 @@ class EnsembleKalmanState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     z: np.ndarray  # (P, D) the ensemble, not clipped
-    mean: np.ndarray  # (D,) of the space's initial sample
-    std: np.ndarray  # (D,)
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 def kalman_step(deviation: np.ndarray, residual: np.ndarray, moved: np.ndarray) -> np.ndarray:
@@ -62,6 +58,9 @@ def kalman_step(deviation: np.ndarray, residual: np.ndarray, moved: np.ndarray) 
     return weights @ moved / np.sqrt(n - 1)
 
 
+Noise = Annotated[float, Within(1e-30, 1e100), "the smaller, the larger the steps"]
+
+
 @dataclass(frozen=True)
 class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
     """An ensemble Kalman filter whose observations are metrics of the optimizee, or its fitness.
@@ -77,31 +76,28 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
     keeps members chosen at random; either way it is moved as a whole to keep its mean.
     """
 
-    population: int = 32  # P
+    population: Annotated[int, AtLeast(3), "covariances need an ensemble"] = 32  # P
     observations: tuple[str, ...] = ()  # metrics: a name, or "y" for y_0, y_1, ...; none: the fitness is observed
-    targets: float | tuple[float, ...] | None = None  # of the K observations, one for all or each; None, for the
+    targets: Finite | tuple[Finite, ...] | None = None  # of the K observations, one for all or each; None, for the
     # fitness only: the best so far plus a standard deviation of the generation's, a step that is always ahead
-    gamma: float | tuple[float, ...] = 0.1  # standard deviation of the noise of an observation, in its unit
+    gamma: Noise | tuple[Noise, ...] = 0.1  # standard deviation of the noise of an observation, in its unit
     perturb: bool = True  # each member sees the target plus such noise: right spread; else all see it as it is
-    repetitions: int = 1  # updates from one evaluation; the observations are carried along as if they were linear in z
-    jitter: float = 0.0  # standard deviation of noise added to z, in units of the space's spread
-    replaced: int = 0  # worst members replaced by copies of the best, with jitter
-    sigma: float = 1.0  # standard deviation of the first ensemble, in units of the space's spread
+    repetitions: Count = (
+        1  # updates from one evaluation; the observations are carried along as if they were linear in z
+    )
+    jitter: Annotated[float, Within(0.0, 1e6)] = (
+        0.0  # standard deviation of noise added to z, in units of the space's spread
+    )
+    replaced: CountOrNone = 0  # worst members replaced by copies of the best, with jitter
+    # standard deviation of the first ensemble, in units of the space's spread
+    sigma: Annotated[float, Within(0.0, 1e6, open_low=True)] = 1.0
 
-    def __post_init__(self) -> None:
+    def cross_check(self) -> None:
         name = "EnsembleKalmanFilter"
-        check_count(f"{name}.population", self.population, 3, "covariances need an ensemble")
         if self.observations and self.targets is None:
             raise ValueError(message(f"{name}.targets", "a target for each observation", "None"))
         if len(set(self.observations)) < len(self.observations):
             raise ValueError(message(f"{name}.observations", "different names", self.observations))
-        check_finite(f"{name}.targets", 0.0 if self.targets is None else self.targets)
-        for gamma in self.gamma if isinstance(self.gamma, tuple) else (self.gamma,):
-            check_range(f"{name}.gamma", gamma, 1e-30, 1e100, todo="the smaller, the larger the steps")
-        check_count(f"{name}.repetitions", self.repetitions, 1)
-        check_range(f"{name}.jitter", self.jitter, 0.0, 1e6)
-        check_range(f"{name}.sigma", self.sigma, 0.0, 1e6, open_low=True)
-        check_count(f"{name}.replaced", self.replaced, 0)
         if self.replaced > self.population // 2:
             expected = f"at most half of population ({self.population // 2})"
             raise ValueError(message(f"{name}.replaced", expected, self.replaced))
@@ -111,23 +107,21 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
 
     def init(self, space: Space, seed: int) -> EnsembleKalmanState:
         generator, words = draw(stream(seed))
-        mean, std = space.spread()
-        z = mean + self.sigma * std * generator.standard_normal((self.population, space.size))
-        low, high = space.bounds()
-        return EnsembleKalmanState(words, z, mean, std, mean.copy(), np.array(-np.inf), low, high)
+        z = space.center + self.sigma * space.scale * generator.standard_normal((self.population, space.size))
+        return EnsembleKalmanState(words, z, space.center, np.array(-np.inf))
 
-    def ask(self, state: EnsembleKalmanState) -> tuple[np.ndarray, EnsembleKalmanState]:
-        return np.clip(state.z, state.low, state.high), state
+    def ask(self, space: Space, state: EnsembleKalmanState) -> tuple[np.ndarray, EnsembleKalmanState]:
+        return space.clipped(state.z), state
 
-    def tell(self, state: EnsembleKalmanState, z: np.ndarray, evaluation: Evaluation) -> EnsembleKalmanState:
+    def learn(
+        self, space: Space, state: EnsembleKalmanState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> EnsembleKalmanState:
         """Return the state after a generation; the ensemble that moves is the z given. See `Optimizer.tell`.
 
         Raises:
             ValueError: several objectives, another number of individuals than the population's, no metrics of the
                 names in `observations`, or another number of them than of `targets` or `gamma`.
         """
-        z = check_shape("EnsembleKalmanFilter: z", z, state.z.shape)
-        fitness = one_objective(self, evaluation, len(z))
         state = with_best(state, z, evaluation)
         generator, words = draw(state.words)
         observed = fitness[:, None]
@@ -147,12 +141,12 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
             moved[ranked[len(ranked) - count :]] = moved[ranked[:count][::-1]]  # the very worst becomes the best
         else:
             noise = generator.standard_normal((np.count_nonzero(~ok), z.shape[1]))
-            moved[~ok] = state.mean + self.sigma * state.std * noise
+            moved[~ok] = space.center + self.sigma * space.scale * noise
         if self.jitter:
-            moved += self.jitter * state.std * generator.standard_normal(z.shape)
+            moved += self.jitter * space.scale * generator.standard_normal(z.shape)
         return state._replace(words=words, z=moved)
 
-    def resized(self, state: EnsembleKalmanState) -> EnsembleKalmanState:
+    def resized(self, space: Space, state: EnsembleKalmanState) -> EnsembleKalmanState:
         people, more = len(state.z), self.population - len(state.z)
         if not more:
             return state
@@ -165,9 +159,9 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
             z = state.z[np.sort(generator.permutation(people)[: self.population])]
         return state._replace(words=words, z=z + (mean - z.mean(axis=0)))
 
-    def recommend(self, state: EnsembleKalmanState) -> np.ndarray:
+    def recommend(self, space: Space, state: EnsembleKalmanState) -> np.ndarray:
         """Return the mean of the ensemble, clipped to the bounds."""
-        return np.clip(state.z.mean(axis=0), state.low, state.high)
+        return space.clipped(state.z.mean(axis=0))
 
     def _observed(self, metrics: dict[str, np.ndarray]) -> np.ndarray:
         """Return (P, K) the metrics that `observations` names, in order."""

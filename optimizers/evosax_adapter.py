@@ -22,10 +22,20 @@ import numpy as np
 import optax
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, did_you_mean, message
+from l2l_snn.validate import (
+    Count,
+    Positive,
+    check_choice,
+    check_count,
+    check_finite,
+    check_range,
+    check_shape,
+    did_you_mean,
+    message,
+)
 
 # arguments of evosax's constructors that a job file can hold
 OPTIONS = (
@@ -54,9 +64,6 @@ class EvosaxState(NamedTuple):
     recommended: np.ndarray  # (D,) the mean of the distribution, or the z of the best single evaluation so far
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    center: np.ndarray  # (D,) z of y = 0
-    scale: np.ndarray  # (D,) z per y
-    bounded: np.ndarray  # (D,) bool, which coordinates lie in [0, 1]; the others are free
 
 
 class Opened(NamedTuple):
@@ -213,18 +220,15 @@ class Evosax(Optimizer[EvosaxState]):
     """
 
     algorithm: str = "CMA_ES"  # its name in evosax.algorithms
-    population: int = 32  # P, all of its populations together; some need an even number, or four
-    sigma: float = 1.0  # z per unit of its coordinates, in units of the space's spread; its std_init is in these
+    population: Count = 32  # P, all of its populations together; some need an even number, or four
+    sigma: Positive = 1.0  # z per unit of its coordinates, in units of the space's spread; its std_init is in these
     params: dict[str, Any] = field(default_factory=dict)  # its params that differ from the defaults: name -> number(s)
     # arguments of its constructor, those of OPTIONS, e.g. {"num_diff": 2}; the std_schedule is a number, the optimizer
     # {"rule": "adam", "learning_rate": 0.05} with the arguments of Optax's function
     options: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def cross_check(self) -> None:
         check_choice("Evosax.algorithm", self.algorithm, tuple(algorithms()))
-        check_count("Evosax.population", self.population, 1)
-        check_range("Evosax.sigma", self.sigma, 0.0, open_low=True)
-        check_finite("Evosax.sigma", self.sigma)
         for kind, known in (("params", known_params(self.algorithm)), ("options", known_options(self.algorithm))):
             for name in getattr(self, kind):
                 if name not in known:
@@ -253,7 +257,6 @@ class Evosax(Optimizer[EvosaxState]):
         Raises:
             ValueError: the algorithm doesn't take this population, these options or this number of coordinates.
         """
-        center, spread = space.spread()
         generator, words = draw(stream(seed))
         with exactly():
             algorithm, params = self._opened(space.size)
@@ -261,22 +264,10 @@ class Evosax(Optimizer[EvosaxState]):
             if algorithm.means:
                 means = np.zeros(space.size)
                 if algorithm.means > 1:  # means in one place would stay together
-                    means = (space.sample(generator, algorithm.means) - center) / (self.sigma * spread)
+                    means = (space.sample(generator, algorithm.means) - space.center) / (self.sigma * space.scale)
                 packed = np.array(algorithm.start(_key(generator), (means,), params))
-        bounded = np.isfinite(space.bounds()[0])
-        scale = self.sigma * spread
-        return EvosaxState(
-            words,
-            np.array(0),
-            packed,
-            np.array(self.population),
-            center,
-            center.copy(),
-            np.array(-np.inf),
-            center.copy(),
-            scale,
-            bounded,
-        )
+        people, best = np.array(self.population), np.array(-np.inf)
+        return EvosaxState(words, np.array(0), packed, people, space.center, space.center, best)
 
     def sized(self, individuals: int, size: int) -> Self:
         sized = replace(self, population=individuals)
@@ -284,8 +275,8 @@ class Evosax(Optimizer[EvosaxState]):
             sized._opened(size)  # it refuses what evosax does
         return sized
 
-    def resized(self, state: EvosaxState) -> EvosaxState:
-        people, size = int(state.people), len(state.center)
+    def resized(self, space: Space, state: EvosaxState) -> EvosaxState:
+        people, size = int(state.people), space.size
         if people == self.population:
             return state
         generator, words = draw(state.words)
@@ -304,7 +295,7 @@ class Evosax(Optimizer[EvosaxState]):
             packed = new.pack(jax.tree.map(lambda a, b: a if a.shape == b.shape else b, before, fresh))
         return state._replace(words=words, packed=np.array(packed), people=np.array(self.population))
 
-    def ask(self, state: EvosaxState) -> tuple[np.ndarray, EvosaxState]:
+    def ask(self, space: Space, state: EvosaxState) -> tuple[np.ndarray, EvosaxState]:
         """Return the next generation's z, (P, D), and the state that `tell` takes.
 
         Raises:
@@ -313,29 +304,24 @@ class Evosax(Optimizer[EvosaxState]):
         generator, words = draw(state.words)
         state = state._replace(words=words)
         with exactly():
-            algorithm, params = self._opened(len(state.center))
+            algorithm, params = self._opened(space.size)
             if state.told == 0 and not algorithm.means:  # a first population, as Space.sample draws it
-                shape = (self.population, len(state.center))
-                return np.where(state.bounded, generator.random(shape), generator.standard_normal(shape)), state
+                return space.sample(generator, self.population), state
             y, packed = algorithm.ask(_key(generator), state.packed, params)
-        z = state.center + state.scale * np.asarray(y)
+        z = space.center + self.sigma * space.scale * np.asarray(y)
         if not np.isfinite(z).all():
             todo = "try another population, sigma or params"
             raise ValueError(message(f"Evosax: {self.algorithm}", "finite z", "nan or infinity", todo))
-        return np.where(state.bounded, np.clip(z, 0.0, 1.0), z), state._replace(packed=np.array(packed))
+        return space.clipped(z), state._replace(packed=np.array(packed))
 
-    def tell(self, state: EvosaxState, z: np.ndarray, evaluation: Evaluation) -> EvosaxState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        z = check_shape("Evosax: z", z, (self.population, len(state.center)))
-        cost = -one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: EvosaxState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> EvosaxState:
+        cost = -fitness
         generator, words = draw(state.words)
-        y = (z - state.center) / state.scale
+        y = (z - space.center) / (self.sigma * space.scale)
         with exactly():
-            algorithm, params = self._opened(len(state.center))
+            algorithm, params = self._opened(space.size)
             if state.told == 0 and not algorithm.means:
                 packed = algorithm.start(_key(generator), (y, cost), params)
                 mean = y[0]
@@ -346,13 +332,12 @@ class Evosax(Optimizer[EvosaxState]):
         if algorithm.means == 1:
             if not np.isfinite(mean).all():  # some divide by a deviation that has shrunk to 0: they have converged
                 return state._replace(words=words, told=np.array(state.told + 1))
-            recommended = state.center + state.scale * np.asarray(mean)
-            recommended = np.where(state.bounded, np.clip(recommended, 0.0, 1.0), recommended)
+            recommended = space.clipped(space.center + self.sigma * space.scale * np.asarray(mean))
         return state._replace(
             words=words, told=np.array(state.told + 1), packed=np.array(packed), recommended=recommended
         )
 
-    def recommend(self, state: EvosaxState) -> np.ndarray:
+    def recommend(self, space: Space, state: EvosaxState) -> np.ndarray:
         """Return the mean of a distribution, else the z of the best single evaluation so far."""
         return state.recommended
 

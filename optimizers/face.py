@@ -10,16 +10,16 @@ of a sample.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import Below1, Count, NotNegative, Share, check_count
 
 
 class FACEState(NamedTuple):
@@ -27,21 +27,11 @@ class FACEState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     fitted: np.ndarray  # () int64, samples that a distribution was fitted to
-    shares: np.ndarray  # (K,) probability of each component
-    means: np.ndarray  # (K, D)
-    covariances: np.ndarray  # (K, D) variances or (K, D, D) matrices, without noise
+    mixture: Mixture  # the distribution, without noise
     best: np.ndarray  # () best fitness of the last complete sample, -inf before
     gamma: np.ndarray  # () its worst elite's fitness, -inf before
     z: np.ndarray  # (N, D) the present sample as far as it was told
     fitness: np.ndarray  # (N,) its fitness, -inf where failed
-    std: np.ndarray  # (D,) spread of the space
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
-
-
-def mixture_of(state: FACEState) -> Mixture:
-    """Return the distribution, without noise."""
-    return Mixture(state.shares, state.means, state.covariances)
 
 
 @dataclass(frozen=True)
@@ -63,37 +53,27 @@ class FACE(Optimizer[FACEState]):
 
     min_population: int = 64  # individuals that a sample begins with
     max_population: int = 512  # individuals that a sample has at most
-    expand: int = 32  # individuals added at a time (the book: 1), as many as are evaluated in parallel
+    expand: Count = 32  # individuals added at a time (the book: 1), as many as are evaluated in parallel
     elites: int = 13  # how many individuals are elite
-    smoothing: float = 0.6  # weight of the old distribution in the new one, [0, 1); less is faster and ends early
+    # weight of the old distribution in the new one; less is faster and ends early
+    smoothing: Annotated[Below1, "at 1 nothing is ever learned"] = 0.6
     covariance: Literal["diagonal", "full"] = "diagonal"  # full needs many more elites than coordinates
-    components: int = 1  # K; more than one: a mixture, fitted by expectation-maximisation
-    noise: float = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none
-    noise_decay: float = 0.95  # factor of the noise's variance a fitted sample
-    temp_decay: float = 0.0  # factor of the temperature a fitted sample, 1 at first, in units of fitness; 0: elites
+    components: Count = 1  # K; more than one: a mixture, fitted by expectation-maximisation
+    noise: NotNegative = 0.0  # standard deviation of added noise, in units of the space's spread; 0: none
+    noise_decay: Share = 0.95  # factor of the noise's variance a fitted sample
+    temp_decay: Share = 0.0  # factor of the temperature a fitted sample, 1 at first, in units of fitness; 0: elites
 
-    def __post_init__(self) -> None:
-        check_count("FACE.components", self.components, 1)
+    def cross_check(self) -> None:
         check_count("FACE.elites", self.elites, 2 * self.components, "take at least two a component")
         check_count("FACE.min_population", self.min_population, self.elites, "it has to hold the elites")
         check_count("FACE.max_population", self.max_population, self.min_population, "not less than min_population")
-        check_count("FACE.expand", self.expand, 1)
-        check_range("FACE.smoothing", self.smoothing, 0.0, 1.0)
-        if self.smoothing == 1:
-            raise ValueError(message("FACE.smoothing", "less than 1", 1, "with 1 nothing is ever learned"))
-        check_choice("FACE.covariance", self.covariance, ("diagonal", "full"))
-        check_range("FACE.noise", self.noise, 0.0)
-        check_finite("FACE.noise", self.noise)
-        check_range("FACE.noise_decay", self.noise_decay, 0.0, 1.0)
-        check_range("FACE.temp_decay", self.temp_decay, 0.0, 1.0)
 
     def init(self, space: Space, seed: int) -> FACEState:
-        (mean, std), (low, high) = space.spread(), space.bounds()
         generator, words = draw(stream(seed))
-        first = start(mean, std, self.components, self.covariance == "full", generator)
+        first = start(space.center, space.scale, self.components, self.covariance == "full", generator)
         never = np.array(-np.inf)
         z, fitness = np.zeros((0, space.size)), np.zeros(0)
-        return FACEState(words, np.array(0), *first, never, never, z, fitness, std, low, high)
+        return FACEState(words, np.array(0), first, never, never, z, fitness)
 
     def individuals(self, size: int) -> int:
         """Return min_population."""
@@ -110,30 +90,26 @@ class FACE(Optimizer[FACEState]):
             elites=round(scale * self.elites),
         )
 
-    def asked(self, count: int) -> int:
-        """Return how many are asked next, if the present sample has `count`."""
+    def generation_size(self, space: Space, state: FACEState) -> int:
+        """Return how many are asked next."""
+        count = len(state.z)
         if not count:
             return self.min_population
         room = self.max_population - count  # none if the population has shrunk since
         return min(self.expand, room) if room > 0 else self.expand
 
-    def ask(self, state: FACEState) -> tuple[np.ndarray, FACEState]:
+    def ask(self, space: Space, state: FACEState) -> tuple[np.ndarray, FACEState]:
         generator, words = draw(state.words)
-        mixture = mixture_of(state)
+        mixture = state.mixture
         if self.noise and state.fitted:  # the first sample is that of the space
-            mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.fitted) - 1) * state.std**2)
-        z = sample(mixture, generator, self.asked(len(state.z)))
-        return np.clip(z, state.low, state.high, out=z), state._replace(words=words)
+            mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.fitted) - 1) * space.scale**2)
+        z = sample(mixture, generator, self.generation_size(space, state))
+        return space.clipped(z, out=z), state._replace(words=words)
 
-    def tell(self, state: FACEState, z: np.ndarray, evaluation: Evaluation) -> FACEState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than were asked.
-        """
-        asked = self.asked(len(state.z))
-        z = check_shape("FACE: z", z, (asked, len(state.std)))
-        new = np.where(evaluation.failed, -np.inf, one_objective(self, evaluation, asked))
+    def learn(
+        self, space: Space, state: FACEState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> FACEState:
+        new = np.where(evaluation.failed, -np.inf, fitness)
 
         all_z, fitness = np.concatenate([state.z, z]), np.concatenate([state.fitness, new])
         ranked = np.sort(fitness)[::-1]
@@ -149,17 +125,13 @@ class FACE(Optimizer[FACEState]):
         state = state._replace(words=words, z=all_z[:0], fitness=fitness[:0])
         if (fitness == fitness[0]).all() or chosen.sum() < 2:
             return state
-        old = mixture_of(state)
-        mixture = blend(old, fit(old, all_z[chosen]), self.smoothing)
         return state._replace(
             fitted=np.array(state.fitted + 1),
-            shares=mixture.shares,
-            means=mixture.means,
-            covariances=mixture.covariances,
+            mixture=blend(state.mixture, fit(state.mixture, all_z[chosen]), self.smoothing),
             best=np.array(best),
             gamma=np.array(gamma),
         )
 
-    def recommend(self, state: FACEState) -> np.ndarray:
+    def recommend(self, space: Space, state: FACEState) -> np.ndarray:
         """Return the mean of the distribution, of a mixture that of the component with the greatest share."""
-        return np.clip(centre(mixture_of(state)), state.low, state.high)
+        return space.clipped(centre(state.mixture))

@@ -8,16 +8,16 @@ Legend: P individuals, D search coordinates.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
-from l2l_snn.search.variation import check_genes, check_settings, tournament, vary
+from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.search.variation import check_genes, tournament, vary
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_shape, message
+from l2l_snn.validate import AtLeast, Count, CountOrNone, NotNegative, Positive, Share, message
 
 
 class GAState(NamedTuple):
@@ -29,8 +29,6 @@ class GAState(NamedTuple):
     fitness: np.ndarray  # (P,) its fitness, failures filled
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 @dataclass(frozen=True)
@@ -41,21 +39,21 @@ class GeneticAlgorithm(Optimizer[GAState]):
     clipped to the bounds of the space after variation. A last unpaired individual of an odd population isn't crossed.
     """
 
-    population: int = 32  # P
-    tournament: int = 4  # aspirants drawn, with replacement, for each place in the next generation
+    population: Annotated[int, AtLeast(2), "a tournament needs someone to beat"] = 32  # P
+    # aspirants drawn, with replacement, for each place in the next generation
+    tournament: Annotated[Count, "take 2 to 7, larger selects harder"] = 4
     crossover: Literal["blend", "two_point"] = "blend"
-    crossover_probability: float = 0.7  # of a pair, (0, 1), (2, 3), ...
-    blend_alpha: float = 0.5  # how far a blended gene may lie outside its parents' interval, in units of that interval
+    crossover_probability: Share = 0.7  # of a pair, (0, 1), (2, 3), ...
+    # how far a blended gene may lie outside its parents' interval, in units of that interval
+    blend_alpha: NotNegative = 0.5
     mutation: Literal["gaussian", "uniform"] = "gaussian"  # add a normal number, or draw the gene anew
-    mutation_probability: float = 0.7  # of an individual
-    mutation_std: float = 0.1  # of the Gaussian, in z: the published N(0, 1) on weights in [-20, 20] is 0.025
-    gene_probability: float = 0.45  # of a gene of an individual that mutates
-    elites: int = 0  # how many best of a generation go on unchanged, in place of the last children
+    mutation_probability: Share = 0.7  # of an individual
+    # of the Gaussian, in z: the published N(0, 1) on weights in [-20, 20] is 0.025
+    mutation_std: Annotated[Positive, "to switch mutation off, set mutation_probability to 0"] = 0.1
+    gene_probability: Share = 0.45  # of a gene of an individual that mutates
+    elites: CountOrNone = 0  # how many best of a generation go on unchanged, in place of the last children
 
-    def __post_init__(self) -> None:
-        check_count("GeneticAlgorithm.population", self.population, 2, "a tournament needs someone to beat")
-        check_settings(self)
-        check_count("GeneticAlgorithm.elites", self.elites, 0)
+    def cross_check(self) -> None:
         if self.elites >= self.population:
             expected = f"fewer than population ({self.population})"
             raise ValueError(message("GeneticAlgorithm.elites", expected, self.elites, "leave room for children"))
@@ -64,31 +62,24 @@ class GeneticAlgorithm(Optimizer[GAState]):
         check_genes(self, space.size)
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.population)
-        low, high = space.bounds()
-        fitness = np.zeros(self.population)
-        return GAState(words, np.array(0), z, fitness, z[0].copy(), np.array(-np.inf), low, high)
+        return GAState(words, np.array(0), z, np.zeros(self.population), z[0].copy(), np.array(-np.inf))
 
-    def ask(self, state: GAState) -> tuple[np.ndarray, GAState]:
+    def ask(self, space: Space, state: GAState) -> tuple[np.ndarray, GAState]:
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
         children = state.z[tournament(state.fitness, self.population, self.tournament, generator)]
-        vary(children, state.low, state.high, self, generator)
+        vary(children, space, self, generator)
         best_first = np.argsort(-state.fitness, kind="stable")
         children[self.population - self.elites :] = state.z[best_first[: self.elites]]
         return children, state._replace(words=words)
 
-    def tell(self, state: GAState, z: np.ndarray, evaluation: Evaluation) -> GAState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than the population's.
-        """
-        z = check_shape("GeneticAlgorithm: z", z, (self.population, len(state.low)))
-        fitness = one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: GAState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> GAState:
         state = with_best(state, z, evaluation)
         return state._replace(told=np.array(state.told + 1), z=z, fitness=fitness)
 
-    def recommend(self, state: GAState) -> np.ndarray:
+    def recommend(self, space: Space, state: GAState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z

@@ -1,27 +1,25 @@
 """Gradient ascent by Optax: with the gradient that the optimizee gives, or with one estimated from fitness alone.
 
-Rules: stochastic gradient with momentum (Polyak 1964; Nesterov 1983, in the form of Sutskever et al. 2013), Adam
-(Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), RMSProp (Hinton 2012), Adagrad (Duchi et al. 2011), all those
-of Optax (DeepMind 2020, The DeepMind JAX ecosystem). Estimates: central differences, or antithetic evolution
-strategies (Salimans et al. 2017, Evolution strategies as a scalable alternative to reinforcement learning, with
+Rules are those of `l2l_snn.search.step_rules`. Estimates: central differences, or antithetic evolution strategies
+(Salimans et al. 2017, Evolution strategies as a scalable alternative to reinforcement learning, with
 mirrored samples).
 
 Legend: S starts side by side, E evaluations of each in a generation, P = S E, D search coordinates, M directions of
-an estimate, Q numbers of Optax's state of one start.
+an estimate, K numbers in the memory of the step rule of one start.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.search.step_rules import StepRule
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import Count, Within
 
 
 class GradientAscentState(NamedTuple):
@@ -29,36 +27,15 @@ class GradientAscentState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     z: np.ndarray  # (S, D) where each start has come to, within the bounds
-    rule: np.ndarray  # (S, Q) Optax's state: moments, step count, packed
+    memory: np.ndarray  # (S, K) of the step rule: moments and step count, packed
     safe: np.ndarray  # (S, D) where each was last evaluated without failure
     succeeded: np.ndarray  # (S,) bool, whether it ever was
     fitness: np.ndarray  # (S,) of its last success, -inf before
-    mean: np.ndarray  # (D,) middle of the space, towards which weights decay
-    std: np.ndarray  # (D,) spread of the space
     best_z: np.ndarray  # (D,) z of the best fitness so far, averaged over the evaluations of one z
     best_fitness: np.ndarray  # () that fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
-OF_STARTS = ("z", "rule", "safe", "succeeded", "fitness")  # what each start has of its own
-
-
-def _samples(low: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return (count, D) z, as `Space.sample` draws them; the lower bounds (D,) are infinite where z is free."""
-    shape = (count, len(low))
-    return np.where(np.isfinite(low), generator.random(shape), generator.standard_normal(shape))
-
-
-def _transformation(ascent: "Ascent") -> Any:
-    return ascent.transformation()
-
-
-def optax_step(ascent: "Ascent", size: int) -> tuple[np.ndarray, Callable[..., Any]]:
-    """Return `step_rules.step_rule` of an ascent in D = `size` dimensions."""
-    from l2l_snn.search.step_rules import step_rule
-
-    return step_rule(size, _transformation, ascent)
+OF_STARTS = ("z", "memory", "safe", "succeeded", "fitness")  # what each start has of its own
 
 
 @dataclass(frozen=True)
@@ -72,57 +49,15 @@ class Ascent(Optimizer[GradientAscentState]):
     stay.
     """
 
-    starts: int = 1  # S
-    rule: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad"] = "adam"
-    learning_rate: float = 0.05  # step, in z (Adam: how far a coordinate moves in a generation)
-    momentum: float = 0.0  # of sgd and rmsprop, in [0, 1)
-    nesterov: bool = False  # momentum in Nesterov's form, of sgd
-    b1: float = 0.9  # decay of the first moment, Adam and AdamW, in [0, 1)
-    b2: float = 0.999  # decay of the second moment: of Adam, AdamW and, as its only one, RMSProp
-    eps: float = 1e-8  # added to the root of the second moment
-    weight_decay: float = 0.0001  # of AdamW, towards the middle of the space, per unit of learning rate
-    schedule: Literal["constant", "exponential", "cosine", "piecewise"] = "constant"  # of the learning rate
-    schedule_steps: int = 100  # generations: exponential falls by `schedule_factor` in them, cosine ends after them
-    schedule_factor: float = 0.1  # also cosine's last share of the learning rate, and the factor at each boundary
-    boundaries: tuple[int, ...] = ()  # generations at which a piecewise constant rate falls, counted after warm-up
-    warmup: int = 0  # generations in which the rate first rises from 0
-    clip: Literal["none", "global_norm", "value"] = "none"  # of each start's gradient
-    clip_limit: float = 1.0  # largest norm, or largest entry
-
-    def __post_init__(self) -> None:
-        name = type(self).__name__
-        check_count(f"{name}.starts", self.starts, 1)
-        check_choice(f"{name}.rule", self.rule, ("sgd", "adam", "adamw", "rmsprop", "adagrad"))
-        check_choice(f"{name}.schedule", self.schedule, ("constant", "exponential", "cosine", "piecewise"))
-        check_choice(f"{name}.clip", self.clip, ("none", "global_norm", "value"))
-        for field in ("learning_rate", "eps", "clip_limit", "schedule_factor"):
-            check_finite(f"{name}.{field}", getattr(self, field))
-            check_range(f"{name}.{field}", getattr(self, field), 0.0, open_low=True)
-        for field in ("momentum", "b1", "b2"):
-            check_range(f"{name}.{field}", getattr(self, field), 0.0, np.nextafter(1.0, 0.0), todo="it must be below 1")
-        check_finite(f"{name}.weight_decay", self.weight_decay)
-        check_range(f"{name}.weight_decay", self.weight_decay, 0.0)
-        check_count(f"{name}.schedule_steps", self.schedule_steps, 1)
-        check_count(f"{name}.warmup", self.warmup, 0)
-        for boundary in self.boundaries:
-            check_count(f"{name}.boundaries", boundary, 1)
-        if (self.schedule == "piecewise") != bool(self.boundaries):
-            expected = "generations with schedule piecewise, and only then"
-            raise ValueError(message(f"{name}.boundaries", expected, f"{self.boundaries} with {self.schedule}"))
-        if self.nesterov and not (self.rule == "sgd" and self.momentum):
-            raise ValueError(message(f"{name}.nesterov", "rule sgd with momentum > 0", f"{self.rule}, {self.momentum}"))
-        self._check()
-
-    @abstractmethod
-    def _check(self) -> None:
-        """Check the fields of the class itself."""
+    starts: Count = 1  # S
+    step: StepRule = StepRule()  # in z; weights decay towards the middle of the space
 
     @abstractmethod
     def _evaluations(self, size: int) -> int:
         """Return E in a space of D = `size`."""
 
     @abstractmethod
-    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
         """Return (S, E, D) z to evaluate, first that of the start itself; not yet clipped."""
 
     @abstractmethod
@@ -139,49 +74,12 @@ class Ascent(Optimizer[GradientAscentState]):
             std: (D,) spread of the space.
         """
 
-    def learning_rates(self) -> Any:
-        """Return the learning rate as Optax wants it: a function of the step."""
-        import optax
-
-        rate, steps, factor = self.learning_rate, self.schedule_steps, self.schedule_factor
-        schedules = {
-            "constant": lambda: optax.constant_schedule(rate),
-            "exponential": lambda: optax.exponential_decay(rate, steps, factor),
-            "cosine": lambda: optax.cosine_decay_schedule(rate, steps, factor),
-            "piecewise": lambda: optax.piecewise_constant_schedule(rate, dict.fromkeys(self.boundaries, factor)),
-        }
-        schedule = schedules[self.schedule]()
-        if not self.warmup:
-            return schedule
-        return optax.join_schedules([optax.linear_schedule(0.0, rate, self.warmup), schedule], [self.warmup])
-
-    def transformation(self) -> Any:
-        """Return the Optax transformation that these hyper-parameters stand for."""
-        import optax
-
-        rates, momentum = self.learning_rates(), self.momentum or None
-        rules = {
-            "sgd": lambda: optax.sgd(rates, momentum, self.nesterov),
-            "adam": lambda: optax.adam(rates, self.b1, self.b2, self.eps),
-            "adamw": lambda: optax.adamw(rates, self.b1, self.b2, self.eps, weight_decay=self.weight_decay),
-            "rmsprop": lambda: optax.rmsprop(rates, self.b2, self.eps, momentum=momentum),
-            "adagrad": lambda: optax.adagrad(rates, eps=self.eps),
-        }
-        clips = {
-            "none": optax.identity,
-            "global_norm": lambda: optax.clip_by_global_norm(self.clip_limit),
-            "value": lambda: optax.clip(self.clip_limit),
-        }
-        return optax.chain(clips[self.clip](), rules[self.rule]())
-
     def init(self, space: Space, seed: int) -> GradientAscentState:
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.starts)
-        rule = np.tile(optax_step(self, space.size)[0], (self.starts, 1))
-        low, high = space.bounds()
-        mean, std = space.spread()
+        memory = np.tile(self.step.first_memory(space.size), (self.starts, 1))
         none, never, best = np.zeros(self.starts, bool), np.full(self.starts, -np.inf), np.array(-np.inf)
-        return GradientAscentState(words, z, rule, z.copy(), none, never, mean, std, z[0].copy(), best, low, high)
+        return GradientAscentState(words, z, memory, z.copy(), none, never, z[0].copy(), best)
 
     def individuals(self, size: int) -> int:
         """Return P = S E."""
@@ -190,67 +88,55 @@ class Ascent(Optimizer[GradientAscentState]):
     def sized(self, individuals: int, size: int) -> Self:
         return replace(self, starts=individuals // self._evaluations(size))
 
-    def resized(self, state: GradientAscentState) -> GradientAscentState:
-        size, more = len(state.mean), self.starts - len(state.z)
+    def resized(self, space: Space, state: GradientAscentState) -> GradientAscentState:
+        more = self.starts - len(state.z)
         kept = np.sort(np.argsort(-state.fitness, kind="stable")[: self.starts])
         state = state._replace(**{name: getattr(state, name)[kept] for name in OF_STARTS})
         if more <= 0:
             return state
         generator, words = draw(state.words)
-        z = _samples(state.low, more, generator)
-        rule = np.tile(optax_step(self, size)[0], (more, 1))
-        new = (z, rule, z, np.zeros(more, bool), np.full(more, -np.inf))
+        z = space.sample(generator, more)
+        memory = np.tile(self.step.first_memory(space.size), (more, 1))
+        new = (z, memory, z, np.zeros(more, bool), np.full(more, -np.inf))
         parts = {name: np.concatenate([getattr(state, name), rows]) for name, rows in zip(OF_STARTS, new, strict=True)}
         return state._replace(words=words, **parts)
 
-    def ask(self, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
+    def ask(self, space: Space, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
         generator, words = draw(state.words)
-        z = self._tried(state, generator).reshape(-1, len(state.mean))
-        return np.clip(z, state.low, state.high), state._replace(words=words)
+        z = self._tried(space, state, generator).reshape(-1, space.size)
+        return space.clipped(z), state._replace(words=words)
 
-    def tell(self, state: GradientAscentState, z: np.ndarray, evaluation: Evaluation) -> GradientAscentState:
-        """Return the state after one step of each start; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, no gradient where one is needed, or another number of individuals.
-        """
-        import jax
-
-        name, size = type(self).__name__, len(state.mean)
-        rows = self.starts * self._evaluations(size)
-        z = check_shape(f"{name}: z", z, (rows, size))
-        fitness = one_objective(self, evaluation, rows).reshape(self.starts, -1)
+    def learn(
+        self, space: Space, state: GradientAscentState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> GradientAscentState:
+        size = space.size
+        fitness = fitness.reshape(self.starts, -1)
         ok = ~evaluation.failed
-        grad = np.zeros((rows, size))
-        if self.needs_grad and ok.any():
-            if evaluation.grad is None:
-                todo = "take an optimizee with has_grad, or EstimatedGradientAscent"
-                raise ValueError(message(f"{name}: grad", "the gradient of the fitness", "None", todo))
-            grad = check_shape(f"{name}: grad", evaluation.grad, (rows, size))
-            ok = ok & np.isfinite(grad).all(axis=1)
-            grad = np.where(ok[:, None], grad, 0.0)
+        grad = np.zeros(z.shape)
+        if self.needs_grad and evaluation.grad is not None:  # there is none where all failed
+            ok = ok & np.isfinite(evaluation.grad).all(axis=1)
+            grad = np.where(ok[:, None], evaluation.grad, 0.0)
         z, grad, ok = z.reshape(self.starts, -1, size), grad.reshape(self.starts, -1, size), ok.reshape(fitness.shape)
-        slope, score, usable = self._slope(z, fitness, ok, grad, state.std)
+        slope, score, usable = self._slope(z, fitness, ok, grad, space.scale)
         here = z[:, 0]
         state = with_best(state, here, Evaluation(score))
 
-        with jax.enable_x64(True):
-            step, rule = map(np.asarray, optax_step(self, size)[1](slope, state.rule, here - state.mean))
-        x = here - state.mean + step
+        step, memory = self.step.step(slope, state.memory, here - space.center)
+        x = here - space.center + step
         generator, words = draw(state.words)
-        fresh = _samples(state.low, len(here), generator)
+        fresh = space.sample(generator, len(here))
         back = np.where(state.succeeded[:, None], (here + state.safe) / 2, fresh)
-        move = usable & np.isfinite(x).all(axis=1) & np.isfinite(rule).all(axis=1)
+        move = usable & np.isfinite(x).all(axis=1) & np.isfinite(memory).all(axis=1)
         return state._replace(
             words=words,
-            z=np.clip(np.where(move[:, None], x + state.mean, back), state.low, state.high),
-            rule=np.where(move[:, None], rule, state.rule),
+            z=space.clipped(np.where(move[:, None], x + space.center, back)),
+            memory=np.where(move[:, None], memory, state.memory),
             safe=np.where(usable[:, None], here, state.safe),
             succeeded=state.succeeded | usable,
             fitness=np.where(np.isnan(score), state.fitness, score),
         )
 
-    def recommend(self, state: GradientAscentState) -> np.ndarray:
+    def recommend(self, space: Space, state: GradientAscentState) -> np.ndarray:
         """Return the z of the best fitness so far, averaged over the evaluations that one z had in a generation."""
         return state.best_z
 
@@ -266,19 +152,16 @@ class GradientAscent(Ascent):
     """
 
     needs_grad: ClassVar[bool] = True
-    evaluations: int = 1  # E of each start in a generation
+    evaluations: Count = 1  # E of each start in a generation
 
     @property
     def averages(self) -> bool:
         return self.evaluations > 1
 
-    def _check(self) -> None:
-        check_count("GradientAscent.evaluations", self.evaluations, 1)
-
     def _evaluations(self, size: int) -> int:
         return self.evaluations
 
-    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
         return np.repeat(state.z[:, None], self.evaluations, axis=1)
 
     def _slope(
@@ -301,24 +184,20 @@ class EstimatedGradientAscent(Ascent):
     """
 
     estimate: Literal["finite_differences", "es"] = "finite_differences"
-    difference: float = 0.01  # distance to either side (es: its standard deviation), in units of the space's spread
-    pairs: int = 8  # M of es
-
-    def _check(self) -> None:
-        check_choice("EstimatedGradientAscent.estimate", self.estimate, ("finite_differences", "es"))
-        check_range("EstimatedGradientAscent.difference", self.difference, 1e-9, 1e6, todo="0.001 to 0.1 are usual")
-        check_count("EstimatedGradientAscent.pairs", self.pairs, 1)
+    # distance to either side (es: its standard deviation), in units of the space's spread
+    difference: Annotated[float, Within(1e-9, 1e6), "0.001 to 0.1 are usual"] = 0.01
+    pairs: Count = 8  # M of es
 
     def _evaluations(self, size: int) -> int:
         return 1 + 2 * (self.pairs if self.estimate == "es" else size)
 
-    def _tried(self, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
-        size = len(state.mean)
+    def _tried(self, space: Space, state: GradientAscentState, generator: np.random.Generator) -> np.ndarray:
+        size = space.size
         if self.estimate == "es":
             directions = generator.standard_normal((self.starts, self.pairs, size))
         else:
             directions = np.broadcast_to(np.eye(size), (self.starts, size, size))
-        offset, centre = self.difference * state.std * directions, state.z[:, None]
+        offset, centre = self.difference * space.scale * directions, state.z[:, None]
         return np.concatenate([centre, centre + offset, centre - offset], axis=1)
 
     def _slope(

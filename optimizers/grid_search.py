@@ -7,7 +7,7 @@ Legend: P individuals, D search coordinates, L largest number of levels of a coo
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Choice, Free, Integer, Parameter, Space
-from l2l_snn.validate import check_choice, check_count, check_range, check_shape, did_you_mean, message
+from l2l_snn.validate import Count, Within, check_choice, did_you_mean, message
 
 
 class GridSearchState(NamedTuple):
@@ -79,21 +79,19 @@ class GridSearch(Optimizer[GridSearchState]):
     """
 
     learns: ClassVar[bool] = False
-    population: int = 32  # P
-    points: int | dict[str, int] = 5  # levels of each coordinate, or for each parameter by its name
+    several_objectives: ClassVar[bool] = True
+    population: Count = 32  # P
+    points: Count | dict[str, Count] = 5  # levels of each coordinate, or for each parameter by its name
     order: Literal["random", "coarse", "lexicographic"] = "random"  # coarse: coarse grid first, random within a pass;
     # lexicographic: last coordinate fastest, the same for every seed
-    reach: float = 2.0  # largest |z| of a free coordinate's levels
-    limit: int = 100_000  # more points are refused
+    reach: Annotated[float, Within(0.0, 1e6, open_low=True)] = 2.0  # largest |z| of a free coordinate's levels
+    limit: Count = 100_000  # more points are refused
 
-    def __post_init__(self) -> None:
-        check_count("GridSearch.population", self.population, 1)
+    def cross_check(self) -> None:
         for name, count in self.points.items() if isinstance(self.points, dict) else (("", self.points),):
-            field = f"GridSearch.points{'.' if name else ''}{name}"
-            if check_count(field, count, 1) > check_count("GridSearch.limit", self.limit, 1):
+            if count > self.limit:
+                field = f"GridSearch.points{'.' if name else ''}{name}"
                 raise ValueError(message(field, f"at most limit ({self.limit})", count))
-        check_choice("GridSearch.order", self.order, ("random", "coarse", "lexicographic"))
-        check_range("GridSearch.reach", self.reach, 0.0, 1e6, open_low=True)
 
     def size(self, space: Space) -> int:
         """Return N, the number of points of the grid in this space.
@@ -120,21 +118,21 @@ class GridSearch(Optimizer[GridSearchState]):
         table = np.zeros((space.size, counts.max()))
         for row, values in zip(table, levels, strict=True):
             row[: len(values)] = values
-        mean, _ = space.spread()
-        return GridSearchState(stream(seed), table, counts, np.array(0), mean, np.array(-np.inf))
+        return GridSearchState(stream(seed), table, counts, np.array(0), space.center, np.array(-np.inf))
 
-    def ask(self, state: GridSearchState) -> tuple[np.ndarray, GridSearchState]:
+    def ask(self, space: Space, state: GridSearchState) -> tuple[np.ndarray, GridSearchState]:
         order = self._order(state)
         chosen = order[(int(state.asked) + np.arange(self.population)) % len(order)]
         columns = np.unravel_index(chosen, tuple(state.counts))
         z = np.stack([levels[column] for levels, column in zip(state.levels, columns, strict=True)], axis=1)
         return z, state._replace(asked=np.array(state.asked + self.population))
 
-    def tell(self, state: GridSearchState, z: np.ndarray, evaluation: Evaluation) -> GridSearchState:
-        check_shape("GridSearch: fitness", evaluation.score, (self.population,))
+    def learn(
+        self, space: Space, state: GridSearchState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> GridSearchState:
         return with_best(state, z, evaluation)
 
-    def recommend(self, state: GridSearchState) -> np.ndarray:
+    def recommend(self, space: Space, state: GridSearchState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z
 

@@ -12,15 +12,15 @@ Legend: P individuals, D search coordinates, B descriptors, C cells of the grid.
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, did_you_mean, message
+from l2l_snn.validate import Count, Finite, NotNegative, Positive, check_finite, check_shape, did_you_mean, message
 
 MOST_CELLS = 10**6  # of a grid: the archive is stored with every generation
 
@@ -33,10 +33,6 @@ class MapElitesState(NamedTuple):
     z: np.ndarray  # (C, D) the elite of each cell, 0 where empty
     fitness: np.ndarray  # (C,) its fitness, nan where empty
     descriptors: np.ndarray  # (C, B) its descriptors, nan where empty
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
-    mean: np.ndarray  # (D,) of the space's samples
-    std: np.ndarray  # (D,)
 
 
 def coverage(state: MapElitesState) -> float:
@@ -80,16 +76,18 @@ class MapElites(Optimizer[MapElitesState]):
     """
 
     descriptors: tuple[str, ...]  # B names of metrics
-    low: tuple[float, ...]  # (B,) where the grid begins, in each metric's unit
-    high: tuple[float, ...]  # (B,) where it ends
-    cells: tuple[int, ...]  # (B,) how many cells it has
-    population: int = 32  # P, individuals a generation
-    random_generations: int = 1  # how many generations are samples of the space before elites vary
+    low: tuple[Finite, ...]  # (B,) where the grid begins, in each metric's unit
+    high: tuple[Finite, ...]  # (B,) where it ends
+    cells: tuple[Count, ...]  # (B,) how many cells it has
+    population: Count = 32  # P, individuals a generation
+    # how many generations are samples of the space before elites vary
+    random_generations: Annotated[Count, "the first elites are random"] = 1
     variation: Literal["iso_line", "gaussian"] = "iso_line"  # with or without the step along the line to another elite
-    sigma: float = 0.035  # std of the normal step, in units of the std of the space's samples: 0.01 of a range
-    line_sigma: float = 0.2  # std of the step along the line, in units of the distance between both elites
+    sigma: Positive = 0.035  # std of the normal step, in units of the std of the space's samples: 0.01 of a range
+    # std of the step along the line, in units of the distance between both elites
+    line_sigma: Annotated[NotNegative, "0 leaves the normal step alone"] = 0.2
 
-    def __post_init__(self) -> None:
+    def cross_check(self) -> None:
         todo = "name metrics of the optimizee: those that say what an individual does"
         if not self.descriptors or not all(isinstance(name, str) and name for name in self.descriptors):
             raise ValueError(message("MapElites.descriptors", "one or more names", self.descriptors, todo))
@@ -100,52 +98,36 @@ class MapElites(Optimizer[MapElitesState]):
             if len(values) != len(self.descriptors):
                 expected = f"one number for each of {', '.join(self.descriptors)}"
                 raise ValueError(message(f"MapElites.{name}", expected, values))
-        for low, high, count in zip(self.low, self.high, self.cells, strict=True):
-            check_finite("MapElites.low", low)
-            check_finite("MapElites.high", high)
+        for low, high in zip(self.low, self.high, strict=True):
             if not low < high:
                 raise ValueError(message("MapElites.high", "more than low", f"low {low}, high {high}"))
             check_finite("MapElites.high", high - low, "take a range whose width is finite")
-            check_count("MapElites.cells", count, 1)
         if prod(self.cells) > MOST_CELLS:
             got = " x ".join(map(str, self.cells))
             todo = "take fewer, or fewer descriptors: the archive is stored with every generation"
             raise ValueError(message("MapElites.cells", f"at most {MOST_CELLS:,} cells in all", got, todo))
-        check_count("MapElites.population", self.population, 1)
-        check_count("MapElites.random_generations", self.random_generations, 1, "the first elites are random")
-        check_choice("MapElites.variation", self.variation, ("iso_line", "gaussian"))
-        check_range("MapElites.sigma", self.sigma, 0.0, open_low=True)
-        check_range("MapElites.line_sigma", self.line_sigma, 0.0, todo="0 leaves the normal step alone")
-        check_finite("MapElites.sigma", self.sigma)
-        check_finite("MapElites.line_sigma", self.line_sigma)
 
     def init(self, space: Space, seed: int) -> MapElitesState:
         count = prod(self.cells)
         z, fitness = np.zeros((count, space.size)), np.full(count, np.nan)
         descriptors = np.full((count, len(self.descriptors)), np.nan)
-        return MapElitesState(stream(seed), np.array(0), z, fitness, descriptors, *space.bounds(), *space.spread())
+        return MapElitesState(stream(seed), np.array(0), z, fitness, descriptors)
 
-    def ask(self, state: MapElitesState) -> tuple[np.ndarray, MapElitesState]:
+    def ask(self, space: Space, state: MapElitesState) -> tuple[np.ndarray, MapElitesState]:
         generator, words = draw(state.words)
-        shape = (self.population, len(state.low))
+        shape = (self.population, space.size)
         filled = np.flatnonzero(np.isfinite(state.fitness))
         if state.told < self.random_generations or not len(filled):
-            z = np.where(np.isfinite(state.low), generator.random(shape), generator.standard_normal(shape))
-            return z, state._replace(words=words)
+            return space.sample(generator, self.population), state._replace(words=words)
         first, second = state.z[filled[generator.integers(len(filled), size=(2, self.population))]]
-        z = first + self.sigma * state.std * generator.standard_normal(shape)
+        z = first + self.sigma * space.scale * generator.standard_normal(shape)
         if self.variation == "iso_line":  # Vassiliades & Mouret, equation 2: one number a child along the line
             z += self.line_sigma * generator.standard_normal((self.population, 1)) * (second - first)
-        return np.clip(z, state.low, state.high), state._replace(words=words)
+        return space.clipped(z), state._replace(words=words)
 
-    def tell(self, state: MapElitesState, z: np.ndarray, evaluation: Evaluation) -> MapElitesState:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, another number of individuals, or a descriptor isn't among the metrics.
-        """
-        z = check_shape("MapElites: z", z, (self.population, len(state.low)))
-        fitness = one_objective(self, evaluation, self.population)
+    def learn(
+        self, space: Space, state: MapElitesState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> MapElitesState:
         descriptors = self._descriptors(evaluation)
         ok = ~evaluation.failed & np.isfinite(fitness) & np.isfinite(descriptors).all(axis=1)
         rows = np.flatnonzero(ok)
@@ -177,11 +159,11 @@ class MapElites(Optimizer[MapElitesState]):
             columns.append(column)
         return np.stack(columns, axis=1)
 
-    def recommend(self, state: MapElitesState) -> np.ndarray:
+    def recommend(self, space: Space, state: MapElitesState) -> np.ndarray:
         """Return the z of the elite of the largest fitness (with noisy fitness that is partly luck).
 
         While the archive is empty, it's the mean of the space's samples.
         """
         if not np.isfinite(state.fitness).any():
-            return state.mean
+            return space.center
         return state.z[np.nanargmax(state.fitness)]

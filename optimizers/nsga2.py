@@ -12,7 +12,7 @@ Legend: P individuals, D search coordinates, M objectives, N candidates, K cross
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from deap import base, tools
@@ -21,8 +21,9 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import draw, python_random, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import AtLeast, NotNegative, Share, Within, check_shape
 
+Index = Annotated[float, Within(0.0, 1000.0), "take 5 to 30; the paper takes 20"]
 CLOSE = 1e-14  # genes nearer than this aren't crossed, as in Deb's program
 
 
@@ -34,9 +35,6 @@ class NSGA2State(NamedTuple):
     z: np.ndarray  # (P of the last tell, D) the parents, best fronts first; before the first tell the first sample
     fitness: np.ndarray  # (P, M) their fitness, nan where failed; (P, 0) before the first tell
     crowding: np.ndarray  # (P,) their crowding distance in the front that they were selected from
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
-    width: np.ndarray  # (D,) range that mutation is scaled with
 
 
 class Candidate:
@@ -156,44 +154,34 @@ class NSGA2(Optimizer[NSGA2State]):
     When P changes, the parents that there are have as many children as the new P, and of all of them P live on.
     """
 
-    population: int = 100  # P
-    crossover_probability: float = 0.9  # of a pair, (0, 1), (2, 3), ...; a crossed pair exchanges half of its genes
-    crossover_eta: float = 20.0  # distribution index of SBX: larger keeps children nearer to their parents
-    mutation_eta: float = 20.0  # distribution index of polynomial mutation: larger makes smaller steps
-    mutated_genes: float = 1.0  # how many genes of a child mutate on average, so each with this over D
-
-    def __post_init__(self) -> None:
-        check_count("NSGA2.population", self.population, 2, "a pair of parents has two")
-        check_range("NSGA2.crossover_probability", self.crossover_probability, 0.0, 1.0)
-        for name in ("crossover_eta", "mutation_eta"):
-            check_range(f"NSGA2.{name}", getattr(self, name), 0.0, 1000.0, todo="take 5 to 30; the paper takes 20")
-        check_range("NSGA2.mutated_genes", self.mutated_genes, 0.0, todo="0 switches mutation off")
-        check_finite("NSGA2.mutated_genes", self.mutated_genes)
+    several_objectives: ClassVar[bool] = True
+    population: Annotated[int, AtLeast(2), "a pair of parents has two"] = 100  # P
+    crossover_probability: Share = 0.9  # of a pair, (0, 1), (2, 3), ...; a crossed pair exchanges half of its genes
+    crossover_eta: Index = 20.0  # distribution index of SBX: larger keeps children nearer to their parents
+    mutation_eta: Index = 20.0  # distribution index of polynomial mutation: larger makes smaller steps
+    # how many genes of a child mutate on average, so each with this over D
+    mutated_genes: Annotated[NotNegative, "0 switches mutation off"] = 1.0
 
     def init(self, space: Space, seed: int) -> NSGA2State:
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.population)
-        low, high = space.bounds()
-        bounded = np.isfinite(low)
-        # a free coordinate has no range: it gets that of a uniform distribution as wide as its first sample
-        width = np.where(bounded, 1.0, 12**0.5 * space.spread()[1])
         fitness, crowding = np.empty((self.population, 0)), np.zeros(self.population)
-        return NSGA2State(words, np.array(0), z, fitness, crowding, low, high, width)
+        return NSGA2State(words, np.array(0), z, fitness, crowding)
 
-    def ask(self, state: NSGA2State) -> tuple[np.ndarray, NSGA2State]:
+    def ask(self, space: Space, state: NSGA2State) -> tuple[np.ndarray, NSGA2State]:
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
-        children = np.clip(state.z[self._parents(state, generator)], state.low, state.high)
+        children = space.clipped(state.z[self._parents(state, generator)])
         pairs = 2 * np.flatnonzero(generator.random(self.population // 2) < self.crossover_probability)
         children[pairs], children[pairs + 1] = sbx(
-            children[pairs], children[pairs + 1], state.low, state.high, self.crossover_eta, generator
+            children[pairs], children[pairs + 1], space.low, space.high, self.crossover_eta, generator
         )
         probability = min(1.0, self.mutated_genes / children.shape[1])
         if probability > 0.0:
-            children = polynomial(
-                children, state.low, state.high, state.width, self.mutation_eta, probability, generator
-            )
+            # a free coordinate has no range: it gets that of a uniform distribution as wide as its first sample
+            width = np.where(space.bounded, 1.0, 12**0.5 * space.scale)
+            children = polynomial(children, space.low, space.high, width, self.mutation_eta, probability, generator)
         return children, state._replace(words=words)
 
     def _parents(self, state: NSGA2State, generator: np.random.Generator) -> np.ndarray:
@@ -211,26 +199,18 @@ class NSGA2(Optimizer[NSGA2State]):
                 chosen += tools.selTournamentDCD(entrants, len(entrants))
         return np.array([entrant.row for entrant in chosen[: self.population]])
 
-    def tell(self, state: NSGA2State, z: np.ndarray, evaluation: Evaluation) -> NSGA2State:
-        """Return the state after a generation; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: another number of individuals than the population's, or of objectives than before.
-        """
-        z = check_shape("NSGA2: z", z, (self.population, len(state.low)))
-        fitness = np.asarray(evaluation.fitness, np.float64)
-        fitness = fitness[:, None] if fitness.ndim == 1 else fitness
-        objectives = None if state.told == 0 else state.fitness.shape[1]
-        fitness = check_shape("NSGA2: fitness", fitness, (self.population, objectives))
-        if fitness.shape[1] == 0:
-            raise ValueError(message("NSGA2: fitness", "one objective or more", "none"))
+    def learn(
+        self, space: Space, state: NSGA2State, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> NSGA2State:
+        fitness = np.asarray(evaluation.fitness.reshape(len(z), -1), np.float64)
         if state.told > 0:  # R_t, parents and children
+            check_shape("NSGA2: fitness", fitness, (len(z), state.fitness.shape[1]))
             z, fitness = np.concatenate([state.z, z]), np.concatenate([state.fitness, fitness])
         rows, crowding = survivors(fitness, self.population)
         told = np.array(state.told + 1)
         return state._replace(told=told, z=z[rows], fitness=fitness[rows], crowding=crowding)
 
-    def recommend(self, state: NSGA2State) -> np.ndarray:
+    def recommend(self, space: Space, state: NSGA2State) -> np.ndarray:
         """Return the z of the front's individual nearest to the ideal point, objectives scaled to the front's range.
 
         The ideal point has the best of every objective; the nearest to it is a compromise between them all, and with
@@ -238,7 +218,7 @@ class NSGA2(Optimizer[NSGA2State]):
         """
         front = pareto_front(state.fitness) if state.told > 0 else np.empty(0, np.int64)
         if not len(front):
-            return np.clip(state.z[0], state.low, state.high)
+            return space.clipped(state.z[0])
         values = state.fitness[front]
         best, span = values.max(axis=0), np.ptp(values, axis=0)
         distance = (((best - values) / np.where(span > 0, span, 1.0)) ** 2).sum(axis=1)

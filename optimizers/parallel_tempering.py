@@ -9,15 +9,15 @@ Legend: L ladders, R rungs (temperatures) of a ladder, P = L R individuals, D se
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import AtLeast, Count, Within, message
 
 
 class ParallelTemperingState(NamedTuple):
@@ -27,15 +27,12 @@ class ParallelTemperingState(NamedTuple):
     told: np.ndarray  # () int64, generations told so far; the first is that of the starts
     z: np.ndarray  # (P, D) where each replica is
     fitness: np.ndarray  # (P,) its fitness there, -inf while it has not succeeded once
-    spread: np.ndarray  # (D,) standard deviation of the space's initial sample
     moved: np.ndarray  # (R,) int64, proposals accepted on each rung, of L each generation after the first; these counts
     # begin again when R changes
     tried: np.ndarray  # (R - 1,) int64, exchanges tried between rungs r and r + 1
     swapped: np.ndarray  # (R - 1,) int64, of them accepted
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 def log_swap(cold: np.ndarray, hot: np.ndarray, cold_t: np.ndarray, hot_t: np.ndarray) -> np.ndarray:
@@ -78,26 +75,21 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
     replicas of the old rungs in order.
     """
 
-    rungs: int = 8  # R; neighbours should exchange in 20 to 40 % of the tries
-    ladders: int = 4  # L, independent of each other
-    coldest: float = 0.001  # temperature of rung 0, in units of the fitness
-    hottest: float = 1.0  # of rung R - 1
-    step: float = 0.3  # standard deviation of a proposal on the hottest rung, in units of the spread of the space
-    step_power: float = 0.5  # the step on a rung is step (T / hottest)^step_power; 0.5 fits a quadratic fitness
-    swap_every: int = 1  # generations between exchanges
+    # R; neighbours should exchange in 20 to 40 % of the tries
+    rungs: Annotated[int, AtLeast(2), "for one temperature take SimulatedAnnealing, schedule constant"] = 8
+    ladders: Count = 4  # L, independent of each other
+    coldest: Annotated[float, Within(1e-100, 1e100)] = 0.001  # temperature of rung 0, in units of the fitness
+    hottest: Annotated[float, Within(1e-100, 1e100)] = 1.0  # of rung R - 1
+    # standard deviation of a proposal on the hottest rung, in units of the spread of the space
+    step: Annotated[float, Within(0.0, 1e6, open_low=True), "0.1 to 1 are usual"] = 0.3
+    # the step on a rung is step (T / hottest)^step_power; 0.5 fits a quadratic fitness
+    step_power: Annotated[float, Within(0.0, 10.0)] = 0.5
+    swap_every: Count = 1  # generations between exchanges
 
-    def __post_init__(self) -> None:
-        name = "ParallelTempering"
-        check_count(f"{name}.rungs", self.rungs, 2, "for one temperature take SimulatedAnnealing, schedule constant")
-        check_count(f"{name}.ladders", self.ladders, 1)
-        check_range(f"{name}.coldest", self.coldest, 1e-100, 1e100)
-        check_range(f"{name}.hottest", self.hottest, 1e-100, 1e100)
+    def cross_check(self) -> None:
         if not self.coldest < self.hottest:
-            raise ValueError(message(f"{name}.hottest", f"more than coldest ({self.coldest})", self.hottest))
-        check_range(f"{name}.step", self.step, 0.0, 1e6, open_low=True, todo="0.1 to 1 are usual")
-        check_finite(f"{name}.step_power", self.step_power)
-        check_range(f"{name}.step_power", self.step_power, 0.0, 10.0)
-        check_count(f"{name}.swap_every", self.swap_every, 1)
+            expected = f"more than coldest ({self.coldest})"
+            raise ValueError(message("ParallelTempering.hottest", expected, self.hottest))
 
     def temperatures(self) -> np.ndarray:
         """Return (R,) the geometric ladder, coldest first; fitness units."""
@@ -106,13 +98,9 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
     def init(self, space: Space, seed: int) -> ParallelTemperingState:
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.ladders * self.rungs)
-        mean, spread = space.spread()
         none, pairs = np.zeros(self.rungs, np.int64), np.zeros(self.rungs - 1, np.int64)
-        low, high = space.bounds()
         fitness, best = np.full(len(z), -np.inf), np.array(-np.inf)
-        return ParallelTemperingState(
-            words, np.array(0), z, fitness, spread, none, pairs, pairs.copy(), mean, best, low, high
-        )
+        return ParallelTemperingState(words, np.array(0), z, fitness, none, pairs, pairs.copy(), space.center, best)
 
     def individuals(self, size: int) -> int:
         """Return P = L R."""
@@ -123,7 +111,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
             return replace(self, ladders=1, rungs=individuals)
         return replace(self, ladders=individuals // self.rungs)
 
-    def resized(self, state: ParallelTemperingState) -> ParallelTemperingState:
+    def resized(self, space: Space, state: ParallelTemperingState) -> ParallelTemperingState:
         rungs = len(state.moved)
         rows = np.arange(len(state.z)).reshape(-1, rungs)
         more = self.ladders - len(rows)
@@ -140,28 +128,22 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
             state = state._replace(moved=none, tried=pairs, swapped=pairs.copy())
         return state._replace(z=state.z[rows.reshape(-1)], fitness=state.fitness[rows.reshape(-1)])
 
-    def ask(self, state: ParallelTemperingState) -> tuple[np.ndarray, ParallelTemperingState]:
+    def ask(self, space: Space, state: ParallelTemperingState) -> tuple[np.ndarray, ParallelTemperingState]:
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
         noise = generator.standard_normal(state.z.shape)
         scale = self.step * (self.temperatures() / self.hottest) ** self.step_power
-        z = state.z + np.tile(scale[:, None] * state.spread, (self.ladders, 1)) * noise
-        bounded = np.isfinite(state.low)
-        z = np.where(bounded, 1.0 - np.abs(1.0 - np.mod(z, 2.0)), z)  # reflected, so that steps stay symmetric
+        z = state.z + np.tile(scale[:, None] * space.scale, (self.ladders, 1)) * noise
+        z = np.where(space.bounded, 1.0 - np.abs(1.0 - np.mod(z, 2.0)), z)  # reflected, so that steps stay symmetric
         lost = np.flatnonzero(state.fitness == -np.inf)
         if lost.size:
-            z[lost] = np.where(bounded, generator.random((lost.size, z.shape[1])), noise[lost])
+            z[lost] = np.where(space.bounded, generator.random((lost.size, z.shape[1])), noise[lost])
         return z, state._replace(words=words)
 
-    def tell(self, state: ParallelTemperingState, z: np.ndarray, evaluation: Evaluation) -> ParallelTemperingState:
-        """Return the state after Metropolis steps and exchanges; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than L R.
-        """
-        z = check_shape("ParallelTempering: z", z, state.z.shape)
-        fitness = one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: ParallelTemperingState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> ParallelTemperingState:
         state = with_best(state, z, evaluation)
         generator, words = draw(state.words)
         shape = (self.ladders, self.rungs)
@@ -194,7 +176,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
             swapped=swapped,
         )
 
-    def recommend(self, state: ParallelTemperingState) -> np.ndarray:
+    def recommend(self, space: Space, state: ParallelTemperingState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z
 

@@ -11,15 +11,15 @@ Legend: P chains, D search coordinates, k the number of steps made.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, exp, log, log1p, pi
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
+from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import Count, NotNegative, Positive, Within, check_range, message
 
 
 class SimulatedAnnealingState(NamedTuple):
@@ -29,11 +29,8 @@ class SimulatedAnnealingState(NamedTuple):
     told: np.ndarray  # () int64, generations told so far; the first is that of the starts
     z: np.ndarray  # (P, D) where each chain is
     fitness: np.ndarray  # (P,) its fitness there, -inf while the chain has not succeeded once
-    std: np.ndarray  # (D,) standard deviation of a step
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 # k, first temperature T0, last temperature Tn, number of steps n, rate alpha -> T_k
@@ -61,13 +58,13 @@ def _left(k: float, n: float) -> float:
     return max(n - k, 0.0) / n
 
 
-def reflect(z: np.ndarray, low: np.ndarray) -> np.ndarray:
+def reflect(z: np.ndarray, bounded: np.ndarray) -> np.ndarray:
     """Return (P, D) z with bounded coordinates folded back into [0, 1]; unlike clipping it keeps steps symmetric.
 
-    >>> reflect(np.array([[-0.25, 1.25, -3.0]]), np.array([0.0, 0.0, -np.inf])).tolist()
+    >>> reflect(np.array([[-0.25, 1.25, -3.0]]), np.array([True, True, False])).tolist()
     [[0.25, 0.75, -3.0]]
     """
-    return np.where(np.isfinite(low), 1.0 - np.abs(1.0 - np.mod(z, 2.0)), z)
+    return np.where(bounded, 1.0 - np.abs(1.0 - np.mod(z, 2.0)), z)
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,9 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
     samples the space anew. New chains begin as copies of chains chosen at random; of those that go, the best stay.
     """
 
-    population: int = 32  # P
-    step: float = 0.1  # standard deviation of a proposal, in units of the spread of the space
+    population: Count = 32  # P
+    # standard deviation of a proposal, in units of the spread of the space
+    step: Annotated[float, Within(0.0, 1e6, open_low=True), "0.02 to 0.5 are usual"] = 0.1
     schedule: Literal[
         "constant",
         "exponential",
@@ -92,24 +90,15 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
         "exponential_additive",
         "trigonometric_additive",
     ] = "exponential"
-    temperature: float = 1.0  # T0, in units of the fitness; a fitness lower by T is accepted with probability 1/e
-    last_temperature: float = 0.001  # Tn of the additive schedules
-    steps: int = 300  # n of the additive schedules, generations
-    rate: float = (
-        0.95  # alpha of the multiplicative schedules; exponential needs less than 1, logarithmic is slow below 1
-    )
+    # T0, in units of the fitness; a fitness lower by T is accepted with probability 1/e
+    temperature: Annotated[float, Within(0.0, 1e100, open_low=True), "take a typical difference of fitness"] = 1.0
+    last_temperature: NotNegative = 0.001  # Tn of the additive schedules
+    steps: Count = 300  # n of the additive schedules, generations
+    # alpha of the multiplicative schedules; exponential needs less than 1, logarithmic is slow below 1
+    rate: Positive = 0.95
 
-    def __post_init__(self) -> None:
+    def cross_check(self) -> None:
         name = "SimulatedAnnealing"
-        check_count(f"{name}.population", self.population, 1)
-        check_range(f"{name}.step", self.step, 0.0, 1e6, open_low=True, todo="0.02 to 0.5 are usual")
-        check_choice(f"{name}.schedule", self.schedule, SCHEDULES)
-        todo = "take a typical difference of fitness"
-        check_range(f"{name}.temperature", self.temperature, 0.0, 1e100, open_low=True, todo=todo)
-        check_range(f"{name}.last_temperature", self.last_temperature, 0.0)
-        check_count(f"{name}.steps", self.steps, 1)
-        check_finite(f"{name}.rate", self.rate)
-        check_range(f"{name}.rate", self.rate, 0.0, open_low=True)
         if self.schedule == "exponential":
             check_range(f"{name}.rate", self.rate, 0.0, 1.0, open_low=True, todo="0.8 to 0.99 are usual")
         fall = self.temperature - self.last_temperature
@@ -131,31 +120,24 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
     def init(self, space: Space, seed: int) -> SimulatedAnnealingState:
         generator, words = draw(stream(seed))
         z = space.sample(generator, self.population)
-        mean, spread = space.spread()
-        low, high = space.bounds()
         fitness, best = np.full(self.population, -np.inf), np.array(-np.inf)
-        return SimulatedAnnealingState(words, np.array(0), z, fitness, self.step * spread, mean, best, low, high)
+        return SimulatedAnnealingState(words, np.array(0), z, fitness, space.center, best)
 
-    def ask(self, state: SimulatedAnnealingState) -> tuple[np.ndarray, SimulatedAnnealingState]:
+    def ask(self, space: Space, state: SimulatedAnnealingState) -> tuple[np.ndarray, SimulatedAnnealingState]:
         if state.told == 0:
             return state.z, state
         generator, words = draw(state.words)
         noise = generator.standard_normal(state.z.shape)
-        z = reflect(state.z + state.std * noise, state.low)
+        z = reflect(state.z + self.step * space.scale * noise, space.bounded)
         lost = np.flatnonzero(state.fitness == -np.inf)
         if lost.size:
             uniform = generator.random((lost.size, z.shape[1]))
-            z[lost] = np.where(np.isfinite(state.low), uniform, noise[lost])
+            z[lost] = np.where(space.bounded, uniform, noise[lost])
         return z, state._replace(words=words)
 
-    def tell(self, state: SimulatedAnnealingState, z: np.ndarray, evaluation: Evaluation) -> SimulatedAnnealingState:
-        """Return the state after each chain has accepted or rejected its proposal; see `Optimizer.tell`.
-
-        Raises:
-            ValueError: several objectives, or another number of individuals than chains.
-        """
-        z = check_shape("SimulatedAnnealing: z", z, state.z.shape)
-        fitness = one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: SimulatedAnnealingState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> SimulatedAnnealingState:
         state = with_best(state, z, evaluation)
         generator, words = draw(state.words)
         temperature = self.temperature_at(max(int(state.told) - 1, 0))
@@ -169,7 +151,7 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
             fitness=np.where(accepted, fitness, state.fitness),
         )
 
-    def resized(self, state: SimulatedAnnealingState) -> SimulatedAnnealingState:
+    def resized(self, space: Space, state: SimulatedAnnealingState) -> SimulatedAnnealingState:
         people, more = len(state.z), self.population - len(state.z)
         if more > 0:
             generator, words = draw(state.words)
@@ -179,6 +161,6 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
             rows = np.sort(np.argsort(-state.fitness, kind="stable")[: self.population])
         return state._replace(z=state.z[rows], fitness=state.fitness[rows])
 
-    def recommend(self, state: SimulatedAnnealingState) -> np.ndarray:
+    def recommend(self, space: Space, state: SimulatedAnnealingState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z

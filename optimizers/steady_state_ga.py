@@ -11,16 +11,16 @@ Legend: P individuals of the population, D search coordinates, C children of an 
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective, with_best
-from l2l_snn.search.variation import check_genes, check_settings, tournament, vary
+from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.search.variation import check_genes, tournament, vary
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_choice, check_count, check_shape
+from l2l_snn.validate import AtLeast, Count, NotNegative, Positive, Share
 
 
 class SteadyStateGAState(NamedTuple):
@@ -34,8 +34,6 @@ class SteadyStateGAState(NamedTuple):
     born: np.ndarray  # (P,) int64, number of the individual told that took, or last defended, the place; -1 if free
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 @dataclass(frozen=True)
@@ -51,58 +49,43 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
     """
 
     asynchronous: ClassVar[bool] = True
-    population: int = 32  # P
-    children: int = 4  # C, how many an ask returns
+    population: Annotated[int, AtLeast(2), "a tournament needs someone to beat"] = 32  # P
+    children: Count = 4  # C, how many an ask returns
     replaces: Literal["worst", "oldest", "random"] = "worst"  # whose place a child takes
     if_better: bool = True  # only if the child is at least as good; else always
-    tournament: int = 4  # aspirants drawn, with replacement, for each parent
+    # aspirants drawn, with replacement, for each parent
+    tournament: Annotated[Count, "take 2 to 7, larger selects harder"] = 4
     crossover: Literal["blend", "two_point"] = "blend"
-    crossover_probability: float = 0.7  # of a pair of parents
-    blend_alpha: float = 0.5  # how far a blended gene may lie outside its parents' interval, in units of that interval
+    crossover_probability: Share = 0.7  # of a pair of parents
+    # how far a blended gene may lie outside its parents' interval, in units of that interval
+    blend_alpha: NotNegative = 0.5
     mutation: Literal["gaussian", "uniform"] = "gaussian"  # add a normal number, or draw the gene anew
-    mutation_probability: float = 0.7  # of a child
-    mutation_std: float = 0.1  # of the Gaussian, in z
-    gene_probability: float = 0.45  # of a gene of a child that mutates
-
-    def __post_init__(self) -> None:
-        check_count("SteadyStateGA.population", self.population, 2, "a tournament needs someone to beat")
-        check_count("SteadyStateGA.children", self.children, 1)
-        check_choice("SteadyStateGA.replaces", self.replaces, ("worst", "oldest", "random"))
-        check_settings(self)
+    mutation_probability: Share = 0.7  # of a child
+    # of the Gaussian, in z
+    mutation_std: Annotated[Positive, "to switch mutation off, set mutation_probability to 0"] = 0.1
+    gene_probability: Share = 0.45  # of a gene of a child that mutates
 
     def init(self, space: Space, seed: int) -> SteadyStateGAState:
         check_genes(self, space.size)
         z = np.zeros((self.population, space.size))
         fitness, born = np.full(self.population, -np.inf), np.full(self.population, -1)
-        mean, best = space.spread()[0], np.array(-np.inf)
-        low, high = space.bounds()
-        return SteadyStateGAState(stream(seed), np.array(0), np.array(0), z, fitness, born, mean, best, low, high)
+        best = np.array(-np.inf)
+        return SteadyStateGAState(stream(seed), np.array(0), np.array(0), z, fitness, born, space.center, best)
 
-    def ask(self, state: SteadyStateGAState) -> tuple[np.ndarray, SteadyStateGAState]:
+    def ask(self, space: Space, state: SteadyStateGAState) -> tuple[np.ndarray, SteadyStateGAState]:
         generator, words = draw(state.words)
         state = state._replace(words=words)
         if state.members < self.population:
-            shape = (self.children, len(state.low))
-            z = np.where(np.isfinite(state.low), generator.random(shape), generator.standard_normal(shape))
-            return z, state
+            return space.sample(generator, self.children), state
         parents = tournament(state.fitness, self.children + self.children % 2, self.tournament, generator)
         children = state.z[parents]
-        vary(children, state.low, state.high, self, generator)
+        vary(children, space, self, generator)
         return children[: self.children], state
 
-    def tell(self, state: SteadyStateGAState, z: np.ndarray, evaluation: Evaluation) -> SteadyStateGAState:
-        """Return the state after some individuals, in the order given, have asked for a place.
-
-        Args:
-            state: after any number of asks.
-            z: (K, D) any of the z asked for, K >= 1.
-            evaluation: of these K.
-
-        Raises:
-            ValueError: several objectives, or shapes that don't fit.
-        """
-        z = check_shape("SteadyStateGA: z", z, (None, len(state.low)))
-        fitness = one_objective(self, evaluation, len(z))
+    def learn(
+        self, space: Space, state: SteadyStateGAState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> SteadyStateGAState:
+        """Return the state after some individuals (K, D), in the order given, have asked for a place."""
         state = with_best(state, z, evaluation)
         generator, words = draw(state.words)
         victims = generator.integers(self.population, size=len(z))
@@ -139,7 +122,7 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
         children = max(1, round(self.children * individuals / self.population))
         return replace(self, population=individuals, children=children)
 
-    def resized(self, state: SteadyStateGAState) -> SteadyStateGAState:
+    def resized(self, space: Space, state: SteadyStateGAState) -> SteadyStateGAState:
         people, more = len(state.z), self.population - len(state.z)
         members = min(int(state.members), self.population)
         if more > 0 and members == people:  # full
@@ -151,11 +134,11 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
         free = self.population - len(rows)
         return state._replace(
             members=np.array(members),
-            z=np.concatenate([state.z[rows], np.zeros((free, len(state.low)))]),
+            z=np.concatenate([state.z[rows], np.zeros((free, space.size))]),
             fitness=np.concatenate([state.fitness[rows], np.full(free, -np.inf)]),
             born=np.concatenate([state.born[rows], np.full(free, -1)]),
         )
 
-    def recommend(self, state: SteadyStateGAState) -> np.ndarray:
+    def recommend(self, space: Space, state: SteadyStateGAState) -> np.ndarray:
         """Return the z of the best single evaluation so far (with noisy fitness that is partly luck)."""
         return state.best_z

@@ -8,16 +8,16 @@ Legend: P individuals, D search coordinates. A sample is z = mean + scale * sigm
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, one_objective
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import shaped, utilities
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import AtLeast, NotNegative, Positive, message
 
 LARGEST = 1000  # D; beyond it a generation takes longer than half a second on one core
 WIDEST = 1e20  # sigma stays below this and above its inverse: far from overflow
@@ -29,12 +29,9 @@ class XNESState(NamedTuple):
 
     words: np.ndarray  # (2,) the random stream
     mean: np.ndarray  # (D,) z in the middle of the sample, perhaps beyond a bound
-    sigma: np.ndarray  # () size of the sample, in units of `scale`
+    sigma: np.ndarray  # () size of the sample, in units of the space's scale
     B: np.ndarray  # (D, D) its shape, of determinant 1: the covariance of z / scale is sigma^2 B B^T
     sample: np.ndarray  # (P, D) what the last ask drew, before it was clipped
-    scale: np.ndarray  # (D,) standard deviation of the space's initial sample
-    low: np.ndarray  # (D,) bounds of the space, infinite where free
-    high: np.ndarray  # (D,)
 
 
 def exponential(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,20 +51,13 @@ def exponential(symmetric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class XNES(Optimizer[XNESState]):
     """Exponential natural evolution strategy for one objective, with the published defaults."""
 
-    population: int | None = None  # P; None: 4 + floor(3 ln D)
-    sigma: float = 1.0  # initial standard deviation, in units of the space's spread
-    mean_rate: float = 1.0  # learning rate of the mean
-    sigma_rate: float | None = None  # learning rate of the size; None: (9 + 3 ln D) / (5 D sqrt(D))
-    shape_rate: float | None = None  # learning rate of the shape B; None: as sigma_rate's default
-
-    def __post_init__(self) -> None:
-        if self.population is not None:
-            check_count("XNES.population", self.population, 2, "utilities need a better and a worse")
-        for name in ("sigma", "mean_rate", "sigma_rate", "shape_rate"):
-            optional = name in ("sigma_rate", "shape_rate")
-            if not optional or getattr(self, name) is not None:
-                check_range(f"XNES.{name}", getattr(self, name), 0.0, open_low=not optional)
-                check_finite(f"XNES.{name}", getattr(self, name))
+    population: Annotated[int, AtLeast(2), "utilities need a better and a worse"] | None = (
+        None  # P; None: 4 + floor(3 ln D)
+    )
+    sigma: Positive = 1.0  # initial standard deviation, in units of the space's spread
+    mean_rate: Positive = 1.0  # learning rate of the mean
+    sigma_rate: NotNegative | None = None  # learning rate of the size; None: (9 + 3 ln D) / (5 D sqrt(D))
+    shape_rate: NotNegative | None = None  # learning rate of the shape B; None: as sigma_rate's default
 
     def individuals(self, size: int) -> int:
         """Return P for `size` coordinates."""
@@ -82,19 +72,20 @@ class XNES(Optimizer[XNESState]):
         if space.size > LARGEST:
             todo = "take SNES, which is linear in D"
             raise ValueError(message("XNES: space", f"at most {LARGEST} coordinates", space.size, todo))
-        mean, scale = space.spread()
         sigma = np.clip(np.array(self.sigma, np.float64), 1 / WIDEST, WIDEST)
         sample = np.zeros((self.individuals(space.size), space.size))
-        return XNESState(stream(seed), mean, np.array(sigma), np.eye(space.size), sample, scale, *space.bounds())
+        return XNESState(stream(seed), space.center, np.array(sigma), np.eye(space.size), sample)
 
-    def ask(self, state: XNESState) -> tuple[np.ndarray, XNESState]:
+    def ask(self, space: Space, state: XNESState) -> tuple[np.ndarray, XNESState]:
         generator, words = draw(state.words)
-        s = generator.standard_normal((self.individuals(len(state.mean)), len(state.mean)))
-        sample = state.mean + (state.sigma * state.scale) * (s @ state.B.T)  # Algorithm 5, line 4
-        return np.clip(sample, state.low, state.high), state._replace(words=words, sample=sample)
+        s = generator.standard_normal((self.individuals(space.size), space.size))
+        sample = state.mean + (state.sigma * space.scale) * (s @ state.B.T)  # Algorithm 5, line 4
+        return space.clipped(sample), state._replace(words=words, sample=sample)
 
-    def tell(self, state: XNESState, z: np.ndarray, evaluation: Evaluation) -> XNESState:
-        """Return the state after a generation; see `Optimizer.tell`.
+    def learn(
+        self, space: Space, state: XNESState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> XNESState:
+        """Return the state after a generation.
 
         It learns from the z that it is given, but where this is a clipped coordinate of the last ask, from what was
         drawn: B would spread the clipping over all coordinates, and the sample collapse.
@@ -102,22 +93,20 @@ class XNES(Optimizer[XNESState]):
         Raises:
             ValueError: several objectives, or another number of individuals than the population's.
         """
-        size = len(state.mean)
-        population = self.individuals(size)
-        z = check_shape("XNES: z", z, (population, size))
-        u = shaped(one_objective(self, evaluation, population), utilities(population))
+        size = space.size
+        u = shaped(fitness, utilities(len(z)))
         default = (9 + 3 * np.log(size)) / (5 * size * np.sqrt(size))
         sigma_rate = default if self.sigma_rate is None else self.sigma_rate
         shape_rate = default if self.shape_rate is None else self.shape_rate
 
-        z = np.where(z == np.clip(state.sample, state.low, state.high), state.sample, z)
+        z = np.where(z == space.clipped(state.sample), state.sample, z)
         inverse = np.linalg.inv(state.B)
-        s = (z - state.mean) / (state.sigma * state.scale) @ inverse.T
+        s = (z - state.mean) / (state.sigma * space.scale) @ inverse.T
         delta = u @ s  # gradient by the mean
         matrix = (s.T * u) @ s  # gradient by the covariance; - sum(u) I is 0
         growth = np.trace(matrix) / size  # its part in sigma
         np.fill_diagonal(matrix, matrix.diagonal() - growth)  # its part in B, traceless
-        mean = state.mean + self.mean_rate * state.scale * state.sigma * (state.B @ delta)
+        mean = state.mean + self.mean_rate * space.scale * state.sigma * (state.B @ delta)
         sigma = state.sigma * np.exp(np.clip(0.5 * sigma_rate * growth, -10.0, 10.0))
         step, back = exponential(0.5 * shape_rate * matrix)
         shape = state.B @ step
@@ -128,6 +117,6 @@ class XNES(Optimizer[XNESState]):
             B=shape if regular else state.B,
         )
 
-    def recommend(self, state: XNESState) -> np.ndarray:
+    def recommend(self, space: Space, state: XNESState) -> np.ndarray:
         """Return the mean, clipped to the bounds."""
-        return np.clip(state.mean, state.low, state.high)
+        return space.clipped(state.mean)

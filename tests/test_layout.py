@@ -116,7 +116,7 @@ def test_optimizers_and_experiments_know_nothing_of_each_other():
 
 @pytest.mark.parametrize(
     ("library", "only"),
-    [("ray", {"workers.ray_pool", "cluster.jobs"}), ("nest", {"snn.nest.kernel"})],
+    [("ray", {"workers.ray_pool", "workers.cluster_view", "cluster.connection"}), ("nest", {"snn.nest.kernel"})],
     ids=["ray", "nest"],
 )
 def test_only_the_files_of_ray_and_of_nest_import_them(library, only):

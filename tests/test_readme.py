@@ -80,7 +80,7 @@ def test_all_commands_are_listed():
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_job_can_be_read(path):
     optimizee, optimizer = jobs.load(path).build()
-    assert optimizer.ask(optimizer.init(optimizee.space, 1))[0].shape[1] == optimizee.space.size
+    assert optimizer.ask(optimizee.space, optimizer.init(optimizee.space, 1))[0].shape[1] == optimizee.space.size
 
 
 def test_links_lead_somewhere():

@@ -155,6 +155,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"gamma": -1.0}, ValueError, "Outer.gamma: expected a number > 0, got -1.0"),
     ({"gamma": (0.1, -1.0)}, ValueError, "Outer.gamma: expected a number > 0, got -1.0"),
     ({"gamma": "x"}, TypeError, "Outer.gamma: expected a number, got 'x' (str)"),
+    ({"points": 0}, ValueError, "Outer.points: expected an integer >= 1, got 0"),
+    ({"points": "x"}, TypeError, "Outer.points: expected an integer >= 1, got 'x' (str)"),
     ({"points": {"x": 0}}, ValueError, "Outer.points.x: expected an integer >= 1, got 0"),
     ({"inner": 3}, TypeError, "Outer.inner: expected an instance of Inner, got 3 (int)"),
     ({"entries": [2.0]}, ValueError, "Outer.entries: expected a number in [0, 1], got 2.0"),

@@ -23,7 +23,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,42 +32,44 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PJRT_NPROC"
 
 import numpy as np
 
-from l2l_snn.loop.job import load
+from l2l_snn.loop.job import Job, load
 from l2l_snn.loop.run import run
+from l2l_snn.optimizer import Optimizer
 from l2l_snn.results.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, new_figure, save, styled
 from l2l_snn.results.tables import generations
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.in_process import Inline
 from l2l_snn.workers.ray_pool import RayPool
-from optimizees.agent import Agent
+from optimizees.agent import Agent, Learning, Life, figures
 from optimizees.cartpole import CartPole
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 UNSEEN = 2**31  # seeds from here on are above every seed that a run can give
 FULL = 50_100  # control steps of CartPole's longest life of 100 episodes
-CONDITIONS: dict[str, dict[str, Any]] = {
-    "learning": {},
-    "frozen": {"plasticity": "frozen"},
-    "shuffled rewards": {"reward": "shuffled"},
-    "mirrored": {"task": "mirrored"},
-    "mirrored, frozen": {"task": "mirrored", "plasticity": "frozen"},
-    "rescaled": {"task": "rescaled"},
-    "rescaled, frozen": {"task": "rescaled", "plasticity": "frozen"},
+FROZEN = "optimizee.learning.plasticity=frozen"
+CONDITIONS: dict[str, list[str]] = {  # what is set in the job
+    "learning": [],
+    "frozen": [FROZEN],
+    "shuffled rewards": ["optimizee.learning.reward=shuffled"],
+    "mirrored": ["optimizee.task=mirrored"],
+    "mirrored, frozen": ["optimizee.task=mirrored", FROZEN],
+    "rescaled": ["optimizee.task=rescaled"],
+    "rescaled, frozen": ["optimizee.task=rescaled", FROZEN],
 }
 
 
-def middle(optimizee: CartPole, lives: int) -> np.ndarray:
+def middle_genomes(optimizee: CartPole, lives: int) -> np.ndarray:
     """Return z (P, D) of `lives` agents with the rule in the middle of the space."""
     return np.full((lives, optimizee.space.size), 0.5)
 
 
 def a_share(lives: int, begin: Any, results: Any) -> None:
     """Compile, wait for the others, let `lives` agents live 100 episodes each, and tell seconds and control steps."""
-    optimizee = CartPole(budget=FULL)
-    optimizee.evaluate_batch(middle(optimizee, lives), np.arange(lives))
+    optimizee = CartPole(life=Life(episodes=100, budget=FULL))
+    optimizee.evaluate_batch(middle_genomes(optimizee, lives), np.arange(lives))
     begin.wait(timeout=600)
     began, worked = time.perf_counter(), time.process_time()
-    metrics = optimizee.evaluate_batch(middle(optimizee, lives), UNSEEN + np.arange(lives)).metrics
+    metrics = optimizee.evaluate_batch(middle_genomes(optimizee, lives), UNSEEN + np.arange(lives)).metrics
     seconds = time.perf_counter() - began, time.process_time() - worked
     results.put((*seconds, metrics["steps"].sum(), metrics["lived"].sum()))
 
@@ -88,14 +90,14 @@ def speed(lives: int) -> None:
     print("| a control step on one process | us of processor time |\n| --- | --- |")
     variants: dict[str, dict[str, Any]] = {
         "r_stdp": {},
-        "dopamine": {"rule": "dopamine"},
-        "frozen": {"plasticity": "frozen"},
-        "r_stdp and synaptic scaling": {"homeostasis": "scaling"},
-        "r_stdp, 10 ms instead of 20": {"step_ms": 10.0},
+        "dopamine": {"learning": Learning(rule="dopamine")},
+        "frozen": {"learning": Learning(plasticity="frozen")},
+        "r_stdp and synaptic scaling": {"learning": Learning(homeostasis="scaling")},
+        "r_stdp, 10 ms instead of 20": {"body": replace(CartPole.body, step_ms=10.0)},
     }
     for name, fields in variants.items():
-        optimizee = CartPole(budget=FULL, episodes=20, **fields)
-        z, seconds = middle(optimizee, 16), []
+        optimizee = CartPole(life=Life(episodes=20, budget=FULL), **fields)
+        z, seconds = middle_genomes(optimizee, 16), []
         optimizee.evaluate_batch(z, np.arange(16))
         for k in range(3):
             began = time.process_time()
@@ -104,17 +106,25 @@ def speed(lives: int) -> None:
         print(f"| {name} | {1e6 * np.median(seconds):.1f} |", flush=True)
 
 
-def longest(optimizee: Agent) -> int:
-    """Return the control steps of the agent's longest life."""
-    return optimizee.episodes * (optimizee.make_task().steps + optimizee.pause)
+def with_full_life(optimizee: Agent, fresh: int) -> Agent:
+    """Return the agent with a budget for all its episodes, and with `fresh` episodes after its life."""
+    life = optimizee.life
+    budget = life.episodes * (optimizee.make_task().steps + life.pause)
+    return replace(optimizee, life=replace(life, budget=budget, fresh=fresh))
+
+
+def load_agent(path: Path, settings: list[str]) -> tuple[Job, Agent, Optimizer]:
+    """Return a job with its agent and its optimizer."""
+    job = load(path, settings)
+    optimizee, optimizer = job.build()
+    if not isinstance(optimizee, Agent):
+        raise SystemExit(f"{path}: expected a job of an Agent, got {type(optimizee).__name__}")
+    return job, optimizee, optimizer
 
 
 def evolved(path: Path, seed: int, settings: list[str], inline: bool) -> dict[str, Any]:
     """Run a job and try what it recommends; return what is written as JSON."""
-    job = load(path, [*settings, f"seed={seed}"])
-    optimizee, optimizer = job.build()
-    if not isinstance(optimizee, Agent):
-        raise SystemExit(f"{path}: expected a job of an Agent, got {type(optimizee).__name__}")
+    job, optimizee, optimizer = load_agent(path, [*settings, f"seed={seed}"])
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, Store(f"sqlite:///{folder}/l2l.db") as store:
         store.create("run", path.stem, {}, optimizee.space)
@@ -123,12 +133,13 @@ def evolved(path: Path, seed: int, settings: list[str], inline: bool) -> dict[st
             stored = run(store, "run", job, optimizer, evaluator)
         state = store.optimizer_state("run", optimizer.init(optimizee.space, seed))
         table = generations(store, "run")
-    z = np.asarray(optimizer.recommend(state))
+    z = np.asarray(optimizer.recommend(optimizee.space, state))
     if optimizee.mode in ("weights", "mlp"):
-        fresh = replace(optimizee, episodes=100).evaluate_batch(z[None], np.array([UNSEEN])).fitness
+        many = replace(optimizee, life=replace(optimizee.life, episodes=100))
+        fresh = many.evaluate_batch(z[None], np.array([UNSEEN])).fitness
     else:
-        life = replace(optimizee, budget=longest(optimizee), fresh=100)
-        fresh = life.evaluate_batch(np.repeat(z[None], 10, axis=0), UNSEEN + np.arange(10)).metrics["fresh_return"]
+        full = with_full_life(optimizee, fresh=100)
+        fresh = full.evaluate_batch(np.repeat(z[None], 10, axis=0), UNSEEN + np.arange(10)).metrics["fresh_return"]
     return {
         "job": path.stem,
         "settings": settings,
@@ -139,7 +150,6 @@ def evolved(path: Path, seed: int, settings: list[str], inline: bool) -> dict[st
         "fresh": float(fresh.mean()),  # mean return of 100 fresh episodes
         "seconds": time.perf_counter() - began,
         "generations": {name: table[name].tolist() for name in ("evaluations", "best", "mean", "std")},
-        "fields": asdict(optimizee),
         "params": {name: np.asarray(value).tolist() for name, value in optimizee.space.decode(z).items()},
     }
 
@@ -150,13 +160,13 @@ def evolve(path: Path, seeds: list[int], settings: list[str], inline: bool, proc
     out.mkdir(parents=True, exist_ok=True)
     one = partial(evolved, path, settings=settings, inline=inline)
     if processes == 1:
-        _write(map(one, seeds), out)
+        _write_results(map(one, seeds), out)
     else:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            _write(pool.imap(one, seeds), out)
+            _write_results(pool.imap(one, seeds), out)
 
 
-def _write(results: Iterable[dict[str, Any]], out: Path) -> None:
+def _write_results(results: Iterable[dict[str, Any]], out: Path) -> None:
     """Print each result as it comes, and write it."""
     for one in results:
         print(f"| {one['job']} | {one['seed']} | {len(one['generations']['best'])} | {one['evaluations']} "
@@ -196,27 +206,21 @@ def controls(files: list[Path], lives: int, out: Path) -> None:
     returns: dict[str, list[np.ndarray]] = {name: [] for name in CONDITIONS}
     for file in files:
         stored = json.loads(file.read_text())
-        fields = {name: _tuples(value) for name, value in stored["fields"].items()}
-        agent = type(load(JOBS / f"{stored['job']}.yaml").build()[0])
-        optimizee = agent(**fields)
-        if not isinstance(optimizee, Agent):
-            raise SystemExit(f"{file}: expected a file of an Agent's job, got one of {agent.__name__}")
-        fields |= {"budget": longest(optimizee), "fresh": 100}
-        for name, changes in CONDITIONS.items():
-            if not changes.keys() <= fields.keys():
+        path = JOBS / f"{stored['job']}.yaml"
+        has_tasks = isinstance(load_agent(path, stored["settings"])[1], CartPole)
+        for name, settings in CONDITIONS.items():
+            if "task" in "".join(settings) and not has_tasks:
                 continue
-            optimizee = agent(**fields | changes)
+            optimizee = with_full_life(load_agent(path, [*stored["settings"], *settings])[1], fresh=100)
             z = np.repeat(optimizee.space.encode(stored["params"])[None], lives, axis=0)
             found = optimizee.evaluate_batch(z, UNSEEN + 1000 + np.arange(lives), with_artifacts=True)
             curves[name].append(found.artifacts["returns"])
             returns[name].append(np.stack([found.metrics[f"{part}_return"] for part in ("first", "last", "fresh")]))
-            _row(file.stem, name, returns[name][-1])
+            _print_row(file.stem, name, returns[name][-1])
     returns = {name: parts for name, parts in returns.items() if parts}
     if len(files) > 1:
         for name, parts in returns.items():
-            _row("all", name, np.concatenate(parts, axis=1))
-    from optimizees.agent import figures
-
+            _print_row("all", name, np.concatenate(parts, axis=1))
     lived = {name: np.concatenate(parts) for name, parts in curves.items() if parts}
     standard = {name: lived[name] for name in ("learning", "shuffled rewards", "frozen")}
     title = f"Learning within a life ({len(lived['learning'])} lives, rules evolved: {len(files)})"
@@ -226,24 +230,20 @@ def controls(files: list[Path], lives: int, out: Path) -> None:
         figures.curves(others, out / "transfer.png", "The same rules in tasks that evolution never saw")
 
 
-def _row(rule: str, condition: str, returns: np.ndarray) -> None:
+def _print_row(rule: str, condition: str, returns: np.ndarray) -> None:
     """Print a row of the table from the returns (3, lives) of the first and last fifth and of fresh episodes.
 
     145 is the best published for STDP-RL in CartPole; in tasks with negative returns none is above it.
     """
     first, last, fresh = returns
-    print(f"| {rule} | {condition} | {_spread(first)} | {_spread(last)} | {last.mean() / first.mean():.1f} "
-          f"| {_spread(fresh)} | {(fresh > 145).mean():.0%} |", flush=True)  # fmt: skip
+    print(f"| {rule} | {condition} | {_show_spread(first)} | {_show_spread(last)} | {last.mean() / first.mean():.1f} "
+          f"| {_show_spread(fresh)} | {(fresh > 145).mean():.0%} |", flush=True)  # fmt: skip
 
 
-def _spread(values: np.ndarray) -> str:
+def _show_spread(values: np.ndarray) -> str:
     """Return median and quartiles."""
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     return f"{middle:.0f} ({low:.0f}-{high:.0f})"
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
 
 
 def main() -> None:

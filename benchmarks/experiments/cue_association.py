@@ -23,8 +23,7 @@ from l2l_snn.loop.run import run
 from l2l_snn.results import tables
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.in_process import Inline
-from optimizees.cue_association import CueAssociation
-from optimizees.cue_association import figures as cue_figures
+from optimizees.cue_association import CueAssociation, figures
 from optimizees.cue_association.optimizee import RULES
 
 GOAL, WINDOW = 0.97, 20  # mean reward, over so many iterations
@@ -99,7 +98,7 @@ def summary(store: Store, names: list[str], settings: dict[str, Any]) -> None:
             if not rows:
                 continue
             n, last, accuracy, hidden, out, seconds, solved = np.array(rows, float).T
-            name = cue_figures.RULES[rule][0]
+            name = figures.RULES[rule][0]
             spread = f"{np.median(n):.0f} ({n.min():.0f}-{n.max():.0f})"
             middle = [f"{np.median(x):.{digits}f}" for x, digits in ((last, 3), (accuracy, 3), (hidden, 0), (out, 0))]
             cells = [name, noise, f"{solved.sum():.0f} of {len(rows)}", spread, *middle, f"{np.median(seconds):.0f}"]
@@ -119,8 +118,8 @@ def pictures(store: Store, names: list[str], settings: dict[str, Any], folder: P
                 rates[rule].append(rows["metric.rate_hidden"].to_numpy())
         if any(curves.values()):
             title = f"Cue association, {noise} noise"
-            cue_figures.learning(curves, GOAL, "mean reward", title, folder / f"learning_{noise}.png")
-            cue_figures.learning(rates, np.nan, "hidden rate (Hz)", title, folder / f"rates_{noise}.png")
+            figures.learning(curves, GOAL, "mean reward", title, folder / f"learning_{noise}.png")
+            figures.learning(rates, np.nan, "hidden rate (Hz)", title, folder / f"rates_{noise}.png")
     for name in names:
         rule, noise, seed = parts(name)
         if (noise, seed) != ("high", 1) or not rule.endswith(("oja", "nd_bcm")) or not store.load(name).generation:
@@ -130,15 +129,15 @@ def pictures(store: Store, names: list[str], settings: dict[str, Any], folder: P
         params = optimizee.space.decode(last_network(store, name, optimizee))
         cases = {}
         for title, cue in (("random cues", None), ("left only", 0), ("right only", 1), ("no cues", -1)):
-            cues = None if cue is None else np.full((1, optimizee.cues), cue)
+            cues = None if cue is None else np.full((1, optimizee.schedule.cues), cue)
             shown = optimizee.watch(params, 5, cues, decision_cue=cue != -1)
             cases[title] = {key: value[0] for key, value in shown.items()}
         if rule.endswith("oja"):
-            told = f"{cue_figures.RULES[rule][0]}, {noise} noise", folder / f"trial_{rule}.png"
-            cue_figures.trial(cases["random cues"], optimizee.schedule, optimizee.delta_tau, optimizee.v_th, *told)
+            told = f"{figures.RULES[rule][0]}, {noise} noise", folder / f"trial_{rule}.png"
+            figures.trial(cases["random cues"], optimizee.schedule, optimizee.delta_tau, optimizee.v_th, *told)
         if rule == "nd_bcm":
             path = folder / f"modulation_{rule}.png"
-            cue_figures.modulation(cases, optimizee.schedule, optimizee.delta_tau, path)
+            figures.modulation(cases, optimizee.schedule, optimizee.delta_tau, path)
 
 
 def main() -> None:

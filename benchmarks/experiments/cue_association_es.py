@@ -15,6 +15,7 @@ import numpy as np
 
 from l2l_snn.cli.common import stored_job
 from l2l_snn.results import tables
+from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store
 from optimizees.cue_association import CueAssociation
 
@@ -33,7 +34,7 @@ def row(store: Store, name: str) -> str | None:
     reached = done["mean"].to_numpy()
     first = [str(told[reached >= level][0]) if (reached >= level).any() else "never" for level in LEVELS]
     state = store.optimizer_state(name, optimizer.init(optimizee.space, job.seed))
-    z = np.asarray(optimizer.recommend(state))
+    z = np.asarray(optimizer.recommend(optimizee.space, state))
     test = optimizee.evaluate_batch(np.repeat(z[None], 10, axis=0), TEST_SEED - np.arange(10))
     cells = [type(optimizer).__name__, optimizee.rule, optimizee.noise, str(job.seed), str(stored.evaluations), *first]
     cells += [f"{test.fitness.mean():.3f}", f"{test.metrics['accuracy'].mean():.3f}", f"{done['seconds'].sum():.0f}"]
@@ -42,7 +43,7 @@ def row(store: Store, name: str) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--store", default="sqlite:///l2l.db")
+    parser.add_argument("--store", default=DEFAULT_STORE)
     arguments = parser.parse_args()
     columns = ["optimizer", "rule", "noise", "seed", "evaluations", *(f"to {level}" for level in LEVELS)]
     columns += ["reward, 640 new trials", "accuracy", "s"]

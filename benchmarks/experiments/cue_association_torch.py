@@ -134,6 +134,7 @@ def main() -> None:
         return
     if not arguments.torch:
         parser.error("--torch: expected a Python that has torch")
+    from l2l_snn.search.step_rules import StepRule
     from optimizees.cue_association import CueAssociation
     from optimizees.cue_association.trials import NOISE
     from optimizers.gradient_ascent import GradientAscent
@@ -177,14 +178,16 @@ def main() -> None:
                 np.testing.assert_allclose(found, evaluation.grad[0], rtol=1e-6, atol=1e-9)
             norm = np.linalg.norm(evaluation.grad[0])
             print(f"mean reward {evaluation.fitness[0]:.6f} and gradient (norm {norm:.4f}) are the same")
-            optimizer = GradientAscent(learning_rate=0.02, clip="global_norm")
+            optimizer = GradientAscent(step=StepRule(learning_rate=0.02, clip="global_norm"))
             state = optimizer.init(space, 1)
 
             def iteration(number: int) -> float:
                 nonlocal state
                 began = time.process_time()
-                asked, state = optimizer.ask(state)
-                state = optimizer.tell(state, asked, ours.evaluate_batch(asked, np.array([number]), with_grad=True))
+                asked, state = optimizer.ask(space, state)
+                state = optimizer.tell(
+                    space, state, asked, ours.evaluate_batch(asked, np.array([number]), with_grad=True)
+                )
                 return time.process_time() - began
 
             for number in range(WARM_UP):

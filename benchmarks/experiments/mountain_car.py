@@ -72,7 +72,7 @@ def theirs(python: str) -> float:
 def breakdown() -> dict[str, float]:
     """Return the milliseconds an evaluation that one process spends on each part, 16 individuals side by side."""
     from l2l_snn.snn.nest import FeedForward
-    from optimizees.mountain_car import on_nest as mountain_car_nest
+    from optimizees.mountain_car import on_nest
 
     job = load(JOB)
     optimizee, optimizer = job.build()
@@ -92,7 +92,7 @@ def breakdown() -> dict[str, float]:
 
     evaluator = Inline(optimizee, job.chunk)
     state = optimizer.init(optimizee.space, 1)
-    z, _ = optimizer.ask(state)
+    z, _ = optimizer.ask(optimizee.space, state)
     seeds = np.arange(1, 33)
     evaluator.evaluate(z, seeds)  # builds the kernel
     for name, part in (
@@ -102,7 +102,7 @@ def breakdown() -> dict[str, float]:
         ("counts", "read"),
     ):
         timed(FeedForward, name, part)
-    for car in mountain_car_nest._cars(job.chunk):
+    for car in on_nest.make_cars(job.chunk):
         timed(car, "step", "environment")
         timed(car, "reset", "environment")
     repeats = 5

@@ -17,17 +17,18 @@ import jax
 import numpy as np
 
 from l2l_snn.loop.stored_job import stored_job
+from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store
 from optimizees.teacher import Teacher
-from optimizees.teacher.functions import backpropagation_predictions, draw_episodes
+from optimizees.teacher.functions import backpropagation_predictions, sample_episodes
 
 SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 50, 100, 200, 500)
 
 
 def backpropagation(teacher: Teacher, episodes: int) -> np.ndarray:
     """Return the mean squared error over examples (E,) of the best of a few learning rates."""
-    drawn, _ = draw_episodes("network", jax.random.key(1), episodes, teacher.examples, teacher.gain)
-    x, y = np.asarray(drawn.x), np.asarray(drawn.y)
+    sampled, _ = sample_episodes("network", jax.random.key(1), episodes, teacher.examples, teacher.gain)
+    x, y = np.asarray(sampled.x), np.asarray(sampled.y)
     errors = [
         ((backpropagation_predictions(x, y, gain=teacher.gain, learning_rate=rate) - y) ** 2).mean(axis=0)
         for rate in (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -41,15 +42,15 @@ def from_memory(teacher: Teacher, z: np.ndarray, episodes: int) -> float:
     Traces are those before an example is shown. Weights are fitted to the first half of the functions, the error is
     that of the second.
     """
-    learner, params = teacher._learner(), teacher.space.decode(z)
+    learner, params = teacher.learner, teacher.space.decode(z)
     key, noise = jax.random.split(jax.random.key(2))
-    drawn, _ = draw_episodes(teacher.family, key, episodes, teacher.examples, teacher.gain)
+    sampled, _ = sample_episodes(teacher.family, key, episodes, teacher.examples, teacher.gain)
 
     def remembered() -> jax.Array:
-        return learner.traces(learner.counts(learner.run(params, noise, drawn)[1][1]))
+        return learner.traces(learner.counts(learner.run(params, noise, sampled)[1][1]))
 
     traces = np.swapaxes(jax.jit(remembered)(), 0, 1)[:, -11:-1]  # (B, 10, A)
-    x, y = (np.asarray(array, np.float64)[:, -10:] for array in drawn)
+    x, y = (np.asarray(array, np.float64)[:, -10:] for array in sampled)
     known, asked = (np.concatenate([np.ones((*y.shape, 1)), array], axis=-1) for array in (traces, x))
     features = (known[..., None] * asked[..., None, :]).reshape(*y.shape, -1)
     half, width = episodes // 2, features.shape[-1]
@@ -61,7 +62,7 @@ def from_memory(teacher: Teacher, z: np.ndarray, episodes: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("--store", default="sqlite:///l2l.db")
+    parser.add_argument("--store", default=DEFAULT_STORE)
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--examples", type=int, help="of each episode; as in the run by default")
     parser.add_argument("--out", type=Path, help="folder for pictures")
@@ -86,7 +87,7 @@ def main() -> None:
     print(
         f"\nunder the linear predictor from example {first} on" if first <= len(errors) else "\nnot under it at the end"
     )
-    if teacher.adaptive and teacher.examples > 10:
+    if teacher.lsnn.adaptive and teacher.examples > 10:
         print(f"from the traces of its adaptive neurons: {from_memory(teacher, z[0], options.episodes):.4g}")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -49,13 +49,14 @@ def ours(name: str, population: int, dimension: int) -> Generation:
     from l2l_snn.evaluation import Evaluation
     from l2l_snn.space import Real, Space
 
+    space = Space(x=Real(0, 1, shape=(dimension,)))
     optimizer = build(name, {**SETTINGS.get(name, {}), "population": population})
-    state = optimizer.init(Space(x=Real(0, 1, shape=(dimension,))), 1)
+    state = optimizer.init(space, 1)
 
     def generation() -> float:
         nonlocal state
         start = time.perf_counter()
-        z, state = optimizer.ask(state)
+        z, state = optimizer.ask(space, state)
         asked = time.perf_counter() - start
         if len(z) != population:
             raise ValueError(f"it asks for {len(z)} individuals, not {population}")
@@ -63,7 +64,7 @@ def ours(name: str, population: int, dimension: int) -> Generation:
         gradient = -2 * (z - 0.3) if optimizer.needs_grad else None
         evaluation = Evaluation(-sphere(z), metrics, grad=gradient)
         start = time.perf_counter()
-        state = optimizer.tell(state, z, evaluation)
+        state = optimizer.tell(space, state, z, evaluation)
         return asked + time.perf_counter() - start
 
     return generation

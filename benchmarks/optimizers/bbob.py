@@ -95,10 +95,11 @@ def ours(optimizer: Any, recorder: Recorder, dimension: int, seed: int) -> None:
     from l2l_snn.evaluation import Evaluation
     from l2l_snn.space import Free, Space
 
-    state = optimizer.init(Space(x=Free((dimension,), scale=START_STD)), seed)
+    space = Space(x=Free((dimension,), scale=START_STD))
+    state = optimizer.init(space, seed)
     while True:
-        z, state = optimizer.ask(state)
-        state = optimizer.tell(state, z, Evaluation(-recorder.batch(START_STD * z)))
+        z, state = optimizer.ask(space, state)
+        state = optimizer.tell(space, state, z, Evaluation(-recorder.batch(START_STD * z)))
 
 
 def pycma(recorder: Recorder, dimension: int, seed: int, restarts: bool) -> None:

@@ -29,13 +29,14 @@ class Individual(list):
 
 def ours(ga: GeneticAlgorithm, genes: int) -> Callable[[], None]:
     """Return a function that does one generation with our class."""
-    state = ga.init(Space(x=Real(0, 1, shape=(genes,))), seed=1)
+    space = Space(x=Real(0, 1, shape=(genes,)))
+    state = ga.init(space, seed=1)
     evaluation = Evaluation(np.random.default_rng(1).random(ga.population))
 
     def generation() -> None:
         nonlocal state
-        z, state = ga.ask(state)
-        state = ga.tell(state, z, evaluation)
+        z, state = ga.ask(space, state)
+        state = ga.tell(space, state, z, evaluation)
 
     generation()
     return generation

@@ -26,6 +26,7 @@ from sqlalchemy import insert, update
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Free, Real, Space
 from l2l_snn.storage.database import connect
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.records import Generation
 from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, RUNS
 from l2l_snn.storage.store import Store
@@ -111,16 +112,16 @@ def updates(browser, address: str, url: str, count: int) -> list[float]:
     """Return the times from a commit to its generation in the chart, s: the wait for the next question included."""
     tab = browser.new_page()
     times = []
-    with Store(url) as store, store.lease(RUN) as lease:
+    with Store(url) as store, drive(store, RUN) as driver:
         tab.goto(f"{address}/runs/{RUN}")
         for _ in range(count):
             number = store.load(RUN).generation
-            store.commit(lease, one_more(number), State(np.zeros(2)))
+            driver.commit(one_more(number), State(np.zeros(2)))
             began = time.perf_counter()
             while tab.evaluate("Number(document.getElementById('fitness').dataset.generation ?? 0)") <= number:
                 tab.wait_for_timeout(10)
             times.append(time.perf_counter() - began)
-        store.finish(lease, "finished")
+        driver.finish("finished")
     return times
 
 

@@ -21,7 +21,9 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.results import tables
 from l2l_snn.space import Free, Space
 from l2l_snn.storage import prune
-from l2l_snn.storage.store import Generation, Store
+from l2l_snn.storage.driver import drive
+from l2l_snn.storage.records import Generation
+from l2l_snn.storage.store import Store
 
 
 class State(NamedTuple):
@@ -45,10 +47,10 @@ def ours(url: str, parts: list[Generation], d: int) -> tuple[list[float], float,
         before = server_size(store)
         name = store.next_name("benchmark")
         store.create(name, "benchmark", {}, Space(w=Free((d,))))
-        with store.lease(name) as lease:
+        with drive(store, name) as driver:
             for part in parts:
                 start = time.perf_counter()
-                store.commit(lease, part, state)
+                driver.commit(part, state)
                 commits.append(time.perf_counter() - start)
         start = time.perf_counter()
         tables.individuals(store, name)

@@ -1,4 +1,4 @@
-"""Conformance suites: does a user's optimizee, optimizer, cell or rule keep the contract?
+"""Conformance suites: does a user's optimizee, optimizer, cell, rule or task keep the contract?
 
     for check in check_optimizer(GeneticAlgorithm()):
         print("passed" if check.ok else "FAILED", check.claim, check.text)
@@ -13,5 +13,15 @@ from l2l_snn.checks.common import Check, CheckFailed, require
 from l2l_snn.checks.optimizee import check_optimizee
 from l2l_snn.checks.optimizer import check_optimizer
 from l2l_snn.checks.rule import check_rule
+from l2l_snn.checks.task import check_task
 
-__all__ = ["Check", "CheckFailed", "check_cell", "check_optimizee", "check_optimizer", "check_rule", "require"]
+__all__ = [
+    "Check",
+    "CheckFailed",
+    "check_cell",
+    "check_optimizee",
+    "check_optimizer",
+    "check_rule",
+    "check_task",
+    "require",
+]

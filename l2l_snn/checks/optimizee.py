@@ -156,7 +156,7 @@ def _differences(probe: Probe) -> str:
     optimizee = probe.optimizee
     single = isinstance(optimizee, JaxOptimizee) and optimizee.precision == "float32"
     step, rounding = (1e-2, 1e-7) if single else (1e-5, 1e-16)
-    low, high = optimizee.space.bounds()
+    low, high = optimizee.space.low, optimizee.space.high
     z = np.where(np.isfinite(low) & np.isfinite(high), 0.05 + 0.9 * probe.z(), probe.z())  # off the bounds' clipping
     direction = probe.rng().standard_normal(z.shape)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)

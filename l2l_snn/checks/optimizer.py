@@ -71,8 +71,8 @@ class Probe:
 
     def run(self, state: Any, generations: int, evaluate: Callable[[np.ndarray], Evaluation] | None = None) -> Any:
         for _ in range(generations):
-            z, state = self.optimizer.ask(state)
-            state = self.optimizer.tell(state, z, (evaluate or self.evaluate)(z))
+            z, state = self.optimizer.ask(SPACE, state)
+            state = self.optimizer.tell(SPACE, state, z, (evaluate or self.evaluate)(z))
         return state
 
     def evaluate(self, z: np.ndarray) -> Evaluation:
@@ -82,15 +82,25 @@ class Probe:
 
 def _state_of_arrays(probe: Probe) -> str:
     for state in (probe.start(), probe.run(probe.start(), 2)):
-        names = getattr(type(state), "_fields", None)  # what makes a tuple a NamedTuple
-        if not isinstance(state, tuple) or names is None:
-            return message("state", "a NamedTuple of numpy arrays", type(state).__name__)
-        for name, value in zip(names, state, strict=True):
-            if not isinstance(value, np.ndarray) or value.dtype == object:
-                got = f"{type(value).__name__} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-                return message(f"state.{name}", "a numpy array, no objects", got, "wrap a number in np.array")
+        if text := _not_arrays("state", state):
+            return text
         if fingerprint(stored(state)) != fingerprint(state):
             return message("state", f"{state} after a round trip through .npy", stored(state))
+    return ""
+
+
+def _not_arrays(name: str, state: Any) -> str:
+    """Return "", or what in a state is neither an array nor a NamedTuple of such."""
+    names = getattr(type(state), "_fields", None)  # what makes a tuple a NamedTuple
+    if not isinstance(state, tuple) or names is None:
+        return message(name, "a NamedTuple of numpy arrays", type(state).__name__)
+    for field, value in zip(names, state, strict=True):
+        if isinstance(value, tuple):
+            if text := _not_arrays(f"{name}.{field}", value):
+                return text
+        elif not isinstance(value, np.ndarray) or value.dtype == object:
+            got = f"{type(value).__name__} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+            return message(f"{name}.{field}", "a numpy array, no objects", got, "wrap a number in np.array")
     return ""
 
 
@@ -98,6 +108,9 @@ def stored(state: Any) -> Any:
     """Return the state after a round trip through .npy bytes, no pickle."""
     arrays = []
     for value in state:
+        if isinstance(value, tuple):
+            arrays.append(stored(value))
+            continue
         file = io.BytesIO()
         np.save(file, value, allow_pickle=False)
         file.seek(0)
@@ -109,14 +122,14 @@ def _seeded(probe: Probe) -> str:
     if fingerprint(probe.run(probe.start(), 3)) != fingerprint(probe.run(probe.start(), 3)):
         return message("state", "the same bytes after 3 generations from the same seed", "others")
     later = probe.run(probe.start(), 3), probe.run(probe.optimizer.init(SPACE, probe.seed + 1), 3)
-    if fingerprint(probe.optimizer.ask(later[0])[0]) == fingerprint(probe.optimizer.ask(later[1])[0]):
+    if fingerprint(probe.optimizer.ask(SPACE, later[0])[0]) == fingerprint(probe.optimizer.ask(SPACE, later[1])[0]):
         return message("ask", "another z from another seed", "the same z", "use `seed` in init")
     return ""
 
 
 def _asks(probe: Probe) -> str:
     for generations in (0, 1, 3):
-        z, _ = probe.optimizer.ask(probe.run(probe.start(), generations))
+        z, _ = probe.optimizer.ask(SPACE, probe.run(probe.start(), generations))
         if not isinstance(z, np.ndarray) or z.ndim != 2 or z.shape[1] != SPACE.size or z.dtype != np.float64:
             got = f"{type(z).__name__} {getattr(z, 'dtype', '')} {getattr(z, 'shape', '')}"
             return message("ask: z", f"a numpy array of float64 and shape (P, {SPACE.size})", got)
@@ -127,7 +140,7 @@ def _asks(probe: Probe) -> str:
 
 def _recommends(probe: Probe) -> str:
     for generations in (0, 1, 3):
-        z = probe.optimizer.recommend(probe.run(probe.start(), generations))
+        z = probe.optimizer.recommend(SPACE, probe.run(probe.start(), generations))
         if not isinstance(z, np.ndarray) or z.shape != (SPACE.size,) or not np.isfinite(z).all():
             return message("recommend", f"a finite array of shape ({SPACE.size},), also before the first tell", z)
     return ""
@@ -137,12 +150,12 @@ def _pure(probe: Probe) -> str:
     optimizer = probe.optimizer
     for generations in (0, 1, 3):
         state = probe.run(probe.start(), generations)
-        z, asked = optimizer.ask(state)
+        z, asked = optimizer.ask(SPACE, state)
         evaluation = _some_failed(probe.evaluate(z))
         calls: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
-            ("ask", optimizer.ask, (state,)),
-            ("tell", optimizer.tell, (asked, z, evaluation)),
-            ("recommend", optimizer.recommend, (asked,)),
+            ("ask", optimizer.ask, (SPACE, state)),
+            ("tell", optimizer.tell, (SPACE, asked, z, evaluation)),
+            ("recommend", optimizer.recommend, (SPACE, asked)),
         ]
         for name, method, arguments in calls:
             before = fingerprint(arguments)
@@ -157,7 +170,7 @@ def _pure(probe: Probe) -> str:
 
 
 def _global_state(probe: Probe) -> str:
-    return globals_untouched(lambda: probe.optimizer.recommend(probe.run(probe.start(), 3)))
+    return globals_untouched(lambda: probe.optimizer.recommend(SPACE, probe.run(probe.start(), 3)))
 
 
 def _resumes(probe: Probe) -> str:
@@ -180,18 +193,18 @@ def _resizes(probe: Probe) -> str:
     todo = "write `resized` if arrays of the state have P rows; else read P from the optimizer, not from the state"
     optimizer, state = probe.optimizer, probe.run(probe.start(), 3)
     for wanted in (2 * began, began):  # one other size alone: some compile for each
-        before, rows = optimizer.individuals(SPACE.size), len(optimizer.ask(state)[0])
+        before, rows = optimizer.individuals(SPACE.size), len(optimizer.ask(SPACE, state)[0])
         optimizer = nearest(probe.optimizer, wanted, SPACE.size, wanted + 64)
         arguments = fingerprint(state)
-        resized = [optimizer.resized(state) for _ in range(2)]
+        resized = [optimizer.resized(SPACE, state) for _ in range(2)]
         if fingerprint(state) != arguments or fingerprint(resized[0]) != fingerprint(resized[1]):
             return message("resized", "the same result from the same state, which stays as it was", "another")
         state, now = resized[0], optimizer.individuals(SPACE.size)
-        z = optimizer.ask(state)[0]
+        z = optimizer.ask(SPACE, state)[0]
         if rows == before and len(z) != now:  # not so where a generation is only a part of P
             return message("ask: z", f"{now} rows after P has changed from {before}", len(z), todo)
         for _ in range(3):
-            z, recommended = optimizer.ask(state)[0], optimizer.recommend(state)
+            z, recommended = optimizer.ask(SPACE, state)[0], optimizer.recommend(SPACE, state)
             if z.shape[1:] != (SPACE.size,) or not np.isfinite(z).all() or not np.isfinite(recommended).all():
                 return message("ask, recommend", f"finite z, also after P has changed from {before}", z, todo)
             state = Probe(optimizer, probe.generations, probe.seed).run(state, 1)
@@ -206,9 +219,12 @@ def _survives(make: Callable[[Evaluation], Evaluation], probe: Probe) -> str:
         state = probe.start()
         for evaluate in history:
             state = probe.run(state, 1, evaluate)
-            for name, z in (("ask", probe.optimizer.ask(state)[0]), ("recommend", probe.optimizer.recommend(state))):
+            for name, z in (
+                ("ask", probe.optimizer.ask(SPACE, state)[0]),
+                ("recommend", probe.optimizer.recommend(SPACE, state)),
+            ):
                 if not np.isfinite(z).all():
-                    return message(f"{name}: z", "finite numbers", z, "read evaluation.filled()")
+                    return message(f"{name}: z", "finite numbers", z, "read `fitness`, not `evaluation.fitness`")
     return ""
 
 
@@ -217,8 +233,8 @@ def _beats_random(probe: Probe) -> str:
     ours, random_best = [], []
     for seed in range(probe.seed, probe.seed + 3):
         state = probe.run(probe.optimizer.init(SPACE, seed), probe.generations)
-        ours.append(sphere(probe.optimizer.recommend(state)[None]).fitness[0])
-        evaluations = probe.generations * len(probe.optimizer.ask(state)[0])
+        ours.append(sphere(probe.optimizer.recommend(SPACE, state)[None]).fitness[0])
+        evaluations = probe.generations * len(probe.optimizer.ask(SPACE, state)[0])
         random_best.append(sphere(SPACE.sample(np.random.default_rng(seed), evaluations)).fitness.max())
     if np.median(ours) > np.median(random_best):
         return ""

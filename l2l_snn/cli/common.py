@@ -18,7 +18,6 @@ StoreOption = Annotated[
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry of the job.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a stored run.")]
-DEFAULT_STORE = "sqlite:///l2l.db"
 RESULTS = Path("runs")
 
 

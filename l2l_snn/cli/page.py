@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from l2l_snn.cli.common import DEFAULT_STORE, RESULTS, StoreOption, complaints, open_store
+from l2l_snn.cli.common import RESULTS, StoreOption, complaints, open_store
+from l2l_snn.storage import DEFAULT_STORE
 
 
 def dashboard(

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from l2l_snn.cli.common import (
-    DEFAULT_STORE,
     RESULTS,
     RunArgument,
     StoreOption,
@@ -21,6 +20,7 @@ from l2l_snn.cli.common import (
     print_table,
     short,
 )
+from l2l_snn.storage import DEFAULT_STORE
 
 
 def runs(store: StoreOption = DEFAULT_STORE) -> None:

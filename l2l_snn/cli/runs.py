@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from l2l_snn.cli.common import (
-    DEFAULT_STORE,
     RESULTS,
     RunArgument,
     SetOption,
@@ -19,6 +18,7 @@ from l2l_snn.cli.common import (
     print_summary,
 )
 from l2l_snn.loop.stored_job import stored_job
+from l2l_snn.storage import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from l2l_snn.loop.job import Job

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from l2l_snn.cli.common import DEFAULT_STORE, StoreOption, complaints, open_store
+from l2l_snn.cli.common import StoreOption, complaints, open_store
+from l2l_snn.storage import DEFAULT_STORE
 
 
 class Format(StrEnum):

@@ -7,13 +7,12 @@ import io
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
 
 from l2l_snn.dashboard.models import Heat, IndividualDetail, ParameterValue
 from l2l_snn.dashboard.read_table import row_model
 from l2l_snn.space import Parameter
+from l2l_snn.storage import rows
 from l2l_snn.storage.records import StoredRun
-from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS
 from l2l_snn.storage.store import Store, StoreError
 from l2l_snn.validate import did_you_mean, message
 
@@ -32,15 +31,7 @@ def detail(store: Store, run: StoredRun, generation: int, index: int) -> Individ
     Raises:
         Missing: there is none of that number.
     """
-    i, g = INDIVIDUALS.c, GENERATIONS.c
-    columns = [i.generation, i.individual, i.seed, i.fitness, i.seconds, i.worker, i.error, i.objectives, i.metrics]
-    query = (
-        select(*columns, g.metrics.label("names"), g.evaluations.label("population"))
-        .join_from(INDIVIDUALS, GENERATIONS, (i.run_id == g.run_id) & (i.generation == g.generation))
-        .where(i.run_id == run.id, i.generation == generation, i.individual == index)
-    )
-    with store.read() as connection:
-        row = connection.execute(query).one_or_none()
+    row = store.reading(lambda connection: rows.individual(connection, run.id, generation, index))
     if row is None:
         has = f"it has the generations 0 to {run.generation - 1}" if run.generation else "it has no generation yet"
         raise Missing(f"run {run.name!r} has no individual {index} in generation {generation}; {has}")

@@ -19,21 +19,20 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
-from sqlalchemy import BigInteger, ColumnElement, Connection, Double, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection
 
 from l2l_snn.dashboard.models import Row, Rows
+from l2l_snn.storage import queries, rows
+from l2l_snn.storage.queries import COMPARISONS, Term
 from l2l_snn.storage.records import StoredRun, clean
-from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS
 from l2l_snn.storage.store import Store
 from l2l_snn.validate import did_you_mean, message
 
 SCANNED = 100_000  # individuals
 DECODED = 50_000  # individuals
-LISTED = 5_000  # generations that are named one by one
 FIXED = ("generation", "individual", "seed", "fitness", "seconds", "worker", "error")
 NUMBERS = ("generation", "individual", "seed", "fitness", "seconds")
 WHOLE = ("generation", "individual", "seed")
-COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=", "ne": "!="}
 LONGEST_ERROR = 300  # characters of it in the table
 
 
@@ -99,16 +98,16 @@ def individuals(store: Store, run: StoredRun, query: Query) -> Rows:
         if blobs:
             keys, total = _sort_by_numpy(connection, run, query, where, columns)
         else:
-            keys, total = None, connection.scalar(select(func.count()).select_from(INDIVIDUALS).where(where)) or 0
+            keys, total = None, queries.count(connection, where)
         exact = best_first and not query.conditions
         if exact and not part.whole:  # what comes after isn't certainly the next best
             total = min(total, len(part.numbers))
         if keys is None:
             limit = max(0, min(query.limit, total - query.offset))
-            keys = _sort_by_sql(connection, query, where, limit)
-        rows = _read_rows(connection, run, keys)
+            keys = queries.keys(connection, where, query.sort, query.descending, query.offset, limit)
+        rows = queries.individuals(connection, run.id, keys, LONGEST_ERROR)
     return Rows(
-        rows=rows,
+        rows=[row_model(row) for row in rows],
         total=total,
         searched=part.individuals,
         stored=run.evaluations,
@@ -132,11 +131,9 @@ def _describe_part(part: _Part, query: Query, exact: bool, decoded: bool) -> str
 
 def _list_columns(connection: Connection, run: StoredRun) -> dict[str, int | None]:
     """Return the run's columns; of an objective its number."""
-    g = GENERATIONS.c
-    shapes = connection.execute(select(g.metrics, func.max(g.objectives)).where(g.run_id == run.id).group_by(g.metrics))
     columns: dict[str, int | None] = dict.fromkeys((*FIXED, "failed"))
     metrics: dict[str, int | None] = {}
-    for names, objectives in shapes:
+    for names, objectives in queries.shapes(connection, run.id):
         columns |= {f"fitness_{m}": m for m in range(objectives)} if objectives > 1 else {}
         metrics |= dict.fromkeys(f"metric.{name}" for name in json.loads(names))
     return columns | metrics
@@ -144,17 +141,14 @@ def _list_columns(connection: Connection, run: StoredRun) -> dict[str, int | Non
 
 def _choose_part(connection: Connection, run: StoredRun, query: Query, most: int, best_first: bool) -> _Part:
     """Return whole generations of the range, of about `most` individuals together, those first that matter most."""
-    g = GENERATIONS.c
-    where = [g.run_id == run.id, g.generation < run.generation]
-    where += [g.generation >= query.first] if query.first is not None else []
-    where += [g.generation <= query.last] if query.last is not None else []
-    order: list[Any] = [g.generation.desc()]
-    limit = most
+    order, limit = "down", most
     if best_first:
-        order, limit = [g.best.is_(None), g.best.desc(), g.generation], LISTED
+        order, limit = "best", queries.LISTED
     elif query.sort == "generation" and not query.descending:
-        order = [g.generation]
-    rows = connection.execute(select(g.generation, g.evaluations).where(*where).order_by(*order).limit(limit + 1)).all()
+        order = "up"
+    first = 0 if query.first is None else query.first
+    stop = run.generation if query.last is None else min(run.generation, query.last + 1)
+    rows = queries.populations(connection, run.id, first, stop, order, limit + 1)
     numbers, count = [], 0
     for number, evaluations in rows:
         if numbers and (count + evaluations > most or len(numbers) == limit):
@@ -166,37 +160,23 @@ def _choose_part(connection: Connection, run: StoredRun, query: Query, most: int
 
 def _build_condition(run: StoredRun, query: Query, part: _Part) -> ColumnElement[bool]:
     """Return the condition on the rows of `individuals`, as far as SQL can compare."""
-    i = INDIVIDUALS.c
-    numbers = sorted(part.numbers)
-    if numbers and numbers[-1] - numbers[0] + 1 == len(numbers):
-        chosen = i.generation.between(numbers[0], numbers[-1])
-    else:  # written out: there may be more than a database takes as arguments
-        chosen = i.generation.in_([literal(number, literal_execute=True) for number in numbers])
-    return and_(
-        i.run_id == run.id, chosen, *(_compare_column(c) for c in query.conditions if c.column in (*FIXED, "failed"))
-    )
+    terms = [_read_term(c) for c in query.conditions if c.column in (*FIXED, "failed")]
+    return queries.chosen(run.id, part.numbers, terms)
 
 
-def _compare_column(c: Condition) -> ColumnElement[bool]:
+def _read_term(c: Condition) -> Term:
     if c.column == "failed":
         wanted = _read_number(c) != 0
         if c.how not in ("eq", "ne"):
             raise ValueError(message("where", "eq or ne for failed", c.how))
-        fitness = INDIVIDUALS.c.fitness
-        return fitness.is_(None) if wanted == (c.how == "eq") else fitness.is_not(None)
-    column = INDIVIDUALS.c[c.column]
+        return Term("fitness", "eq" if wanted == (c.how == "eq") else "ne", None)
     if c.column not in NUMBERS:
-        if c.how == "has":
-            return func.lower(column).contains(c.value.lower(), autoescape=True)
-        if c.how not in ("eq", "ne"):
+        if c.how not in ("eq", "ne", "has"):
             raise ValueError(message("where", f"eq, ne or has for {c.column}", c.how))
-        return column == c.value if c.how == "eq" else column != c.value
+        return Term(c.column, c.how, c.value)
     number = _read_number(c)
-    if c.column in WHOLE and number.is_integer() and abs(number) < 2**53:
-        value = literal(int(number), BigInteger)
-    else:
-        value = literal(number, Double)
-    return column.op(COMPARISONS[c.how], is_comparison=True)(value)
+    whole = c.column in WHOLE and number.is_integer() and abs(number) < 2**53
+    return Term(c.column, c.how, int(number) if whole else number)
 
 
 def _read_number(c: Condition) -> float:
@@ -209,30 +189,14 @@ def _read_number(c: Condition) -> float:
     return number
 
 
-def _sort_by_sql(connection: Connection, query: Query, where: ColumnElement[bool], limit: int) -> list[tuple[int, int]]:
-    """Return the keys of the page's rows; what failed comes last."""
-    i = INDIVIDUALS.c
-    column = i.fitness if query.sort == "failed" else i[query.sort]
-    if query.sort == "failed":
-        order: list[Any] = [column.is_not(None) if query.descending else column.is_(None)]
-    else:
-        order = [column.is_(None), column.desc() if query.descending else column]
-    keys = select(i.generation, i.individual).where(where)
-    keys = keys.order_by(*order, i.generation, i.individual).offset(query.offset).limit(limit)
-    return [(row.generation, row.individual) for row in connection.execute(keys)]
-
-
 def _sort_by_numpy(
     connection: Connection, run: StoredRun, query: Query, where: ColumnElement[bool], columns: dict[str, int | None]
 ) -> tuple[list[tuple[int, int]], int]:
     """Return the keys of the page's rows, sorted and filtered by what SQL can't compare too, and how many fit."""
-    i = INDIVIDUALS.c
     needed = dict.fromkeys((query.sort, *(c.column for c in query.conditions if c.column not in (*FIXED, "failed"))))
     text = query.sort in ("worker", "error")
-    sorted_by = [] if query.sort not in FIXED else [i[query.sort]]
-    rows = connection.execute(
-        select(i.generation, i.individual, i.metrics, i.objectives, *sorted_by).where(where)
-    ).all()
+    sorted_by = [query.sort] if query.sort in FIXED else []
+    rows = queries.values(connection, where, "metrics", "objectives", *sorted_by)
     names = _read_metric_names(connection, run)
     values = {name: _read_values(name, rows, names, columns[name]) for name in needed if name not in (*FIXED, "failed")}
     keep = np.ones(len(rows), bool)
@@ -256,8 +220,7 @@ def _sort_by_numpy(
 
 
 def _read_metric_names(connection: Connection, run: StoredRun) -> dict[int, list[str]]:
-    g = GENERATIONS.c
-    texts = connection.execute(select(g.generation, g.metrics).where(g.run_id == run.id)).all()
+    texts = rows.generations(connection, run.id, "generation", "metrics")
     parsed = {text: json.loads(text) for text in {text for _, text in texts}}
     return {number: parsed[text] for number, text in texts}
 
@@ -273,22 +236,6 @@ def _read_values(name: str, rows: Sequence[Any], names: dict[int, list[str]], ob
         if blob and place is not None and len(blob) >= 8 * (place + 1):
             (values[k],) = unpack_from("<d", blob, 8 * place)
     return values
-
-
-def _read_rows(connection: Connection, run: StoredRun, keys: Sequence[tuple[int, int]]) -> list[Row]:
-    """Return the rows of these keys, in their order."""
-    if not keys:
-        return []
-    i, g = INDIVIDUALS.c, GENERATIONS.c
-    shown = [i.generation, i.individual, i.seed, i.fitness, i.seconds, i.worker, i.objectives, i.metrics]
-    query = (
-        select(*shown, func.substr(i.error, 1, LONGEST_ERROR).label("error"), g.metrics.label("names"))
-        .join_from(INDIVIDUALS, GENERATIONS, (i.run_id == g.run_id) & (i.generation == g.generation))
-        # the run in each: only then does SQLite look each key up, instead of reading all rows of the run
-        .where(or_(*(and_(i.run_id == run.id, i.generation == a, i.individual == b) for a, b in keys)))
-    )
-    found = {(row.generation, row.individual): row for row in connection.execute(query)}
-    return [row_model(found[key]) for key in keys if key in found]
 
 
 def row_model(row: Any) -> Row:

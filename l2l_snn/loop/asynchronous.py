@@ -17,9 +17,9 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.loop.job import Job
-from l2l_snn.loop.restarts import joined
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import evaluation_seeds
+from l2l_snn.space import Space
 from l2l_snn.storage.records import Generation
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.evaluator import Evaluator, Watch
@@ -27,17 +27,18 @@ from l2l_snn.workers.evaluator import Evaluator, Watch
 SIZE = 32  # individuals of a stored generation where the optimizer has no population
 
 
-class UnderWay(NamedTuple):
-    """What is kept beside the optimizer's own state."""
+class AsynchronousState(NamedTuple):
+    """What an asynchronous run knows between its stored generations."""
 
+    optimizer: Any  # the optimizer's own state
     asked: np.ndarray  # () int64, individuals asked for so far
     under_way: np.ndarray  # (U,) int64, numbers of those that were not told yet
     under_way_z: np.ndarray  # (U, D)
 
 
-def stored_state(inner: Any) -> Any:
-    """Return the class of what an asynchronous run stores, from a state of its optimizer."""
-    return joined(type(inner), UnderWay)
+def first_state(optimizer: Optimizer, space: Space, seed: int) -> AsynchronousState:
+    """Return the state before anything was asked."""
+    return AsynchronousState(optimizer.init(space, seed), np.array(0), np.zeros(0, np.int64), np.zeros((0, space.size)))
 
 
 def size(optimizer: Optimizer) -> int:
@@ -54,31 +55,26 @@ def seed_of(job: Job, number: int, population: int) -> int:
 class Loop:
     """Generations of an asynchronous run, one after the other."""
 
-    def __init__(self, job: Job, optimizer: Optimizer, evaluator: Evaluator, state: Any):
-        """Begin with a state of the optimizer, or go on with one that `state` returned."""
+    def __init__(self, job: Job, optimizer: Optimizer, evaluator: Evaluator, state: AsynchronousState):
+        """Begin with `first_state`, or go on with what `state` returned."""
         self.job = job
         self.optimizer = optimizer
         self.evaluator = evaluator
         self.population = size(optimizer)
-        self.asked = 0
-        self.pending: dict[int, np.ndarray] = {}  # number -> z, not yet told
-        self.waiting: list[int] = []  # numbers to be handed to a worker
+        self.space = evaluator.optimizee.space
+        self.inner = state.optimizer
+        self.asked = int(state.asked)
+        # number -> z, not yet told
+        self.pending: dict[int, np.ndarray] = dict(zip(state.under_way.tolist(), state.under_way_z, strict=True))
+        self.waiting = list(self.pending)  # numbers to be handed to a worker
         self.chunks: dict[int, list[int]] = {}  # first number -> the numbers of a chunk that a worker has
-        if hasattr(state, "under_way"):
-            mine = UnderWay(*state[-len(UnderWay._fields) :])
-            state = type(state).inner(*state[: -len(UnderWay._fields)])
-            self.asked = int(mine.asked)
-            self.pending = dict(zip(mine.under_way.tolist(), mine.under_way_z, strict=True))
-            self.waiting = list(self.pending)
-        self.inner = state
 
     @property
-    def state(self) -> Any:
+    def state(self) -> AsynchronousState:
         """The optimizer's state and what is under way, as the store keeps it."""
-        D = self.evaluator.optimizee.space.size
         numbers = np.array(list(self.pending), np.int64)
-        z = np.array(list(self.pending.values())).reshape(len(numbers), D)
-        return stored_state(self.inner)(*self.inner, *UnderWay(np.array(self.asked), numbers, z))
+        z = np.array(list(self.pending.values())).reshape(len(numbers), self.space.size)
+        return AsynchronousState(self.inner, np.array(self.asked), numbers, z)
 
     def generation(self, number: int, watch: Watch) -> Generation:
         """Return the next P individuals in the order in which they were told, and when it took how long."""
@@ -91,7 +87,7 @@ class Loop:
             evaluation = evaluated.evaluation
             numbers = self.chunks.pop(first)
             rows = np.stack([self.pending.pop(number) for number in numbers])
-            self.inner = self.optimizer.tell(self.inner, rows, evaluation)
+            self.inner = self.optimizer.tell(self.space, self.inner, rows, evaluation)
             order = {"ask": np.array(numbers, float), "asks": np.full(len(numbers), float(self.asked))}
             evaluations.append(Evaluation(evaluation.fitness, evaluation.metrics | order, errors=evaluation.errors))
             z += list(rows)
@@ -112,7 +108,7 @@ class Loop:
         """Give every worker something: first what was under way before, then what is asked for now."""
         while self.evaluator.under_way < self.evaluator.slots:
             while len(self.waiting) < self.job.chunk:
-                z, self.inner = self.optimizer.ask(self.inner)
+                z, self.inner = self.optimizer.ask(self.space, self.inner)
                 for row in z:
                     self.pending[self.asked] = row
                     self.waiting.append(self.asked)
@@ -138,7 +134,7 @@ def retrace(store: Store, name: str, job: Job, optimizer: Optimizer) -> Iterator
         for start in range(0, population, job.chunk):
             rows = [store.individual(name, generation, index) for index in range(start, start + job.chunk)]
             while count < rows[0].metrics["asks"]:
-                z, state = optimizer.ask(state)
+                z, state = optimizer.ask(stored.space, state)
                 for one in z:
                     asked[count] = one
                     count += 1
@@ -151,5 +147,5 @@ def retrace(store: Store, name: str, job: Job, optimizer: Optimizer) -> Iterator
             metrics = {key: np.array([row.metrics[key] for row in rows]) for key in names}
             fitness = np.array([row.fitness for row in rows])
             evaluation = Evaluation(fitness, metrics, errors=tuple(row.error for row in rows))
-            state = optimizer.tell(state, np.stack([row.z for row in rows]), evaluation)
+            state = optimizer.tell(stored.space, state, np.stack([row.z for row in rows]), evaluation)
             yield state

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from l2l_snn.loop.restarts import Repopulated
+from l2l_snn.loop.restarts import Restarting
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.validate import did_you_mean
@@ -111,9 +111,9 @@ class Job(BaseModel):
             raise _Complaint(
                 "asynchronous", "there are no generations to restart or resize after; take one of them out"
             )
-        return optimizee, self._repopulated(optimizer)
+        return optimizee, self._with_restarts(optimizer)
 
-    def _repopulated(self, optimizer: Optimizer) -> Optimizer:
+    def _with_restarts(self, optimizer: Optimizer) -> Optimizer:
         """Return the optimizer with the job's restarts and changes of its population."""
         if not (self.restart or self.resize):
             return optimizer
@@ -122,7 +122,7 @@ class Job(BaseModel):
             again = self.restart
             fields |= {"stagnation": again.stagnation, "growth": again.population, "times": again.times}
         try:
-            return Repopulated(optimizer, **fields)
+            return Restarting(optimizer, **fields)
         except ValueError as error:
             key, _, text = str(error).partition(": ")
             raise _Complaint(key, text) from error
@@ -268,7 +268,7 @@ def _instance(cls: type, settings: Mapping[str, Any], key: str, default: Any = N
     for name, value in settings.items():
         dotted = f"{key}.{name}"
         if name not in known:
-            raise _Complaint(dotted, f"unknown key, {did_you_mean(name, known)}")
+            raise _Complaint(dotted, f"unknown key, {_where_it_is(name, known, hints)}")
         inner = _nested_class(hints[name])
         if inner is not None and isinstance(value, Mapping):
             before = _default_of(known[name]) if default is None else getattr(default, name)
@@ -293,6 +293,15 @@ def _instance(cls: type, settings: Mapping[str, Any], key: str, default: Any = N
         if own is None:
             raise _Complaint(key, str(error)) from error
         raise _Complaint(".".join([key, *parts[own:]]), text) from error
+
+
+def _where_it_is(name: str, known: Mapping[str, Any], hints: Mapping[str, Any]) -> str:
+    """Return what to write instead of an unknown key: one within a nested field, or the closest."""
+    for field in known:
+        inner = _nested_class(hints[field])
+        if inner is not None and name in [nested.name for nested in fields(inner)]:
+            return f"did you mean '{field}.{name}'?"
+    return did_you_mean(name, known)
 
 
 def _nested_class(hint: Any) -> type | None:
@@ -333,7 +342,7 @@ def _checked(data: dict[str, Any], settings: Sequence[str], source: str, lines: 
     try:
         job = Job.model_validate(data)
         optimizee, optimizer = job.build()
-        optimizer = optimizer.optimizer if isinstance(optimizer, Repopulated) else optimizer
+        optimizer = optimizer.optimizer if isinstance(optimizer, Restarting) else optimizer
     except ValidationError as error:
         complaints = []
         for one in error.errors():

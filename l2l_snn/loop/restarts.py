@@ -6,42 +6,31 @@ size (IPOP-CMA-ES).
 Legend: P individuals, D search coordinates.
 """
 
-from collections import namedtuple
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.space import Space
-from l2l_snn.validate import check_count, check_range, message
+from l2l_snn.validate import Count, Within, message
 
 
-class Course(NamedTuple):
-    """What is kept beside the optimizer's own state."""
+class RestartState(NamedTuple):
+    """What is known between generations of an optimizer that starts again or changes its population."""
 
-    course_space: np.ndarray  # () the space as JSON text
-    course_seed: np.ndarray  # () int64, the run's
-    course_population: np.ndarray  # () int64, P now; 0 while it's the optimizer's own
-    course_restarts: np.ndarray  # () int64, restarts so far
-    course_told: np.ndarray  # () int64, generations since the last
-    course_waited: np.ndarray  # () int64, generations without a better individual since then
-    course_best: np.ndarray  # () best fitness since then, -inf at first
+    inner: Any  # the optimizer's own state
+    seed: np.ndarray  # () int64, the run's
+    population: np.ndarray  # () int64, P now; 0 while it's the optimizer's own
+    restarts: np.ndarray  # () int64, restarts so far
+    told: np.ndarray  # () int64, generations since the last
+    waited: np.ndarray  # () int64, generations without a better individual since then
+    best: np.ndarray  # () best fitness since then, -inf at first
     best_z: np.ndarray  # (D,) z of the best single evaluation of all
     best_fitness: np.ndarray  # () its fitness
-
-
-@lru_cache
-def joined(inner: type, beside: type) -> Any:
-    """Return the NamedTuple class with the fields of an optimizer's state, marked as its own, and others beside."""
-    fields = [*(f"inner_{name}" for name in inner._fields), *beside._fields]  # pyright: ignore
-    found = namedtuple(f"{inner.__name__}And{beside.__name__}", fields)  # pyright: ignore
-    found.inner = inner  # pyright: ignore
-    return found
 
 
 def nearest(optimizer: Optimizer, individuals: int, size: int, limit: int) -> Optimizer:
@@ -57,25 +46,20 @@ def nearest(optimizer: Optimizer, individuals: int, size: int, limit: int) -> Op
 
 
 @dataclass(frozen=True)
-class Repopulated(Optimizer[Any]):
+class Restarting(Optimizer[RestartState]):
     """An optimizer that starts again when it stagnates, and whose population changes on the way."""
 
-    optimizer: Optimizer
-    stagnation: int | None = None  # generations without a better individual after which it starts again; None: never
-    growth: float = 1.0  # of the population at each restart; 2 is IPOP's
-    times: int = 9  # restarts at most
-    factor: float = 1.0  # by which the population changes, always from the optimizer's own number on ...
-    every: int = 1  # ... once in so many generations since the last restart
-    limit: int = 100_000  # P that it never passes; it never falls below 4 either, unless it began there
+    several_objectives: ClassVar[bool] = True  # the optimizer itself refuses what it can't take
+    optimizer: Optimizer[Any]
+    stagnation: Count | None = None  # generations without a better individual after which it starts again; None: never
+    growth: Annotated[float, Within(0.1, 10.0)] = 1.0  # of the population at each restart; 2 is IPOP's
+    times: Count = 9  # restarts at most
+    factor: Annotated[float, Within(0.1, 10.0)] = 1.0  # by which the population changes, always from the optimizer's
+    # own number on ...
+    every: Count = 1  # ... once in so many generations since the last restart
+    limit: Count = 100_000  # P that it never passes; it never falls below 4 either, unless it began there
 
-    def __post_init__(self) -> None:
-        if self.stagnation is not None:
-            check_count("restart.stagnation", self.stagnation)
-        check_count("restart.times", self.times)
-        check_range("restart.population", self.growth, 0.1, 10.0)
-        check_range("resize.factor", self.factor, 0.1, 10.0)
-        check_count("resize.every", self.every)
-        check_count("resize.limit", self.limit)
+    def cross_check(self) -> None:
         for key, change in (("restart.population", self.growth), ("resize.factor", self.factor)):
             if change != 1:
                 try:
@@ -88,79 +72,65 @@ class Repopulated(Optimizer[Any]):
     def needs_grad(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.optimizer.needs_grad
 
-    def init(self, space: Space, seed: int) -> Any:
+    def init(self, space: Space, seed: int) -> RestartState:
         inner = self.optimizer.init(space, seed)
-        course = Course(
-            course_space=np.array(space.to_json()),
-            course_seed=np.array(seed),
-            course_population=np.array(0),
-            course_restarts=np.array(0),
-            course_told=np.array(0),
-            course_waited=np.array(0),
-            course_best=np.array(-np.inf),
-            best_z=self.optimizer.recommend(inner),
-            best_fitness=np.array(-np.inf),
-        )
-        return joined(type(inner), Course)(*inner, *course)
+        none, never = np.array(0), np.array(-np.inf)
+        best_z = self.optimizer.recommend(space, inner)
+        return RestartState(inner, np.array(seed), none, none, none, none, never, best_z, never)
 
-    def _parts(self, state: Any) -> tuple[Optimizer, Any, Course]:
-        """Return the optimizer with the population that it has now, its state, and the rest."""
-        course = Course(*state[-len(Course._fields) :])
-        population = int(course.course_population)
-        optimizer = self.optimizer.sized(population, len(course.best_z)) if population else self.optimizer
-        return optimizer, type(state).inner(*state[: -len(Course._fields)]), course
+    def ask(self, space: Space, state: RestartState) -> tuple[np.ndarray, RestartState]:
+        z, inner = self._current_optimizer(space, state).ask(space, state.inner)
+        return z, state._replace(inner=inner)
 
-    def _scale(self, course: Course) -> float:
-        """Return by what the population has been multiplied, infinity where that is more than a number can say."""
-        with np.errstate(over="ignore"):
-            resized = np.float64(self.factor) ** (int(course.course_told) // self.every)
-            return float(resized * self.growth ** min(int(course.course_restarts), 300))  # a finite number, not 0
-
-    def _sized(self, course: Course) -> tuple[Optimizer, np.ndarray]:
-        """Return the optimizer with the population that it shall have now, and that as `course_population`."""
-        scale, size = self._scale(course), len(course.best_z)
-        if scale == 1:
-            return self.optimizer, np.array(0)
-        began = self.optimizer.individuals(size)
-        wanted = round(float(np.clip(began * scale, min(began, 4), self.limit)))
-        optimizer = nearest(self.optimizer, wanted, size, self.limit)
-        return optimizer, np.array(optimizer.individuals(size))
-
-    def ask(self, state: Any) -> tuple[np.ndarray, Any]:
-        optimizer, inner, course = self._parts(state)
-        z, inner = optimizer.ask(inner)
-        return z, type(state)(*inner, *course)
-
-    def tell(self, state: Any, z: np.ndarray, evaluation: Evaluation) -> Any:
-        optimizer, inner, before = self._parts(state)
-        inner = optimizer.tell(inner, z, evaluation)
+    def learn(
+        self, space: Space, state: RestartState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
+    ) -> RestartState:
+        before, optimizer = state, self._current_optimizer(space, state)
+        inner = optimizer.tell(space, state.inner, z, evaluation)
         scores = evaluation.score[~evaluation.failed]
-        best = max(scores.max(initial=-np.inf), float(before.course_best))
-        waited = 0 if best > before.course_best else int(before.course_waited) + 1
-        course = with_best(before, z, evaluation)._replace(
-            course_told=np.array(before.course_told + 1), course_waited=np.array(waited), course_best=np.array(best)
+        best = max(scores.max(initial=-np.inf), float(before.best))
+        waited = 0 if best > before.best else int(before.waited) + 1
+        state = with_best(state, z, evaluation)._replace(
+            told=np.array(before.told + 1), waited=np.array(waited), best=np.array(best)
         )
-        again = self.stagnation is not None and waited >= self.stagnation and before.course_restarts < self.times
+        again = self.stagnation is not None and waited >= self.stagnation and before.restarts < self.times
         if again:
-            course = course._replace(
-                course_restarts=np.array(before.course_restarts + 1),
-                course_told=np.array(0),
-                course_waited=np.array(0),
-                course_best=np.array(-np.inf),
-            )
-        if self._scale(course) != self._scale(before):
-            optimizer, population = self._sized(course)
-            course = course._replace(course_population=population)
-            if population != before.course_population and not again:
-                inner = optimizer.resized(inner)
+            none, never = np.array(0), np.array(-np.inf)
+            state = state._replace(restarts=np.array(before.restarts + 1), told=none, waited=none, best=never)
+        if self._scale(state) != self._scale(before):
+            optimizer, population = self._resized_optimizer(space, state)
+            state = state._replace(population=population)
+            if population != before.population and not again:
+                inner = optimizer.resized(space, inner)
         if again:
             # 4: the streams of optimizers and evaluations have 0 to 3
-            key = (4, int(course.course_restarts))
-            words = np.random.SeedSequence(int(course.course_seed), spawn_key=key).generate_state(1)
-            inner = optimizer.init(Space.from_json(str(course.course_space)), int(words[0]))
-        return type(state)(*inner, *course)
+            key = (4, int(state.restarts))
+            words = np.random.SeedSequence(int(state.seed), spawn_key=key).generate_state(1)
+            inner = optimizer.init(space, int(words[0]))
+        return state._replace(inner=inner)
 
-    def recommend(self, state: Any) -> np.ndarray:
+    def recommend(self, space: Space, state: RestartState) -> np.ndarray:
         """Return what the optimizer recommends, or the best single evaluation so far once it has started again."""
-        optimizer, inner, course = self._parts(state)
-        return course.best_z if course.course_restarts else optimizer.recommend(inner)
+        if state.restarts:
+            return state.best_z
+        return self._current_optimizer(space, state).recommend(space, state.inner)
+
+    def _current_optimizer(self, space: Space, state: RestartState) -> Optimizer[Any]:
+        """Return the optimizer with the population that it has now."""
+        return self.optimizer.sized(int(state.population), space.size) if state.population else self.optimizer
+
+    def _scale(self, state: RestartState) -> float:
+        """Return by what the population has been multiplied, infinity where that is more than a number can say."""
+        with np.errstate(over="ignore"):
+            resized = np.float64(self.factor) ** (int(state.told) // self.every)
+            return float(resized * self.growth ** min(int(state.restarts), 300))  # a finite number, not 0
+
+    def _resized_optimizer(self, space: Space, state: RestartState) -> tuple[Optimizer[Any], np.ndarray]:
+        """Return the optimizer with the population that it shall have now, and that as `population`."""
+        scale = self._scale(state)
+        if scale == 1:
+            return self.optimizer, np.array(0)
+        began = self.optimizer.individuals(space.size)
+        wanted = round(float(np.clip(began * scale, min(began, 4), self.limit)))
+        optimizer = nearest(self.optimizer, wanted, space.size, self.limit)
+        return optimizer, np.array(optimizer.individuals(space.size))

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation, WorkerStatus
-from l2l_snn.loop.asynchronous import Loop
+from l2l_snn.loop.asynchronous import Loop, first_state
 from l2l_snn.loop.job import Job
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import evaluation_seeds
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.records import Generation, Individual, StoredRun
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.base import EvaluatorError
@@ -71,12 +72,11 @@ def run(
     """
     space = evaluator.optimizee.space
     began = time.perf_counter()
-    with store.lease(name, take_over=take_over) as lease:
-        stored = store.load(name)
-        state = optimizer.init(space, job.seed)
+    with drive(store, name, take_over=take_over) as driver:
+        stored = driver.run
+        state = first_state(optimizer, space, job.seed) if job.asynchronous else optimizer.init(space, job.seed)
         if stored.generation:
-            template = Loop(job, optimizer, evaluator, state).state if job.asynchronous else state
-            state = store.optimizer_state(name, template)
+            state = store.optimizer_state(name, state)
         loop = Loop(job, optimizer, evaluator, state) if job.asynchronous else None
         best, improved = -np.inf, 0
         if stored.best is not None:
@@ -85,7 +85,7 @@ def run(
         took: np.ndarray | None = None  # (P,) s, the last generation's
 
         def report(workers: tuple[WorkerStatus, ...]) -> None:
-            if store.report(lease, workers):
+            if driver.report(workers):
                 raise _StopRequested
 
         def seconds() -> float:
@@ -100,7 +100,7 @@ def run(
                 else:
                     generation, state = _generation(job, optimizer, evaluator, number, state, took, report)
                     took = generation.seconds
-                store.commit(lease, generation, state)
+                driver.commit(generation, state)
                 z, evaluation, elapsed = generation.z, generation.evaluation, generation.elapsed
                 scores = evaluation.score[~evaluation.failed]
                 if scores.size and scores.max() > best:
@@ -129,11 +129,11 @@ def run(
         except _StopRequested:
             ended, message = "stopped", "stop requested"
         except EvaluatorError as error:
-            store.finish(lease, "failed", str(error))
+            driver.finish("failed", str(error))
             raise
         finally:
             evaluator.forget()
-        store.finish(lease, ended, message)
+        driver.finish(ended, message)
     return store.load(name)
 
 
@@ -142,13 +142,14 @@ def _generation(
 ) -> tuple[Generation, Any]:
     """Ask for a generation, evaluate it, and tell it; `took` are the seconds of the one before."""
     began = time.perf_counter()
-    z, state = optimizer.ask(state)
+    space = evaluator.optimizee.space
+    z, state = optimizer.ask(space, state)
     seeds = evaluation_seeds(job.seed, number, len(z), job.seeds)
     expected = took if took is not None and len(took) == len(z) else None  # the same place takes about as long again
     done = evaluator.evaluate(
         z, seeds, generation=number, watch=watch, with_grad=optimizer.needs_grad, expected=expected
     )
-    state = optimizer.tell(state, z, done.evaluation)
+    state = optimizer.tell(space, state, z, done.evaluation)
     elapsed = time.perf_counter() - began
     return Generation(number, z, seeds, done.evaluation, done.seconds, done.workers, elapsed), state
 

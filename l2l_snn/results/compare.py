@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from l2l_snn.results import figures, tables
-from l2l_snn.storage.store import DEFAULT_URL, Store, StoredRun
+from l2l_snn.storage import DEFAULT_STORE
+from l2l_snn.storage.store import Store, StoredRun
 from l2l_snn.validate import check_finite, message
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ LINES = ("-", "--", ":", "-.")  # one round of the colours each
 
 
 def compare(
-    store: str | Store = DEFAULT_URL, runs: Sequence[str] = (), *, target: float | None = None
+    store: str | Store = DEFAULT_STORE, runs: Sequence[str] = (), *, target: float | None = None
 ) -> tuple["DataFrame", "DataFrame"]:
     """Return what runs came to, and how.
 

@@ -6,17 +6,17 @@ Numbers that are missing (all of a generation failed, another run's metric) are 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Connection, Row
 
 from l2l_snn.space import Parameter, Space
-from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS
-from l2l_snn.storage.store import DEFAULT_URL, Store, StoredRun
+from l2l_snn.storage import DEFAULT_STORE, rows
+from l2l_snn.storage.store import Store, StoredRun
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,7 +33,7 @@ def _opened(store: str | Store) -> Iterator[Store]:
             yield opened
 
 
-def runs(store: str | Store = DEFAULT_URL) -> "DataFrame":
+def runs(store: str | Store = DEFAULT_STORE) -> "DataFrame":
     """Return the runs, the oldest first.
 
     Args:
@@ -64,7 +64,7 @@ def runs(store: str | Store = DEFAULT_URL) -> "DataFrame":
     )
 
 
-def generations(store: str | Store = DEFAULT_URL, *names: str) -> "DataFrame":
+def generations(store: str | Store = DEFAULT_STORE, *names: str) -> "DataFrame":
     """Return the generations of some runs, one after another.
 
     Args:
@@ -81,14 +81,12 @@ def generations(store: str | Store = DEFAULT_URL, *names: str) -> "DataFrame":
     """
     import pandas as pd
 
-    g = GENERATIONS.c
-    columns = [g.generation, g.evaluations, g.failed, g.best, g.mean, g.std, g.best_so_far, g.seconds]
+    columns = ("generation", "evaluations", "failed", "best", "mean", "std", "best_so_far", "seconds")
     frames = []
     with _opened(store) as opened:
         for run in _chosen(opened, names):
-            query = select(*columns).where(g.run_id == run.id).order_by(g.generation)
-            rows = opened.reading(lambda connection, query=query: connection.execute(query).all())
-            frames.append(_generations_frame(run.name, rows))
+            found = opened.reading(lambda connection, run=run: rows.generations(connection, run.id, *columns))
+            frames.append(_generations_frame(run.name, found))
     return pd.concat(frames or [_generations_frame("", [])], ignore_index=True)
 
 
@@ -115,7 +113,7 @@ def _generations_frame(name: str, rows: Any) -> "DataFrame":
     )
 
 
-def individuals(store: str | Store = DEFAULT_URL, *names: str, params: bool = False) -> "DataFrame":
+def individuals(store: str | Store = DEFAULT_STORE, *names: str, params: bool = False) -> "DataFrame":
     """Return the individuals of some runs, in order of generation and number.
 
     Args:
@@ -148,16 +146,18 @@ def _individuals_frame(store: Store, run: StoredRun, params: bool) -> "DataFrame
     import pandas as pd
 
     shown = {name: p for name, p in run.space.parameters.items() if params or prod(p.shape) <= WIDEST}
-    g, i = GENERATIONS.c, INDIVIDUALS.c
-    columns = [i.generation, i.individual, i.seed, i.seconds, i.worker, i.error, i.fitness, i.objectives, i.metrics]
-    columns += [i.z] if shown else []
-    numbered = select(g.generation, g.metrics, g.genomes).where(g.run_id == run.id).order_by(g.generation)
-    query = select(*columns).where(i.run_id == run.id).order_by(i.generation, i.individual)
-    numbers, rows = store.reading(lambda connection: [connection.execute(q).all() for q in (numbered, query)])
+    columns = ("generation", "individual", "seed", "seconds", "worker", "error", "fitness", "objectives", "metrics")
+    columns += ("z",) if shown else ()
+
+    def body(connection: Connection) -> tuple[Sequence[Row], Sequence[Row]]:
+        numbers = rows.generations(connection, run.id, "generation", "metrics", "genomes")
+        return numbers, rows.individuals(connection, run.id, *columns)
+
+    numbers, found = store.reading(body)
     metric_names = {row.generation: tuple(json.loads(row.metrics)) for row in numbers}
-    *fixed, fitness, objectives, metrics = _transposed(rows, len(columns))[:9]
+    *fixed, fitness, objectives, metrics = _transposed(found, len(columns))[:9]
     table = _fixed(run.name, fixed)
-    if rows and objectives[0] is not None:
+    if found and objectives[0] is not None:
         table |= {f"fitness_{m}": values for m, values in enumerate(_matrix(objectives).T)}
     else:
         table["fitness"] = _floats(fitness)
@@ -167,8 +167,8 @@ def _individuals_frame(store: Store, run: StoredRun, params: bool) -> "DataFrame
         return pd.DataFrame(ordered)
     files = {row.generation: row.genomes for row in numbers if row.genomes is not None}
     place = np.concatenate([np.arange(run.space.size)[run.space.slices[name]] for name in shown])
-    kept, z = _genomes(store, run, [row[-1] for row in rows], table["generation"], table["individual"], files, place)
-    del rows
+    kept, z = _genomes(store, run, [row[-1] for row in found], table["generation"], table["individual"], files, place)
+    del found
     decoded = Space(**shown).decode_columns(z)
     blocks = [pd.DataFrame(decoded[name], columns=_entries(name, p), copy=False) for name, p in shown.items()]
     if not kept.all():
@@ -203,10 +203,10 @@ def _genomes(
     z = np.full((len(blobs), len(place)), np.nan)
     z[kept] = found[:, place]
     for number, name in files.items():
-        numbers, rows = store.genome_files(run.name, run.space.size).read(name, run.space.size)
+        numbers, genomes = store.genome_files(run.name, run.space.size).read(name, run.space.size)
         start, stop = np.searchsorted(generation, [number, number + 1])
         where = start + np.searchsorted(individual[start:stop], numbers)
-        z[where], kept[where] = rows[:, place], True
+        z[where], kept[where] = genomes[:, place], True
     return kept, z[kept]
 
 

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection
 
 from l2l_snn.space import Space
-from l2l_snn.storage import rows as run_rows
+from l2l_snn.storage import rows
 from l2l_snn.storage.database import StoreError
+from l2l_snn.storage.encoding import stored_run
 from l2l_snn.storage.genomes import LARGE
-from l2l_snn.storage.records import StoredRun, check_name, clean, stored_run
-from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, STATES
+from l2l_snn.storage.records import StoredRun, check_name, clean
 from l2l_snn.storage.states import from_bytes
 from l2l_snn.storage.store import RunExists, Store
 from l2l_snn.validate import check_choice, message
@@ -46,13 +46,13 @@ _Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _Text = Annotated[str, AfterValidator(clean)]
 
 
-def _json(text: str) -> str:
+def _check_json(text: str) -> str:
     if not isinstance(json.loads(text), dict):
         raise ValueError("expected a mapping")
     return text
 
 
-def _space(text: str) -> str:
+def _check_space(text: str) -> str:
     try:
         Space.from_json(text)
     except (AttributeError, KeyError, TypeError) as error:
@@ -67,8 +67,8 @@ class _Run(BaseModel):
     format: Literal[1] = 1
     name: Annotated[str, AfterValidator(check_name)]
     job: _Text
-    manifest: Annotated[str, AfterValidator(_json)]
-    space: Annotated[str, AfterValidator(_space)]
+    manifest: Annotated[str, AfterValidator(_check_json)]
+    space: Annotated[str, AfterValidator(_check_space)]
     state: Literal["finished", "stopped", "failed"]
     message: _Text
     generation: _Count
@@ -80,14 +80,14 @@ class _Run(BaseModel):
     seconds: float
 
 
-def _schema(table: Any, leave_out: tuple[str, ...]) -> "pa.Schema":
+def _arrow_schema(table: str, leave_out: tuple[str, ...] = ()) -> "pa.Schema":
     """Return the columns of a table of the store as arrow has them."""
     import pyarrow as pa
 
     kinds = {"Integer": pa.int32(), "BigInteger": pa.int64(), "Double": pa.float64(), "Text": pa.string()}
     kinds["LargeBinary"] = pa.binary()
-    names = [column for column in table.c if column.name not in ("run_id", *leave_out)]
-    return pa.schema([(column.name, kinds[type(column.type).__name__]) for column in names])
+    columns = rows.column_kinds(table).items()
+    return pa.schema([(name, kinds[kind]) for name, kind in columns if name not in leave_out])
 
 
 # export
@@ -152,39 +152,37 @@ def _write_run(store: Store, name: str, folder: Path) -> StoredRun:
     stored = folder / "stored"
     (stored / "state").mkdir(parents=True)
     with store.read(f"exporting run {name!r} from") as connection:
-        row = run_rows.find(connection, store.url_shown, name)
+        row = rows.find(connection, store.url_shown, name)
         run = stored_run(row)
-        values = {field: row._mapping[field] for field in _Run.model_fields if field != "format"}
+        values = {field: getattr(row, field) for field in _Run.model_fields if field != "format"}
         if run.state == "running":
             values |= {"state": "stopped", "message": "exported while it ran"}
         else:
             values |= {"state": run.state, "message": run.message}
-        for state in connection.execute(select(STATES).where(STATES.c.run_id == row.id)):
-            (stored / "state" / f"{state.field}.npy").write_bytes(state.data)
-        g = GENERATIONS.c
-        generations = connection.execute(select(GENERATIONS).where(g.run_id == row.id).order_by(g.generation)).all()
-        schema = _schema(GENERATIONS, ("genomes",))
-        parquet.write_table(_table(schema, [r._mapping for r in generations]), stored / "generations.parquet")
-        with parquet.ParquetWriter(stored / "individuals.parquet", _schema(INDIVIDUALS, ())) as writer:
-            for rows in _pieces(store, connection, run, [(r.generation, r.genomes) for r in generations]):
-                writer.write_table(_table(writer.schema, rows))
+        for field, data in rows.state_fields(connection, row.id).items():
+            (stored / "state" / f"{field}.npy").write_bytes(data)
+        generations = rows.generations(connection, row.id)
+        schema = _arrow_schema("generations", ("genomes",))
+        parquet.write_table(_arrow_table(schema, [r._asdict() for r in generations]), stored / "generations.parquet")
+        with parquet.ParquetWriter(stored / "individuals.parquet", _arrow_schema("individuals")) as writer:
+            for piece in _read_pieces(store, connection, run, [(r.generation, r.genomes) for r in generations]):
+                writer.write_table(_arrow_table(writer.schema, piece))
     (stored / "run.json").write_text(json.dumps(_Run.model_validate(values).model_dump(), indent=1))
     return run
 
 
-def _pieces(
+def _read_pieces(
     store: Store, connection: Connection, run: StoredRun, generations: list[tuple[int, str | None]]
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of the individuals, with their genomes from wherever they are, about 64 MB at a time."""
-    i, piece = INDIVIDUALS.c, []
+    piece = []
     for number, file in generations:
-        query = select(INDIVIDUALS).where(i.run_id == run.id, i.generation == number).order_by(i.individual)
         files: dict[int, bytes] = {}
         if file is not None:
             numbers, z = store.genome_files(run.name, run.space.size).read(file, run.space.size)
             files = {int(k): row.tobytes() for k, row in zip(numbers, z, strict=True)}
-        for row in connection.execute(query):
-            piece.append({**row._mapping, "z": row.z or files.get(row.individual)})
+        for row in rows.individuals(connection, run.id, generation=number):
+            piece.append({**row._asdict(), "z": row.z or files.get(row.individual)})
             if len(piece) * 8 * run.space.size >= _PIECE:
                 yield piece
                 piece = []
@@ -192,10 +190,10 @@ def _pieces(
         yield piece
 
 
-def _table(schema: "pa.Schema", rows: Sequence[Any]) -> "pa.Table":
+def _arrow_table(schema: "pa.Schema", found: Sequence[dict[str, Any]]) -> "pa.Table":
     import pyarrow as pa
 
-    return pa.table([pa.array([row[name] for row in rows], schema.field(name).type) for name in schema.names], schema)
+    return pa.table([pa.array([row[name] for row in found], schema.field(name).type) for name in schema.names], schema)
 
 
 # import
@@ -251,83 +249,87 @@ def _import_run(store: Store, stored: Path, run: _Run, name: str) -> None:
     space = Space.from_json(run.space)
 
     def body(connection: Connection, again: bool) -> None:
-        if again and run_rows.is_there(connection, name, values):
+        if again and rows.is_there(connection, name, values):
             return
-        run_id = run_rows.add(connection, store.url_shown, name, values)
-        run_rows.lock_genomes(connection)
-        generations = _rows(stored / "generations.parquet", _schema(GENERATIONS, ("genomes",)))
+        run_id = rows.add(connection, store.url_shown, name, values)
+        rows.lock_genomes(connection)
+        generations = _read_rows(stored / "generations.parquet", _arrow_schema("generations", ("genomes",)))
         by_number = {row["generation"]: row | {"genomes": None} for piece in generations for row in piece}
-        _check(stored, sorted(by_number) == list(range(run.generation)), f"the generations 0 to {run.generation - 1}")
+        _check_part(
+            stored, sorted(by_number) == list(range(run.generation)), f"the generations 0 to {run.generation - 1}"
+        )
         count = 0
-        for rows in _generations(stored, by_number, space.size):
-            number = rows[0]["generation"]
-            count += len(rows)
+        for individuals in _read_generations(stored, by_number, space.size):
+            number = individuals[0]["generation"]
+            count += len(individuals)
             if 8 * space.size > LARGE:
-                kept = [row for row in rows if row["z"]]
+                kept = [row for row in individuals if row["z"]]
                 if kept:
                     z = np.frombuffer(b"".join(row["z"] for row in kept), "<f8").reshape(-1, space.size)
                     numbers = np.array([row["individual"] for row in kept])
                     file = store.genome_files(name, space.size).write(name, number, numbers, z)
                     by_number[number]["genomes"] = file
-                rows = [row | {"z": b""} for row in rows]
-            connection.execute(insert(INDIVIDUALS), [row | {"run_id": run_id} for row in rows])
-        _check(stored, count == run.evaluations, f"{run.evaluations} individuals, found {count}")
-        if by_number:
-            connection.execute(insert(GENERATIONS), [row | {"run_id": run_id} for row in by_number.values()])
-        states = [{"run_id": run_id, "field": field, "data": data} for field, data in _states(stored)]
-        _check(stored, bool(states) == bool(by_number), "a state of the optimizer")
-        if states:
-            connection.execute(insert(STATES), states)
+                individuals = [row | {"z": b""} for row in individuals]
+            rows.insert_into(connection, "individuals", run_id, individuals)
+        _check_part(stored, count == run.evaluations, f"{run.evaluations} individuals, found {count}")
+        rows.insert_into(connection, "generations", run_id, list(by_number.values()))
+        states = [{"field": field, "data": data} for field, data in _read_states(stored)]
+        _check_part(stored, bool(states) == bool(by_number), "a state of the optimizer")
+        rows.insert_into(connection, "states", run_id, states)
 
     store.writing(f"importing run {name!r}", body)
 
 
-def _check(stored: Path, right: bool, expected: str) -> None:
+def _check_part(stored: Path, right: bool, expected: str) -> None:
     if not right:
         raise StoreError(f"importing {stored} failed: expected {expected}; export the run again")
 
 
-def _names(stored: Path, text: str) -> list[str]:
+def _metric_names(stored: Path, text: str) -> list[str]:
     try:
         names = json.loads(text)
     except ValueError:
         names = None
-    _check(stored, isinstance(names, list) and all(isinstance(name, str) for name in names or []), "names of metrics")
+    _check_part(
+        stored, isinstance(names, list) and all(isinstance(name, str) for name in names or []), "names of metrics"
+    )
     return names or []
 
 
-def _states(stored: Path) -> Iterator[tuple[str, bytes]]:
+def _read_states(stored: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted((stored / "state").glob("*.npy")):
         names = path.stem.split(".")  # of states in states: mixture.means
         good = all(name.isidentifier() for name in names) and len(path.stem) <= 100
-        _check(stored, good, f"names of fields, found {path.name!r}")
+        _check_part(stored, good, f"names of fields, found {path.name!r}")
         data = path.read_bytes()
         from_bytes(f"importing {path} failed: it", path.stem, data)
         yield path.stem, data
 
 
-def _generations(stored: Path, by_number: dict[int, dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+def _read_generations(stored: Path, by_number: dict[int, dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
     """Yield the checked rows of the individuals, z as bytes, those of one generation at a time."""
     path = stored / "individuals.parquet"
-    widths = {number: 8 * len(_names(stored, row["metrics"])) for number, row in by_number.items()}
-    rows: list[dict[str, Any]] = []
-    for piece in _rows(path, _schema(INDIVIDUALS, ())):
+    widths = {number: 8 * len(_metric_names(stored, row["metrics"])) for number, row in by_number.items()}
+    found: list[dict[str, Any]] = []
+    for piece in _read_rows(path, _arrow_schema("individuals")):
         for row in piece:
             number, objectives = row["generation"], row["objectives"]
-            _check(stored, number in by_number and (not rows or number >= rows[-1]["generation"]), "ordered rows")
+            _check_part(
+                stored, number in by_number and (not found or number >= found[-1]["generation"]), "ordered rows"
+            )
             many = by_number[number]["objectives"]
-            _check(stored, row["z"] is None or len(row["z"]) == 8 * size, f"genomes of {size} numbers")
-            _check(stored, len(row["metrics"]) == widths[number], "as many metrics as names of them")
-            _check(stored, len(objectives or b"") == (8 * many if many > 1 else 0), f"{many} objectives")
-            if rows and number != rows[-1]["generation"]:
-                yield rows
-                rows = []
-            rows.append(row | {"z": row["z"] or b""})
-    if rows:
-        yield rows
+            _check_part(stored, row["z"] is None or len(row["z"]) == 8 * size, f"genomes of {size} numbers")
+            _check_part(stored, len(row["metrics"]) == widths[number], "as many metrics as names of them")
+            _check_part(stored, len(objectives or b"") == (8 * many if many > 1 else 0), f"{many} objectives")
+            if found and number != found[-1]["generation"]:
+                yield found
+                found = []
+            found.append(row | {"z": row["z"] or b""})
+    if found:
+        yield found
 
 
-def _rows(path: Path, schema: "pa.Schema") -> Iterator[list[dict[str, Any]]]:
+def _read_rows(path: Path, schema: "pa.Schema") -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of a Parquet file of ours, texts cleaned, some at a time."""
     from pyarrow import parquet
 

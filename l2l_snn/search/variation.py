@@ -18,7 +18,8 @@ import numpy as np
 from deap import tools
 
 from l2l_snn.seeding import python_random
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
+from l2l_snn.space import Space
+from l2l_snn.validate import message
 
 
 class Settings(Protocol):
@@ -32,25 +33,6 @@ class Settings(Protocol):
     mutation_probability: float  # of an individual
     mutation_std: float  # of the Gaussian, in z
     gene_probability: float  # of a gene of an individual that mutates
-
-
-def check_settings(settings: Any) -> None:
-    """Check the fields of `Settings` of a genetic algorithm.
-
-    Raises:
-        ValueError, TypeError: a field is wrong; the text names class and field.
-    """
-    name = type(settings).__name__
-    check_count(f"{name}.tournament", settings.tournament, 1, "take 2 to 7, larger selects harder")
-    check_choice(f"{name}.crossover", settings.crossover, ("blend", "two_point"))
-    check_choice(f"{name}.mutation", settings.mutation, ("gaussian", "uniform"))
-    for field in ("crossover_probability", "mutation_probability", "gene_probability"):
-        check_range(f"{name}.{field}", getattr(settings, field), 0.0, 1.0)
-    check_range(f"{name}.blend_alpha", settings.blend_alpha, 0.0)
-    todo = "to switch mutation off, set mutation_probability to 0"
-    check_range(f"{name}.mutation_std", settings.mutation_std, 0.0, open_low=True, todo=todo)
-    check_finite(f"{name}.blend_alpha", settings.blend_alpha)
-    check_finite(f"{name}.mutation_std", settings.mutation_std)
 
 
 def check_genes(settings: Any, genes: int) -> None:
@@ -126,35 +108,32 @@ def gaussian(z: np.ndarray, std: float, probability: float, generator: np.random
     return mutated
 
 
-def uniform(z: np.ndarray, low: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
+def uniform(z: np.ndarray, bounded: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
     """Return (K, D) z, each gene with some probability drawn anew, as `Space.sample` draws it.
 
     Args:
         z: (K, D).
-        low: (D,) lower bounds, infinite where the gene is free.
+        bounded: (D,) bool, which genes lie in [0, 1]; the others are free.
         probability: of a gene.
         generator: used for one uniform number a gene, then one number for each gene drawn anew.
     """
     chosen = np.flatnonzero(generator.random(z.shape) < probability)
-    bounded = np.isfinite(low)[chosen % z.shape[1]]
-    count = np.count_nonzero(bounded)
+    inside = bounded[chosen % z.shape[1]]
+    count = np.count_nonzero(inside)
     values = np.empty(len(chosen))
-    values[bounded] = generator.random(count)
-    values[~bounded] = generator.standard_normal(len(chosen) - count)
+    values[inside] = generator.random(count)
+    values[~inside] = generator.standard_normal(len(chosen) - count)
     fresh = z.copy()
     fresh.reshape(-1)[chosen] = values
     return fresh
 
 
-def vary(
-    children: np.ndarray, low: np.ndarray, high: np.ndarray, settings: Settings, generator: np.random.Generator
-) -> None:
+def vary(children: np.ndarray, space: Space, settings: Settings, generator: np.random.Generator) -> None:
     """Cross and mutate children in place, and clip them to the bounds.
 
     Args:
         children: (P, D) copies of the parents; pairs are (0, 1), (2, 3), ..., a last one alone isn't crossed.
-        low: (D,) bounds, infinite where free.
-        high: (D,)
+        space: whose z they are.
         settings: probabilities and operators.
         generator: source of all that is random.
     """
@@ -173,6 +152,6 @@ def vary(
         if settings.mutation == "gaussian":
             children[i] = gaussian(children[i], settings.mutation_std, settings.gene_probability, generator)
         else:
-            children[i] = uniform(children[i], low, settings.gene_probability, generator)
+            children[i] = uniform(children[i], space.bounded, settings.gene_probability, generator)
 
-    np.clip(children, low, high, out=children)
+    space.clipped(children, out=children)

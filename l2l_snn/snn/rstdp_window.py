@@ -1,8 +1,12 @@
-"""Reward-modulated STDP of a whole control step at once.
+"""Reward-modulated STDP of a window of simulation steps at once, where a signal comes only between two windows.
 
-In a control step weights stay the same: a reward comes between two of them. So what `RSTDP` collects in
-each simulation step is one matrix product here, of spikes with traces, which takes half the time of a life. The
-eligibility is that of `RSTDP`; `hear` changes the weights by its eq. 3.
+    state = rest((n_pre, n_post), delay)
+    state = collect(rule, state, pre, post, dt)             # the spikes of a window
+    w = hear(rule, state, w, signal)                        # what follows it
+
+Within a window weights stay the same. So what `RSTDP` (plasticity.py) collects in each simulation step is one matrix
+product here, of spikes with traces, in about half the time. The eligibility is that of `RSTDP`; `hear` changes the
+weights by its eq. 3.
 
 Legend: S simulation steps; a state has one projection's (n_pre, n_post) synapses.
 """
@@ -26,7 +30,12 @@ class Eligibility(NamedTuple):
 
 
 def rest(shape: tuple[int, int], delay: int) -> Eligibility:
-    """Return the state at rest; the delay is in simulation steps."""
+    """Return the state at rest.
+
+    Args:
+        shape: (n_pre, n_post) of the projection.
+        delay: simulation steps after which a synapse sees a spike of its post neuron.
+    """
     return Eligibility(jnp.zeros(shape[0]), jnp.zeros(shape[1]), jnp.zeros((delay, shape[1])), jnp.zeros(shape))
 
 
@@ -50,11 +59,11 @@ def collect(rule: RSTDP, state: Eligibility, pre: jax.Array, post: jax.Array, dt
     post, late = post[:S], post[S:]
     decays = jnp.exp(-dt / jnp.asarray(rule.tau_plus)), jnp.exp(-dt / jnp.asarray(rule.tau_minus))
 
-    def one(traces: tuple, spikes: tuple) -> tuple:
+    def step(traces: tuple, spikes: tuple) -> tuple:
         before = tuple(trace * decay for trace, decay in zip(traces, decays, strict=True))
         return tuple(a + b for a, b in zip(before, spikes, strict=True)), before
 
-    (pre_trace, post_trace), (pre_before, post_before) = jax.lax.scan(one, (state.pre, state.post), (pre, post))
+    (pre_trace, post_trace), (pre_before, post_before) = jax.lax.scan(step, (state.pre, state.post), (pre, post))
     left = jnp.exp(-dt / rule.tau_e * jnp.arange(S - 1, -1, -1))[:, None]  # of what was paired in each step
     rows = jnp.concatenate([rule.a_plus * left * pre_before, -rule.a_minus * left * pre])
     pairs = jnp.matmul(rows.T, jnp.concatenate([post, post_before]), precision=jax.lax.Precision.HIGHEST)

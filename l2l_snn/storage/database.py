@@ -8,7 +8,7 @@ with explained("opening", "sqlite:///l2l.db"):      # whatever goes wrong become
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -47,19 +47,30 @@ class StoreError(Exception):
     """What failed, on which store, and what to do, in one line for the user."""
 
 
+def _advise(error: Exception, reason: str) -> str:
+    return next((todo for part, todo in _ADVICE.items() if part in reason.lower()), "")
+
+
 @contextmanager
-def explained(what: str, url: str) -> Iterator[None]:
-    """Turn what the database, its driver or the operating system raise into a `StoreError` of one line.
+def explained(
+    what: str,
+    url: str,
+    advise: Callable[[Exception, str], str] = _advise,
+    errors: tuple[type[Exception], ...] = (SQLAlchemyError, sqlite3.Error, OSError, ImportError),
+) -> Iterator[None]:
+    """Turn what a database, a file system or their drivers raise into a `StoreError` of one line.
 
     Args:
         what: what was done, e.g. "opening".
-        url: the store's, as it was typed: none of its passwords comes into the line.
+        url: where, as it was typed: none of its passwords comes into the line.
+        advise: returns what to do about an error and its reason in words, "" if that isn't known.
+        errors: which errors.
     """
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+    except errors as error:
         reason = scrubbed(" ".join(str(getattr(error, "orig", None) or error).split()), url)[:300]
-        todo = next((todo for part, todo in _ADVICE.items() if part in reason.lower()), "")
+        todo = advise(error, reason)
         raise StoreError(f"{what} {shown(url)} failed: {reason}{'; ' if todo else ''}{todo}") from error
 
 

@@ -14,8 +14,7 @@ driver that dies in between leaves a file that no commit names, which `l2l prune
 import os
 import re
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,11 @@ import numpy as np
 from sqlalchemy import make_url
 
 from l2l_snn.storage.credentials import scrubbed, shown
-from l2l_snn.storage.database import GENOMES, StoreError
+from l2l_snn.storage.database import GENOMES, StoreError, explained
 
 LARGE = 64 * 1024  # bytes of a genome above which it goes into a file
 _PIECE = 16 * 2**20  # bytes that are read to find one genome
+_PACKAGES = f"genomes above {LARGE // 1024} KB need: pip install pyarrow fsspec"
 
 
 class GenomeMissing(StoreError):
@@ -146,7 +146,7 @@ class Genomes:
             numbers = table["individual"].to_numpy()
             pieces = [_matrix(chunk, size) for chunk in table["z"].chunks]
         except ImportError as error:
-            raise GenomeMissing(f"{self._where(name)} can't be read: {_needed(error)}") from error
+            raise GenomeMissing(f"{self._where(name)} can't be read: {error}; {_PACKAGES}") from error
         except Exception as error:  # damaged bytes may fail anywhere in the reader
             reason = scrubbed(" ".join(str(error).split()), self._place)[:200]
             raise GenomeMissing(f"{self._where(name)} can't be read: {reason}; put a backup in its place") from error
@@ -188,21 +188,14 @@ class Genomes:
     def _where(self, name: str) -> str:
         return f"the genome file {name} in {self.place_shown}"
 
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except ImportError as error:
-            raise StoreError(f"{what} in {self.place_shown} failed: {_needed(error)}") from error
-        except (OSError, ValueError) as error:  # pyarrow's and fsspec's are either
-            reason = scrubbed(" ".join(str(error).split()), self._place)[:200]
-            raise StoreError(
-                f"{what} in {self.place_shown} failed: {reason}; nothing is lost that was stored"
-            ) from error
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        return explained(
+            f"{what} in", self._place, _advise, (OSError, ValueError, ImportError)
+        )  # fsspec's and pyarrow's
 
 
-def _needed(error: ImportError) -> str:
-    return f"{error}; genomes above {LARGE // 1024} KB need: pip install pyarrow fsspec"
+def _advise(error: Exception, reason: str) -> str:
+    return _PACKAGES if isinstance(error, ImportError) else "nothing is lost that was stored"
 
 
 def _may_hold(opened: Any, group: int, individual: int) -> bool:

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection
 
-from l2l_snn.space import Space
-from l2l_snn.storage import rows as run_rows
+from l2l_snn.storage import rows
 from l2l_snn.storage.lease import check_free
-from l2l_snn.storage.records import elite, stored_run
-from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, RUNS
+from l2l_snn.storage.records import StoredRun, elite
 from l2l_snn.storage.store import Store
 from l2l_snn.validate import check_choice
 
@@ -39,13 +37,13 @@ def delete(store: Store, names: Sequence[str]) -> None:
     """
 
     def body(connection: Connection, again: bool) -> None:
-        if again and not connection.scalars(select(RUNS.c.id).where(RUNS.c.name.in_(names))).all():
+        if again and not rows.names_of(connection).intersection(names):
             return  # done, and the answer was lost
-        rows = [run_rows.find(connection, store.url_shown, name, lock=True) for name in sorted(set(names))]
-        for row in rows:
+        found = [rows.find(connection, store.url_shown, name, lock=True) for name in sorted(set(names))]
+        for row in found:
             check_free(row)
-        for row in rows:
-            run_rows.remove(connection, row.id)
+        for row in found:
+            rows.remove(connection, row.id)
 
     store.writing(f"deleting {', '.join(names)}", body)
 
@@ -69,7 +67,7 @@ def thin(store: Store, names: Sequence[str], policy: str) -> int:
 
     def check(connection: Connection) -> None:
         for name in names:
-            check_free(run_rows.find(connection, store.url_shown, name))
+            check_free(rows.find(connection, store.url_shown, name))
 
     store.reading(check)
     return sum(_thin_run(store, name, policy) for name in names)
@@ -77,14 +75,13 @@ def thin(store: Store, names: Sequence[str], policy: str) -> int:
 
 def _thin_run(store: Store, name: str, policy: str) -> int:
     run = store.load(name)
-    i = INDIVIDUALS.c
-    columns = select(i.generation, i.individual, i.fitness).where(i.run_id == run.id)
-    query = columns.order_by(i.generation, i.individual)
-    rows = store.reading(lambda connection: connection.execute(query).all())
-    scores = np.array([row.fitness for row in rows], np.float64)
-    keep = elite(scores) if policy == "elite" else np.zeros(len(rows), bool)
-    generation = np.array([row.generation for row in rows], np.int64)
-    individual = np.array([row.individual for row in rows], np.int64)
+    found = store.reading(
+        lambda connection: rows.individuals(connection, run.id, "generation", "individual", "fitness")
+    )
+    scores = np.array([row.fitness for row in found], np.float64)
+    keep = elite(scores) if policy == "elite" else np.zeros(len(found), bool)
+    generation = np.array([row.generation for row in found], np.int64)
+    individual = np.array([row.individual for row in found], np.int64)
 
     # a transaction for each generation, so that drivers of other runs needn't wait for all of them
     forgotten = 0
@@ -92,38 +89,32 @@ def _thin_run(store: Store, name: str, policy: str) -> int:
         here = generation == number
 
         def body(connection: Connection, again: bool, number: int = number, here: np.ndarray = here) -> int:
-            check_free(run_rows.find(connection, store.url_shown, name, lock=True))
-            return _thin_generation(store, connection, name, number, individual[here], keep[here])
+            check_free(rows.find(connection, store.url_shown, name, lock=True))
+            return _thin_generation(store, connection, run, number, individual[here], keep[here])
 
         forgotten += store.writing(f"thinning run {name!r}", body)
     return forgotten
 
 
 def _thin_generation(
-    store: Store, connection: Connection, name: str, number: int, individual: np.ndarray, keep: np.ndarray
+    store: Store, connection: Connection, run: StoredRun, number: int, individual: np.ndarray, keep: np.ndarray
 ) -> int:
     """Forget the genomes of a generation that aren't to keep; return how many those were."""
-    i, g = INDIVIDUALS.c, GENERATIONS.c
-    run = run_rows.find(connection, store.url_shown, name)
-    mine = (i.run_id == run.id) & (i.generation == number)
-    with_z = set(connection.scalars(select(i.individual).where(mine, func.length(i.z) > 0)))
-    away = [{"number": k} for k in individual[~keep].tolist() if k in with_z]
+    with_z = rows.with_genome(connection, run.id, number)
+    away = [k for k in individual[~keep].tolist() if k in with_z]
     if away:
-        rows = update(INDIVIDUALS).where(mine, i.individual == bindparam("number")).values(z=b"")
-        connection.execute(rows, away)
-    row = (g.run_id == run.id) & (g.generation == number)
-    file = connection.scalars(select(g.genomes).where(row)).one()
+        rows.forget_genomes(connection, run.id, number, away)
+    file = rows.genome_file(connection, run.id, number)
     if file is None:
         return len(away)
-    run_rows.lock_genomes(connection)
-    size = Space.from_json(run.space).size
-    files = store.genome_files(name, size)
-    numbers, z = files.read(file, size)
+    rows.lock_genomes(connection)
+    files = store.genome_files(run.name, run.space.size)
+    numbers, z = files.read(file, run.space.size)
     stays = np.isin(numbers, individual[keep])
     if stays.all():
         return len(away)
-    new = files.write(name, number, numbers[stays], z[stays]) if stays.any() else None
-    connection.execute(update(GENERATIONS).where(row).values(genomes=new))
+    new = files.write(run.name, number, numbers[stays], z[stays]) if stays.any() else None
+    rows.name_genome_file(connection, run.id, number, new)
     return len(away) + int((~stays).sum())
 
 
@@ -134,19 +125,18 @@ def sweep(store: Store) -> Freed:
     """
 
     def body(connection: Connection, again: bool) -> list[int]:
-        run_rows.lock_genomes(connection)
+        rows.lock_genomes(connection)
         if store.genomes is None:
             return []
         sizes = store.genomes.sizes()  # before the names are read: what is committed in between is among those
-        named = set(connection.scalars(select(GENERATIONS.c.genomes).where(GENERATIONS.c.genomes.is_not(None))))
-        driven = set(connection.scalars(select(RUNS.c.name).where(RUNS.c.owner.is_not(None))))
+        named, driven = rows.genome_files(connection), rows.driven(connection)
         left = [name for name in sizes if name not in named and name.partition("/")[0] not in driven]
         for name in left:
             store.genomes.remove(name)
         return [sizes[name] for name in left]
 
-    rows = store.reading(lambda connection: connection.execute(select(RUNS)).all())
+    runs = store.runs()
     removed = store.writing("removing genome files", body)
-    if any(stored_run(row).state == "running" for row in rows):
+    if any(run.state == "running" for run in runs):
         return Freed(len(removed), sum(removed), False)
     return Freed(len(removed), sum(removed) + store.vacuum(), True)

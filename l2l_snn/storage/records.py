@@ -1,25 +1,20 @@
-"""What the store holds, as Python values, and how they become rows and bytes.
+"""What the store takes and gives back, as Python values.
 
 Legend: P individuals, D search coordinates, M objectives.
-
-Blobs are raw little-endian float64. Numbers that are nan become NULL.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from sqlalchemy import Row
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Space
-from l2l_snn.storage.lease import Driver, Lease
-from l2l_snn.validate import check_choice, check_shape, message
+from l2l_snn.validate import check_choice, message
 
 GENOMES = ("all", "elite", "none")  # which genomes of a run are kept
 RunState = Literal["running", "finished", "stopped", "failed"]
@@ -58,6 +53,11 @@ class StoredRun:
     id: int  # the key in the other tables
     stop_requested: bool = False  # somebody asked its driver to stop
 
+    @property
+    def genomes(self) -> str:
+        """Which genomes its job keeps: all, elite or none."""
+        return self.manifest.get("job", {}).get("genomes", "all")
+
 
 @dataclass(frozen=True)
 class Individual:
@@ -95,48 +95,6 @@ def clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def stored_run(row: Row) -> StoredRun:
-    """Return a row of `runs`; one whose driver was killed is shown as stopped."""
-    state, text = row.state, row.message
-    if state == "running" and Driver.of(row).gone():
-        todo = f"go on with: l2l resume {row.name}"
-        state, text = "stopped", f"its driver, process {row.pid} on {row.host}, is gone; {todo}"
-    return StoredRun(
-        name=row.name,
-        job=row.job,
-        manifest=json.loads(row.manifest),
-        space=Space.from_json(row.space),
-        state=state,
-        message=text,
-        generation=row.generation,
-        evaluations=row.evaluations,
-        failed=row.failed,
-        best=row.best,
-        started=datetime.fromtimestamp(row.started, UTC),
-        finished=None if row.finished is None else datetime.fromtimestamp(row.finished, UTC),
-        seconds=row.seconds,
-        id=row.id,
-        stop_requested=row.stop_requested is not None,
-    )
-
-
-def summary(generation: Generation) -> dict[str, Any]:
-    """Return the values of a generation's row, those of the run left out."""
-    evaluation = generation.evaluation
-    scores = evaluation.score[~evaluation.failed & np.isfinite(evaluation.score)]
-    return {
-        "generation": generation.number,
-        "evaluations": len(evaluation.fitness),
-        "failed": int(evaluation.failed.sum()),
-        "best": float(scores.max()) if scores.size else None,
-        "mean": float(scores.mean()) if scores.size else None,
-        "std": float(scores.std()) if scores.size else None,
-        "seconds": float(generation.elapsed),
-        "objectives": 1 if evaluation.fitness.ndim == 1 else evaluation.fitness.shape[1],
-        "metrics": json.dumps(list(evaluation.metrics)),
-    }
-
-
 def elite(scores: np.ndarray, best: float | None = None) -> np.ndarray:
     """Return (P,) which individuals have a score at least as good as all before them.
 
@@ -164,53 +122,3 @@ def kept(policy: str, evaluation: Evaluation, best: float | None) -> np.ndarray:
     if policy == "elite":
         return elite(np.where(evaluation.failed, np.nan, evaluation.score), best)
     return np.full(len(evaluation.fitness), check_choice("job.genomes", policy, GENOMES) == "all")
-
-
-def individual_rows(lease: Lease, generation: Generation, with_z: np.ndarray) -> list[dict[str, Any]]:
-    """Return the rows of a generation's individuals, all arrays checked for their shape.
-
-    Args:
-        lease: the driver's.
-        generation: what was evaluated.
-        with_z: (P,) whose rows hold their genome.
-    """
-    evaluation, p = generation.evaluation, len(generation.z)
-    z = check_shape("generation.z", np.asarray(generation.z, "<f8"), (p, lease.size))
-    fitness = np.asarray(evaluation.fitness, "<f8")
-    check_shape("evaluation.fitness", fitness, (p,) if fitness.ndim == 1 else (p, None))
-    metrics = np.empty((p, len(evaluation.metrics)), "<f8")
-    for k, (name, values) in enumerate(evaluation.metrics.items()):
-        metrics[:, k] = check_shape(f"evaluation.metrics[{name!r}]", values, (p,))
-    errors = evaluation.errors or ("",) * p
-    columns = {
-        "individual": list(range(p)),
-        "seed": check_shape("generation.seeds", generation.seeds, (p,)).tolist(),
-        "fitness": _nullable(np.where(evaluation.failed, np.nan, evaluation.score)),
-        "seconds": _nullable(check_shape("generation.seconds", generation.seconds, (p,))),
-        "worker": [clean(worker) for worker in generation.workers],
-        "error": [clean(error) for error in errors],
-        "objectives": [row.tobytes() for row in fitness] if fitness.ndim == 2 else [None] * p,
-        "metrics": [row.tobytes() for row in metrics],
-        "z": [row.tobytes() if keep else b"" for row, keep in zip(z, with_z, strict=True)],
-    }
-    key = {"run_id": lease.run_id, "generation": generation.number}
-    return [{**key, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
-
-
-def _nullable(values: np.ndarray) -> list[float | None]:
-    return [None if x != x else x for x in np.asarray(values, np.float64).tolist()]
-
-
-def individual(row: Row, genome: Callable[[], np.ndarray]) -> Individual:
-    """Return a row of `individuals` with its generation's metrics and evaluations as `names` and `population`."""
-    fitness = float("nan") if row.fitness is None else row.fitness
-    return Individual(
-        generation=row.generation,
-        index=row.individual,
-        population=row.population,
-        seed=row.seed,
-        fitness=fitness if row.objectives is None else np.frombuffer(row.objectives, "<f8").copy(),
-        error=row.error,
-        metrics=dict(zip(json.loads(row.names), np.frombuffer(row.metrics, "<f8").tolist(), strict=True)),
-        genome=genome,
-    )

@@ -1,18 +1,21 @@
-"""Runs as rows, with all that belongs to them: found, added to, copied, deleted, each in a caller's transaction."""
+"""The SQL of runs and of all that belongs to them: each function is a part of a caller's transaction.
 
-import json
+Selections of a part of a run, for pages, are in queries.py.
+"""
+
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, literal, select, text, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from l2l_snn.space import Space
+from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.storage.database import StoreError
-from l2l_snn.storage.lease import columns
-from l2l_snn.storage.records import check_name, clean
-from l2l_snn.storage.schema import GENERATIONS, IDENTITY, INDIVIDUALS, RUNS, STATES, WORKERS
+from l2l_snn.storage.lease import Process, check_free, check_held, columns
+from l2l_snn.storage.records import check_name
+from l2l_snn.storage.schema import GENERATIONS, IDENTITY, INDIVIDUALS, METADATA, RUNS, STATES, WORKERS
 from l2l_snn.validate import did_you_mean, message
 
 
@@ -22,6 +25,19 @@ class RunExists(StoreError):
 
 class RunUnknown(StoreError):
     """The store has no run of that name."""
+
+
+def identity(connection: Connection) -> str:
+    """Return the 8 letters that tell a store from others."""
+    return connection.scalars(select(IDENTITY.c.id)).one()
+
+
+# runs
+
+
+def all_runs(connection: Connection) -> Sequence[Row]:
+    """Return the rows of all runs, the oldest first."""
+    return connection.execute(select(RUNS).order_by(RUNS.c.id)).all()
 
 
 def find(connection: Connection, store: str, name: str, lock: bool = False) -> Row:
@@ -44,17 +60,15 @@ def find(connection: Connection, store: str, name: str, lock: bool = False) -> R
     return row
 
 
-def first_values(job: str, manifest: dict[str, Any], space: Space) -> dict[str, Any]:
-    """Return the columns of a run without generations, its name left out."""
-    values = {"job": clean(job), "manifest": json.dumps(manifest), "space": space.to_json(), "state": "stopped"}
-    values |= {"message": "not started", "generation": 0, "evaluations": 0, "failed": 0, "seconds": 0.0}
-    return {**values, "started": time.time()}
+def names_of(connection: Connection) -> set[str]:
+    """Return the names of all runs."""
+    return set(connection.scalars(select(RUNS.c.name)))
 
 
 def is_there(connection: Connection, name: str, values: dict[str, Any]) -> bool:
     """Return whether a run has just these values: an attempt whose answer was lost has added it."""
     row = connection.execute(select(RUNS).where(RUNS.c.name == name)).one_or_none()
-    return row is not None and all(row._mapping[key] == value for key, value in values.items())
+    return row is not None and all(getattr(row, key) == value for key, value in values.items())
 
 
 def add(connection: Connection, store: str, name: str, values: dict[str, Any]) -> int:
@@ -97,7 +111,7 @@ def duplicate(connection: Connection, store: str, row: Row, new_name: str, again
         new_name: the copy's.
         again: an earlier attempt may have been committed.
     """
-    values = {**row._mapping, **columns(None), "state": "stopped", "message": f"copy of {row.name}"}
+    values = {**row._asdict(), **columns(None), "state": "stopped", "message": f"copy of {row.name}"}
     values["stop_requested"] = None
     old, _ = values.pop("id"), values.pop("name")
     if again and is_there(connection, new_name, values):
@@ -107,6 +121,98 @@ def duplicate(connection: Connection, store: str, row: Row, new_name: str, again
         others = [column for column in table.c if column.name != "run_id"]
         rows = select(literal(new), *others).where(table.c.run_id == old)
         connection.execute(insert(table).from_select(["run_id", *others], rows))
+
+
+def request_stop(connection: Connection, run_id: int) -> None:
+    """Note that somebody asks the driver of a run to stop."""
+    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(stop_requested=time.time()))
+
+
+def remove(connection: Connection, run_id: int) -> None:
+    """Delete a run with all that belongs to it, but for its genome files."""
+    for table in (WORKERS, STATES, INDIVIDUALS, GENERATIONS):
+        connection.execute(delete(table).where(table.c.run_id == run_id))
+    connection.execute(delete(RUNS).where(RUNS.c.id == run_id))
+
+
+# a run's driver
+
+
+def take(connection: Connection, store: str, name: str, token: str, take_over: bool) -> Row:
+    """Take the lease of a run and return its row.
+
+    Args:
+        connection: of the store, in a transaction that writes.
+        store: its URL, for the message.
+        name: the run's.
+        token: random; a lease that has it already is ours.
+        take_over: take it from a living driver too.
+
+    Raises:
+        RunBusy: another driver has it, and it isn't certain that that one is dead.
+    """
+    row = find(connection, store, name, lock=True)
+    if not take_over and row.owner != token:
+        check_free(row)
+    values = {"state": "running", "message": "", "finished": None, "stop_requested": None}
+    values |= columns(Process.here(), token, time.time())
+    connection.execute(update(RUNS).where(RUNS.c.id == row.id).values(values))
+    connection.execute(delete(WORKERS).where(WORKERS.c.run_id == row.id))
+    return find(connection, store, name)
+
+
+def held(connection: Connection, store: str, name: str, token: str) -> Row:
+    """Return a run's row, locked, if the lease with this token still holds.
+
+    Raises:
+        RunBusy: it was taken over.
+    """
+    row = find(connection, store, name, lock=True)
+    check_held(row, token)
+    return row
+
+
+def release(connection: Connection, run_id: int, token: str, why: str) -> None:
+    """Give a lease back, unless it was taken over; a run that nobody finished becomes "stopped"."""
+    still = RUNS.c.state == "running"
+    values = {
+        "state": case((still, "stopped"), else_=RUNS.c.state),
+        "message": case((still, why), else_=RUNS.c.message),
+        "finished": case((still, time.time()), else_=RUNS.c.finished),
+        "stop_requested": None,
+        **columns(None),
+    }
+    ours = (RUNS.c.id == run_id, RUNS.c.owner == token)
+    if connection.execute(update(RUNS).where(*ours).values(values)).rowcount:
+        connection.execute(delete(WORKERS).where(WORKERS.c.run_id == run_id))
+
+
+def finish(connection: Connection, run_id: int, state: str, message: str, seconds: float) -> None:
+    """Say how a run ended, and how many seconds all its drivers took."""
+    end = {"state": state, "message": message, "finished": time.time(), "seconds": seconds}
+    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(end))
+
+
+def best(connection: Connection, run_id: int) -> float | None:
+    """Return a run's best score, None if there is none."""
+    return connection.scalars(select(RUNS.c.best).where(RUNS.c.id == run_id)).one_or_none()
+
+
+def replace_workers(connection: Connection, run_id: int, workers: Sequence[WorkerStatus]) -> None:
+    """Put what a run's workers do in the place of what was told before."""
+    connection.execute(delete(WORKERS).where(WORKERS.c.run_id == run_id))
+    if workers:
+        connection.execute(insert(WORKERS), [{"run_id": run_id, **status._asdict()} for status in workers])
+
+
+def workers(connection: Connection, run_id: int) -> list[WorkerStatus]:
+    """Return what a run's workers did when its driver last told."""
+    shown = select(*(WORKERS.c[field] for field in WorkerStatus._fields))
+    found = connection.execute(shown.where(WORKERS.c.run_id == run_id).order_by(WORKERS.c.worker))
+    return [WorkerStatus(*row) for row in found]
+
+
+# generations, individuals and states
 
 
 def append(
@@ -144,6 +250,11 @@ def append(
         connection.execute(insert(STATES), states)
 
 
+def state_fields(connection: Connection, run_id: int) -> dict[str, bytes]:
+    """Return the bytes of the optimizer's state after the last generation, by field."""
+    return {row.field: row.data for row in connection.execute(select(STATES).where(STATES.c.run_id == run_id))}
+
+
 def individual(connection: Connection, run_id: int, generation: int | None, index: int | None) -> Row | None:
     """Return an individual's row, the best one's if it isn't named, with what its generation says of it.
 
@@ -171,14 +282,77 @@ def individual(connection: Connection, run_id: int, generation: int | None, inde
     return connection.execute(rows.order_by(i.individual).limit(1)).one_or_none()
 
 
-def remove(connection: Connection, run_id: int) -> None:
-    """Delete a run with all that belongs to it, but for its genome files."""
-    for table in (WORKERS, STATES, INDIVIDUALS, GENERATIONS):
-        connection.execute(delete(table).where(table.c.run_id == run_id))
-    connection.execute(delete(RUNS).where(RUNS.c.id == run_id))
+def generations(connection: Connection, run_id: int, *columns: str) -> Sequence[Row]:
+    """Return these columns of all generations of a run, in their order; all columns if none is named."""
+    g = GENERATIONS.c
+    chosen = select(*(g[name] for name in columns)) if columns else select(GENERATIONS)
+    return connection.execute(chosen.where(g.run_id == run_id).order_by(g.generation)).all()
+
+
+def individuals(connection: Connection, run_id: int, *columns: str, generation: int | None = None) -> Sequence[Row]:
+    """Return these columns of all individuals of a run, or of one generation, in their order; all if none is named."""
+    i = INDIVIDUALS.c
+    chosen = select(*(i[name] for name in columns)) if columns else select(INDIVIDUALS)
+    where = [i.run_id == run_id] + ([] if generation is None else [i.generation == generation])
+    return connection.execute(chosen.where(*where).order_by(i.generation, i.individual)).all()
+
+
+def column_kinds(table: str) -> dict[str, str]:
+    """Return the kind of each column of `generations` or `individuals`, its run left out.
+
+    >>> column_kinds("individuals")["fitness"]
+    'Double'
+    """
+    return {column.name: type(column.type).__name__ for column in METADATA.tables[table].c if column.name != "run_id"}
+
+
+def insert_into(connection: Connection, table: str, run_id: int, values: Sequence[dict[str, Any]]) -> None:
+    """Add rows of a run to `generations`, `individuals` or `states`; none is fine."""
+    if values:
+        connection.execute(insert(METADATA.tables[table]), [{**row, "run_id": run_id} for row in values])
+
+
+# genomes
 
 
 def lock_genomes(connection: Connection) -> None:
     """Let no other such transaction go on until this one ends: what one writes, another would take for left over."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
         connection.execute(text(f"LOCK TABLE {IDENTITY.name} IN EXCLUSIVE MODE"))
+
+
+def with_genome(connection: Connection, run_id: int, generation: int) -> set[int]:
+    """Return which individuals of a generation have their genome in their row."""
+    i = INDIVIDUALS.c
+    mine = (i.run_id == run_id, i.generation == generation)
+    return set(connection.scalars(select(i.individual).where(*mine, func.length(i.z) > 0)))
+
+
+def forget_genomes(connection: Connection, run_id: int, generation: int, individuals: Sequence[int]) -> None:
+    """Empty the genomes in the rows of some individuals of a generation."""
+    i = INDIVIDUALS.c
+    mine = (i.run_id == run_id, i.generation == generation, i.individual == bindparam("number"))
+    connection.execute(update(INDIVIDUALS).where(*mine).values(z=b""), [{"number": k} for k in individuals])
+
+
+def genome_file(connection: Connection, run_id: int, generation: int) -> str | None:
+    """Return the file of a generation's large genomes, None if it has none."""
+    g = GENERATIONS.c
+    return connection.scalars(select(g.genomes).where(g.run_id == run_id, g.generation == generation)).one()
+
+
+def name_genome_file(connection: Connection, run_id: int, generation: int, file: str | None) -> None:
+    """Name the file of a generation's large genomes."""
+    g = GENERATIONS.c
+    row = (g.run_id == run_id, g.generation == generation)
+    connection.execute(update(GENERATIONS).where(*row).values(genomes=file))
+
+
+def genome_files(connection: Connection) -> set[str]:
+    """Return the files of large genomes that generations of any run name."""
+    return set(connection.scalars(select(GENERATIONS.c.genomes).where(GENERATIONS.c.genomes.is_not(None))))
+
+
+def driven(connection: Connection) -> set[str]:
+    """Return the names of the runs that a driver holds, dead or alive."""
+    return set(connection.scalars(select(RUNS.c.name).where(RUNS.c.owner.is_not(None))))

@@ -5,12 +5,10 @@ is up, -500 at least. The critic is the TD error alone: `improvement` takes the 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar
 
-from optimizees.agent import Agent
-
-if TYPE_CHECKING:
-    from optimizees.acrobot.task import Acrobot as Task
+from optimizees.acrobot.task import Acrobot as Task
+from optimizees.agent import Agent, Body
 
 
 @dataclass(frozen=True)
@@ -20,14 +18,11 @@ class Acrobot(Agent):
     fitness_label: ClassVar[str] = "fitness: mean return (- steps)"
     observations: ClassVar[tuple[str, ...]] = ("upper (rad)", "lower (rad)", "upper (rad/s)", "lower (rad/s)")
     populations: ClassVar[tuple[str, ...]] = ("- torque", "none", "+ torque")
+    critics: ClassVar[tuple[str, ...]] = ("td",)
 
-    critic: Literal["td"] = "td"
-    cells: tuple[int, ...] = (6, 6, 5, 5)  # place cells for both angles and both velocities; a grid a rod
-    joint: tuple[tuple[int, ...], ...] = ((0, 2), (1, 3))
-    rate: float = 500.0  # Hz
-    motor: int = 2
+    body: Body = Body(
+        cells=(6, 6, 5, 5), joint=((0, 2), (1, 3)), rate=500.0, motor=2
+    )  # angles, velocities; a grid a rod
 
-    def make_task(self) -> "Task":
-        from optimizees.acrobot.task import Acrobot
-
-        return Acrobot()
+    def make_task(self) -> Task:
+        return Task()

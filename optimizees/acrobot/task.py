@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optimizees.agent.body import winner
+from optimizees.agent.task import winner
 
 SPEEDS = (4 * pi, 9 * pi)  # rad/s, limits of the angular velocities
 GRAVITY = 9.8  # m/s^2
@@ -23,7 +23,7 @@ MIDDLE = 0.5  # m, from a rod's joint to its centre of mass
 
 
 class Acrobot(NamedTuple):
-    """Acrobot, with gymnasium's numbers; see `optimizees/agent/body.py` for what a task is.
+    """Acrobot, with gymnasium's numbers; see `optimizees/agent/task.py` for what a task is.
 
     The end of an episode is a success here: after it nothing is paid any more.
 
@@ -49,28 +49,28 @@ class Acrobot(NamedTuple):
     def step(self, state: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return the state 0.2 s later (one step of Runge and Kutta's method, as gymnasium's), the reward, the end."""
         torque = jnp.asarray(action - 1, state.dtype)
-        k1 = _rates(state, torque)
-        k2 = _rates(state + TAU / 2 * k1, torque)
-        k3 = _rates(state + TAU / 2 * k2, torque)
-        k4 = _rates(state + TAU * k3, torque)
+        k1 = _compute_rates(state, torque)
+        k2 = _compute_rates(state + TAU / 2 * k1, torque)
+        k3 = _compute_rates(state + TAU / 2 * k2, torque)
+        k4 = _compute_rates(state + TAU * k3, torque)
         state = state + TAU / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         angles = state[:2] - 2 * pi * jnp.ceil((state[:2] - pi) / (2 * pi))
         limits = jnp.asarray(SPEEDS, state.dtype)
         state = jnp.concatenate([angles, jnp.clip(state[2:], -limits, limits)])
-        over = _height(state) > 1.0
+        over = _measure_height(state) > 1.0
         return state, jnp.where(over, 0.0, -1.0).astype(state.dtype), over
 
     def error(self, state: jax.Array) -> jax.Array:
         """Return how far the free end is below the height that it has to reach, m; 0 above it."""
-        return jnp.maximum(1.0 - _height(state), 0.0)
+        return jnp.maximum(1.0 - _measure_height(state), 0.0)
 
 
-def _height(state: jax.Array) -> jax.Array:
+def _measure_height(state: jax.Array) -> jax.Array:
     """Return how high the free end is above the pivot, m."""
     return -jnp.cos(state[0]) - jnp.cos(state[0] + state[1])
 
 
-def _rates(state: jax.Array, torque: jax.Array) -> jax.Array:
+def _compute_rates(state: jax.Array, torque: jax.Array) -> jax.Array:
     """Return the time derivative of the state (Sutton & Barto, Reinforcement Learning, section 11.3)."""
     upper, lower, turn, bend = state
     arm = MASS * LENGTH * MIDDLE  # kg m^2

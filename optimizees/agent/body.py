@@ -1,23 +1,6 @@
-"""An agent made of spiking neurons: place cells that observe, motor populations that compete, and a task to act in.
+"""An agent's network: place cells that observe, motor populations that compete.
 
-A task says what there is to see and to do; `agent_life.py` lets an agent live in it. A task is a hashable value with
-pure functions of one episode, in JAX:
-
-    class Reach(NamedTuple):                       # a point on a line is to be brought to 0
-        actions: int = 2                           # motor populations
-        steps: int = 50                            # control steps of an episode at most
-        low: tuple[float, ...] = (-1.0,)           # range of each observation
-        high: tuple[float, ...] = (1.0,)
-
-        def reset(self, key): return jax.random.uniform(key, (), minval=-1.0)
-        def observe(self, state): return state[None]
-        def act(self, key, spikes): return signed(spikes)
-        def step(self, state, action):
-            state = state + 0.1 * action
-            return state, -jnp.abs(state), jnp.abs(state) > 1.0
-        def error(self, state): return jnp.abs(state)
-
-The network: `sensor`, place cells whose spikes are Poisson (coding.py); `hidden`, excitatory, if there are any;
+`sensor`: place cells whose spikes are Poisson (coding.py); `hidden`, excitatory, if there are any;
 `motor`, excitatory, M neurons for each action; `inhibitory`, a pool of M for each action, driven by its motor neurons,
 which silences those of all other actions. All neurons are iaf_psc_delta. Projections are named after their ends:
 sensor_motor, or sensor_hidden and hidden_motor, learn or are evolved; motor_inhibitory and inhibitory_motor are fixed.
@@ -26,8 +9,9 @@ Legend: K observations, A actions, M neurons of a motor population, S simulation
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,73 +20,57 @@ import numpy as np
 from l2l_snn.snn.cells import IafPscDelta
 from l2l_snn.snn.coding import place_code
 from l2l_snn.snn.network import Network, Population, Projection
-from l2l_snn.snn.plasticity import RSTDP, DopamineSTDP
+from l2l_snn.validate import (
+    Count,
+    CountOrNone,
+    NotNegative,
+    Positive,
+    check_count,
+    check_fields,
+    check_multiple,
+    message,
+)
+from optimizees.agent.task import Task
 
 
-class Task(Protocol):
-    """What an agent is told about its world."""
-
-    @property
-    def actions(self) -> int:
-        """A, motor populations."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Control steps of an episode at most."""
-        ...
-
-    @property
-    def low(self) -> tuple[float, ...]:
-        """(K,) where the first place cell of each observation stands."""
-        ...
-
-    @property
-    def high(self) -> tuple[float, ...]:
-        """(K,) where the last one stands."""
-        ...
-
-    def reset(self, key: jax.Array) -> Any:
-        """Return the state at an episode's start."""
-        ...
-
-    def observe(self, state: Any) -> jax.Array:
-        """Return what can be seen, (K,)."""
-        ...
-
-    def act(self, key: jax.Array, spikes: jax.Array) -> jax.Array:
-        """Return the action that spikes (A,) mean: mean number of spikes a neuron of each motor population."""
-        ...
-
-    def step(self, state: Any, action: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-        """Return the next state, the reward, and whether the episode has ended in failure."""
-        ...
-
-    def error(self, state: Any) -> jax.Array:
-        """Return how far the state is from where it should be, >= 0; read by the critic `improvement` alone."""
-        ...
-
-
-class Body(NamedTuple):
-    """The network of an agent; hashable, known before the program runs."""
+@dataclass(frozen=True)
+class Body:
+    """What an agent's network is made of; known before the program runs."""
 
     cells: tuple[int, ...]  # (K,) place cells of each observation
     joint: tuple[tuple[int, ...], ...]  # observations that are coded together, each group by a grid of place cells
-    width: float  # of a place field (standard deviation), in distances between neighbours
-    rate: float  # Hz, all cells of a group together
-    hidden: int  # neurons; 0: sensors project to motor neurons
-    motor: int  # M
-    tau_m: float  # ms, membrane time constant
-    t_ref: float  # ms, refractory time
-    excitation: float  # mV, from a motor neuron to each inhibitory neuron of its action
-    inhibition: float  # mV, from an inhibitory neuron to each motor neuron of another action
-    delay: float  # ms, of all synapses
-    resolution: float  # ms, simulation step
-    step_ms: float  # ms simulated for each control step
+    width: Positive = 0.5  # of a place field (standard deviation), in distances between neighbours
+    rate: Positive = 1000.0  # Hz, all place cells of a group together
+    hidden: CountOrNone = 0  # excitatory neurons between sensors and motor neurons; 0: none
+    motor: Count = 3  # M, neurons of each motor population, and of each inhibitory pool
+    tau_m: Positive = 10.0  # ms, membrane time constant
+    t_ref: NotNegative = 2.0  # ms, refractory time
+    excitation: NotNegative = 20.0  # mV, from a motor neuron to each inhibitory neuron of its action
+    inhibition: NotNegative = 10.0  # mV, from an inhibitory neuron to each motor neuron of another action
+    delay: Positive = 1.0  # ms, of all synapses
+    noise: NotNegative = 0.0  # pA, random current into each motor population (standard deviation), if no genome says it
+    resolution: Positive = 1.0  # ms, simulation step
+    step_ms: Positive = 20.0  # ms simulated for each control step
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("delay", "step_ms", "t_ref"):
+            check_multiple(name, getattr(self, name), self.resolution, "the resolution")
+
+    def check_observations(self, K: int) -> None:
+        """Refuse cells and groups that don't fit K observations."""
+        if len(self.cells) != K:
+            raise ValueError(message("body.cells", f"{K} numbers, one an observation", self.cells))
+        coded = [k for group in self.joint for k in group]
+        if not coded or any(not group for group in self.joint) or set(coded) - set(range(K)):
+            expected, example = f"groups of observations, numbered 0 to {K - 1}", [[k] for k in range(K)]
+            raise ValueError(message("body.joint", expected, self.joint, f"e.g. {example}"))
+        for k in coded:
+            check_count(f"body.cells[{k}]", self.cells[k], 2, "leave the observation out of `joint` instead")
 
     @property
     def substeps(self) -> int:
-        """S."""
+        """Simulation steps of a control step, S."""
         return round(self.step_ms / self.resolution)
 
     @property
@@ -118,14 +86,11 @@ class Body(NamedTuple):
         return {"sensor_hidden": (self.sensors, self.hidden), "hidden_motor": (self.hidden, out)}
 
 
-RULES = {"r_stdp": RSTDP, "dopamine": DopamineSTDP}
-
-
-def network(body: Body, actions: int, rules: Mapping[str, Any]) -> Network:
+def build_network(body: Body, actions: int, rules: Mapping[str, Any]) -> Network:
     """Return the network of an agent.
 
     Args:
-        body: its numbers.
+        body: what it is made of.
         actions: A.
         rules: rule of each plastic projection; its parameters may be traced.
     """
@@ -164,22 +129,3 @@ def place_cells(body: Body, task: Task, seen: jax.Array) -> jax.Array:
             code = (code[:, None] * codes[k][None, :]).reshape(-1)
         parts.append(code / code.sum())
     return jnp.concatenate(parts)
-
-
-def winner(key: jax.Array, spikes: jax.Array) -> jax.Array:
-    """Return the action whose motor population spiked most; among equals, one by chance.
-
-    >>> winner(jax.random.key(0), jnp.array([0.5, 1.25, 1.0])).item()
-    1
-    """
-    tie = jax.random.uniform(key, spikes.shape, spikes.dtype)
-    return jnp.argmax(jnp.where(spikes == spikes.max(), tie, -1.0))
-
-
-def signed(spikes: jax.Array) -> jax.Array:
-    """Return a number from two motor populations, of which the second counts positive: their difference.
-
-    >>> signed(jnp.array([0.5, 1.25])).item()
-    0.75
-    """
-    return spikes[1] - spikes[0]

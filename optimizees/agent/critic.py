@@ -56,7 +56,7 @@ def begin(critic: Critic, cells: int) -> Values:
 
 
 def forget(values: Values) -> Values:
-    """Return the values for a new episode: what the last one did has no say in it."""
+    """Return the values for a new episode, without a trace of the last one."""
     return values._replace(trace=jnp.zeros_like(values.trace))
 
 
@@ -71,15 +71,16 @@ def judge(kind: str, critic: Critic, values: Values, step: Outcome) -> tuple[jax
     """
     if kind == "improvement":
         signal = jnp.where(step.failed, -1.0, step.gain)
-        return _weighed(critic, signal), values
+        return _weigh_signal(critic, signal), values
     groups = step.before.sum()  # 1 in each: V is the mean over groups
     discount = 1 - 1 / critic.horizon
     before, after = (jnp.dot(values.value, place) / groups for place in (step.before, step.after))
     delta = (1 - discount) * step.reward + discount * jnp.where(step.failed, 0.0, after) - before
     trace = discount * critic.value_trace * values.trace + step.before
     value = values.value + critic.value_rate * delta * trace
-    return _weighed(critic, delta), Values(value, trace)
+    return _weigh_signal(critic, delta), Values(value, trace)
 
 
-def _weighed(critic: Critic, signal: jax.Array) -> jax.Array:
+def _weigh_signal(critic: Critic, signal: jax.Array) -> jax.Array:
+    """Return the signal times the gain of what is better, or worse, than expected."""
     return jnp.where(signal > 0, critic.reward, critic.punish) * signal

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from l2l_snn.results.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure, save, styled
 
-SHOWN = 100  # control steps of a raster: more can't be told apart
+RASTER_STEPS = 100  # control steps of a raster: more can't be told apart
 
 
 class Episode(NamedTuple):

@@ -1,7 +1,7 @@
-"""What evolution may change in how an agent learns: names, bounds and units, and back to `Learning`.
+"""What evolution may change in an agent: names, bounds and units, and the way back to `LearningParameters`.
 
-space = Space(**rule_space("r_stdp", "td"))
-learning(space.decode(z), hope=1.0)             # numpy or traced
+space = Space(**rule_space(Learning()))
+learning_parameters(space.decode(z), hope=1.0)             # numpy or traced
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from l2l_snn.snn.homeostasis import SynapticScaling
 from l2l_snn.space import Real
 from optimizees.agent.body import Body
 from optimizees.agent.critic import Critic
-from optimizees.agent.learning import Learning
+from optimizees.agent.learning import Learning, LearningParameters
 
 W_MAX = 6.0  # mV, the largest weight that can be inherited, and the largest bound of what can be learned
 
@@ -22,13 +22,12 @@ def weight_space(body: Body, actions: int) -> dict[str, Real]:
     return {name: Real(0.0, W_MAX, shape=shape) for name, shape in body.learned(actions).items()}
 
 
-def rule_space(rule: str, critic: str, *, scaling: bool = False, inherited: bool = False) -> dict[str, Real]:
+def rule_space(learning: Learning, *, inherited: bool = False) -> dict[str, Real]:
     """Return the parameters of learning.
 
     Args:
-        rule: of agent.RULES; `dopamine` adds tau_n.
-        critic: of agent_critic.CRITICS; `td` adds horizon, value_rate and value_trace.
-        scaling: add target and scaling, the parameters of synaptic scaling.
+        learning: its rule `dopamine` adds tau_n, its critic `td` horizon, value_rate and value_trace, its homeostasis
+            `scaling` target and scaling.
         inherited: whether the first weights are inherited too; else w_start says how large the random ones are.
     """
     space = {
@@ -45,19 +44,19 @@ def rule_space(rule: str, critic: str, *, scaling: bool = False, inherited: bool
     }
     if not inherited:
         space["w_start"] = Real(0.7, 2.5)  # mV, mean of the first weights: uniform between half of it and 1.5 of it
-    if rule == "dopamine":
+    if learning.rule == "dopamine":
         space["tau_n"] = Real(5.0, 200.0, log=True)  # ms, dopamine
-    if critic == "td":
+    if learning.critic == "td":
         space["horizon"] = Real(5.0, 300.0, log=True)  # control steps over which rewards to come count
         space["value_rate"] = Real(0.01, 1.0, log=True)
         space["value_trace"] = Real(0.0, 0.95)
-    if scaling:
+    if learning.homeostasis == "scaling":
         space["target"] = Real(1.0, 100.0, log=True)  # Hz
         space["scaling"] = Real(1e-5, 0.1, log=True)  # 1 / (s Hz)
     return space
 
 
-def learning(params: Mapping[str, Any], hope: float) -> Learning:
+def learning_parameters(params: Mapping[str, Any], hope: float) -> LearningParameters:
     """Return the parameters of learning that `params` names; those that it doesn't name keep their defaults.
 
     The critic's `hope` is no part of the space: it follows from what a task pays.
@@ -66,5 +65,5 @@ def learning(params: Mapping[str, Any], hope: float) -> Learning:
     scaling = SynapticScaling(w_min=0.0)
     if "target" in params:
         scaling = replace(scaling, target=params["target"], beta=params["scaling"])
-    own = {name: params[name] for name in Learning._fields if name in params and name not in ("critic", "scaling")}
-    return Learning(**own, critic=critic, scaling=scaling)
+    names = set(LearningParameters._fields) & set(params) - {"critic", "scaling"}
+    return LearningParameters(**{name: params[name] for name in names}, critic=critic, scaling=scaling)

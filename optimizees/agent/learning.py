@@ -1,28 +1,46 @@
-"""What kind of life an agent leads, and the parameters of its learning."""
+"""How an agent learns: what a job sets, the parameters that evolution may change, and the rules that follow."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 from l2l_snn.snn.homeostasis import SynapticScaling
-from optimizees.agent.body import RULES
+from l2l_snn.snn.plasticity import RSTDP, DopamineSTDP
+from l2l_snn.validate import Finite, check_fields, message
 from optimizees.agent.critic import Critic
 
-
-class Plan(NamedTuple):
-    """What kind of life; hashable, known before the program runs."""
-
-    episodes: int  # N
-    budget: int  # control steps in all, pauses included; what isn't lived by then isn't
-    plastic: tuple[str, ...] = ()  # projections that learn; none: a life without learning
-    rule: str = "r_stdp"  # of RULES
-    critic: str = "td"  # of agent_critic.CRITICS
-    shuffled: bool = False  # every signal arrives, but at a random time
-    scaling: bool = False  # synaptic scaling of the plastic projections
-    pause: int = 1  # control steps between episodes
-    record: bool = False  # also what happened in every control step (memory: T = budget)
+RULES = {"r_stdp": RSTDP, "dopamine": DopamineSTDP}
 
 
-class Learning(NamedTuple):
-    """Parameters of learning; they may be traced: evolved."""
+@dataclass(frozen=True)
+class Learning:
+    """What learns, and from what; known before the program runs."""
+
+    plasticity: Literal["on", "frozen"] = "on"  # frozen: a control
+    plastic: tuple[str, ...] = ("sensor_motor",)  # projections that learn
+    rule: Literal["r_stdp", "dopamine"] = "r_stdp"  # a signal acts at once, or as dopamine that decays with tau_n
+    homeostasis: Literal["off", "scaling"] = "off"  # scaling: synaptic scaling of plastic weights to a target rate
+    reward: Literal["real", "shuffled"] = "real"  # shuffled: every signal arrives at a random later time; a control
+    critic: Literal["td", "improvement"] = "td"  # see critic.py
+    hope: Finite = 1.0  # what the critic `td` expects before it has learned anything, in rewards of a step
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.plastic:
+            raise ValueError(message("plastic", "at least one projection", "none", "take plasticity: frozen"))
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """Projections whose weights change; none where plasticity is frozen."""
+        return self.plastic if self.plasticity == "on" else ()
+
+    @property
+    def scaled(self) -> tuple[str, ...]:
+        """Projections whose weights synaptic scaling changes."""
+        return self.changing if self.homeostasis == "scaling" else ()
+
+
+class LearningParameters(NamedTuple):
+    """What evolution may change; the values may be traced."""
 
     eta: Any = 0.5  # mV for a signal of 1 and an eligibility of 1
     a_plus: Any = 1.0  # eligibility from pre before post
@@ -36,11 +54,11 @@ class Learning(NamedTuple):
     scaling: SynapticScaling = SynapticScaling()
 
 
-def rules(plan: Plan, learning: Learning) -> dict[str, Any]:
-    """Return the rule of each plastic projection."""
-    shared = {name: getattr(learning, name) for name in ("a_plus", "a_minus", "tau_plus", "tau_minus", "w_max")}
-    if plan.rule == "dopamine":
-        shared |= {"tau_c": learning.tau_e, "tau_n": learning.tau_n}
+def plasticity_rules(learning: Learning, parameters: LearningParameters) -> dict[str, Any]:
+    """Return the rule of each projection whose weights change."""
+    shared = {name: getattr(parameters, name) for name in ("a_plus", "a_minus", "tau_plus", "tau_minus", "w_max")}
+    if learning.rule == "dopamine":
+        shared |= {"tau_c": parameters.tau_e, "tau_n": parameters.tau_n}
     else:
-        shared |= {"tau_e": learning.tau_e, "eta": learning.eta}
-    return {name: RULES[plan.rule](**shared) for name in plan.plastic}
+        shared |= {"tau_e": parameters.tau_e, "eta": parameters.eta}
+    return {name: RULES[learning.rule](**shared) for name in learning.changing}

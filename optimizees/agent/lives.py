@@ -3,6 +3,7 @@
 Legend: P individuals, N episodes of a life, F fresh episodes after it, T control steps, S simulation steps of each.
 """
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -12,27 +13,20 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Space
-from optimizees.agent.body import Body, Task
-from optimizees.agent.genome import learning
-from optimizees.agent.learning import Plan
-from optimizees.agent.life import Life, Newborn, live, live_all
+from optimizees.agent.genome import learning_parameters
+from optimizees.agent.life import Lived, Newborn, Setup, live, live_all
 from optimizees.agent.perceptron import Perceptron, most_spikes, play, record
 
 
 class Study(NamedTuple):
     """What is asked of an agent; hashable, known before the program runs."""
 
-    task: Task
-    body: Body
-    plan: Plan
+    setup: Setup
     mode: str  # of optimizee.py; weights, mlp: N separate episodes, nothing learns; else one life of N episodes
-    share: float  # first and last part of a life that are compared
-    fresh: int  # F
-    noise: float  # pA, where the genome doesn't say
-    hope: float  # of agent_critic.Critic
+    space: Space  # with the names of genome.py, or those of perceptron.py
 
 
-def evaluate(study: Study, space: Space, z: np.ndarray, seeds: np.ndarray, with_artifacts: bool) -> Evaluation:
+def evaluate(study: Study, z: np.ndarray, seeds: np.ndarray, with_artifacts: bool) -> Evaluation:
     """Return the evaluation of P agents.
 
     Fitness is the mean return of all episodes (`weights`, `mlp`) or of the last `share` of those lived. Metrics:
@@ -45,19 +39,18 @@ def evaluate(study: Study, space: Space, z: np.ndarray, seeds: np.ndarray, with_
 
     Args:
         study: what is asked.
-        space: with the names of `agent_space`.
         z: (P, D).
         seeds: (P,).
         with_artifacts: fill them.
     """
     with jax.enable_x64(False):
         words = jnp.asarray(seeds, jnp.uint32)
-        found = _compiled(study, space, with_artifacts)(jnp.asarray(z, jnp.float32), words)
+        found = compiled_study(study, with_artifacts)(jnp.asarray(z, jnp.float32), words)
         found = {name: np.asarray(value) for name, value in found.items()}
-    returns = found.pop("returns").astype(np.float64)
+    returns, share = found.pop("returns").astype(np.float64), study.setup.life.share
     metrics = {"mean_return": np.nanmean(returns, axis=1)}
     for name, at_end in (("first_return", False), ("last_return", True)):
-        metrics[name] = np.array([part(row, study.share, at_end=at_end).mean() for row in returns])
+        metrics[name] = np.array([part(row, share, at_end=at_end).mean() for row in returns])
     metrics |= {name: value.astype(np.float64) for name, value in found.items() if value.ndim == 1}
     artifacts = {"returns": returns} | {name: value for name, value in found.items() if value.ndim > 1}
     fitness = metrics["mean_return" if study.mode in ("weights", "mlp") else "last_return"]
@@ -76,44 +69,60 @@ def part(returns: np.ndarray, share: float, *, at_end: bool) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _compiled(study: Study, space: Space, with_artifacts: bool) -> Any:
-    def all_of_them(z: jax.Array, seeds: jax.Array) -> dict[str, jax.Array]:
+def compiled_study(study: Study, with_artifacts: bool) -> Any:
+    """Return the jitted function (z (P, D), seeds (P,)) -> metrics (P,), returns (P, N) and artifacts by name."""
+
+    def live_and_measure(z: jax.Array, seeds: jax.Array) -> dict[str, jax.Array]:
         if study.mode == "mlp":
-            return _perceptrons(study, space, z, seeds, with_artifacts)
-        born, keys = jax.vmap(partial(_newborn, study, space))(z, seeds)
-        found, after = _lives(study, born, keys[:, 0])
-        return found | (_shown(study, born, after, keys[:, 1]) if with_artifacts else {})
+            return _evaluate_perceptrons(study, z, seeds, with_artifacts)
+        born, keys = jax.vmap(partial(newborn, study))(z, seeds)
+        found, after = _live_and_measure(study, born, keys[:, 0])
+        return found | (_record_episode(study.setup, born, after, keys[:, 1]) if with_artifacts else {})
 
-    return jax.jit(all_of_them)
+    return jax.jit(live_and_measure)
 
 
-def _perceptrons(
-    study: Study, space: Space, z: jax.Array, seeds: jax.Array, with_artifacts: bool
-) -> dict[str, jax.Array]:
+def newborn(study: Study, z: jax.Array, seed: jax.Array) -> tuple[Newborn, jax.Array]:
+    """Return how an individual begins, and two keys for what comes after its life."""
+    params, setup = study.space.decode(z), study.setup
+    keys = jax.random.split(jax.random.key(seed), 4)
+    shapes = setup.body.learned(setup.task.actions)
+
+    def first(name: str, shape: tuple[int, int], key: jax.Array) -> jax.Array:
+        return params[name] if name in params else params["w_start"] * jax.random.uniform(key, shape, float, 0.5, 1.5)
+
+    parts = jax.random.split(keys[0], len(shapes))
+    weights = {name: first(name, shape, key) for (name, shape), key in zip(shapes.items(), parts, strict=True)}
+    noise = jnp.asarray(params.get("noise", setup.body.noise), float)
+    return Newborn(learning_parameters(params, setup.learning.hope), weights, noise, keys[1]), keys[2:]
+
+
+def _evaluate_perceptrons(study: Study, z: jax.Array, seeds: jax.Array, with_artifacts: bool) -> dict[str, jax.Array]:
     """Return what became of P perceptrons, in the episodes that spiking networks with these seeds would have."""
-    nets = jax.vmap(lambda z: Perceptron(**space.decode(z)))(z)
-    keys, most = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), 4))(seeds), most_spikes(study.body)
+    task, life, most = study.setup.task, study.setup.life, most_spikes(study.setup.body)
+    nets = jax.vmap(lambda z: Perceptron(**study.space.decode(z)))(z)
+    keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), 4))(seeds)
 
     def episodes(net: Perceptron, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
-        return jax.vmap(partial(play, study.task, most, net))(jax.random.split(key, n))
+        return jax.vmap(partial(play, task, most, net))(jax.random.split(key, n))
 
-    returns, steps = jax.vmap(partial(episodes, n=study.plan.episodes))(nets, keys[:, 1])
+    returns, steps = jax.vmap(partial(episodes, n=life.episodes))(nets, keys[:, 1])
     fresh = missing = jnp.full(len(z), jnp.nan)
-    if study.fresh:
-        fresh = jax.vmap(partial(episodes, n=study.fresh))(nets, keys[:, 2])[0].mean(axis=1)
+    if life.fresh:
+        fresh = jax.vmap(partial(episodes, n=life.fresh))(nets, keys[:, 2])[0].mean(axis=1)
     found = {
         "returns": returns,
         "fresh_return": fresh,
-        "lived": jnp.full(len(z), study.plan.episodes),
+        "lived": jnp.full(len(z), life.episodes),
         "steps": steps.sum(axis=1),
         "rate_motor": missing,
         "rate_inhibitory": missing,
         "drift": jnp.zeros(len(z)),
     }
     if with_artifacts:
-        trace = jax.vmap(partial(record, study.task, most))(nets, keys[:, 3])
+        trace = jax.vmap(partial(record, task, most))(nets, keys[:, 3])
         found |= {
-            "state": jax.vmap(jax.vmap(study.task.observe))(trace.state),
+            "state": jax.vmap(jax.vmap(task.observe))(trace.state),
             "action": trace.action,
             "lived_through": trace.lived,
             "activity": trace.activity,
@@ -121,69 +130,53 @@ def _perceptrons(
     return found
 
 
-def _newborn(study: Study, space: Space, z: jax.Array, seed: jax.Array) -> tuple[Newborn, jax.Array]:
-    """Return how an individual begins, and two keys for what comes after its life."""
-    params = space.decode(z)
-    keys = jax.random.split(jax.random.key(seed), 4)
-    shapes = study.body.learned(study.task.actions)
-
-    def first(name: str, shape: tuple[int, int], key: jax.Array) -> jax.Array:
-        return params[name] if name in params else params["w_start"] * jax.random.uniform(key, shape, float, 0.5, 1.5)
-
-    parts = jax.random.split(keys[0], len(shapes))
-    weights = {name: first(name, shape, key) for (name, shape), key in zip(shapes.items(), parts, strict=True)}
-    noise = jnp.asarray(params.get("noise", study.noise), float)
-    return Newborn(learning(params, study.hope), weights, noise, keys[1]), keys[2:]
+def _reduce_to_episode(setup: Setup) -> Setup:
+    """Return the setup of one episode without learning."""
+    life = replace(setup.life, episodes=1, budget=setup.task.steps + setup.life.pause)
+    return setup._replace(life=life, learning=replace(setup.learning, plasticity="frozen", reward="real"))
 
 
-def _alone(study: Study) -> Plan:
-    """Return the plan of one episode without learning."""
-    budget = study.task.steps + study.plan.pause
-    return study.plan._replace(episodes=1, budget=budget, plastic=(), scaling=False, shuffled=False)
-
-
-def _episodes(study: Study, born: Newborn, keys: jax.Array, n: int) -> Life:
+def _live_episodes(setup: Setup, born: Newborn, keys: jax.Array, n: int) -> Lived:
     """Return n separate episodes of each of P agents, (P, n) leading."""
     keys = jax.vmap(lambda key: jax.random.split(key, n))(keys).reshape(-1)
     many = jax.tree.map(lambda x: jnp.repeat(x, n, axis=0), born._replace(key=jnp.zeros(len(born.noise))))
-    lives = live_all(study.task, study.body, _alone(study), many._replace(key=keys))
+    lives = live_all(_reduce_to_episode(setup), many._replace(key=keys))
     return jax.tree.map(lambda x: x.reshape(-1, n, *x.shape[1:]), lives)
 
 
-def _lives(study: Study, born: Newborn, keys: jax.Array) -> tuple[dict[str, jax.Array], Newborn]:
-    """Return what became of P lives, and the agents as they are then."""
+def _live_and_measure(study: Study, born: Newborn, keys: jax.Array) -> tuple[dict[str, jax.Array], Newborn]:
+    """Return returns and metrics of P lives, and the agents as they are then."""
+    setup = study.setup
     if study.mode == "weights":
-        life = _episodes(study, born, born.key, study.plan.episodes)
-        share = life.steps / life.steps.sum(axis=1, keepdims=True)
-        life = life._replace(
-            returns=life.returns[:, :, 0],
+        lived = _live_episodes(setup, born, born.key, setup.life.episodes)
+        share = lived.steps / lived.steps.sum(axis=1, keepdims=True)
+        lived = lived._replace(
+            returns=lived.returns[:, :, 0],
             weights=born.weights,
-            spikes=(life.spikes * share[:, :, None]).sum(axis=1),
-            steps=life.steps.sum(axis=1),
+            spikes=(lived.spikes * share[:, :, None]).sum(axis=1),
+            steps=lived.steps.sum(axis=1),
         )
     else:
-        life = live_all(study.task, study.body, study.plan, born)
-    after = born._replace(weights={name: life.weights[name] for name in born.weights})
-    changes = [jnp.abs(after.weights[name] - born.weights[name]).mean(axis=(1, 2)) for name in study.plan.plastic]
-    missing = jnp.full(len(life.steps), jnp.nan)
-    hertz = life.spikes * 1000 / study.body.step_ms
-    found = {
-        "returns": life.returns,
-        "fresh_return": _episodes(study, after, keys, study.fresh).returns.mean((1, 2)) if study.fresh else missing,
-        "lived": jnp.isfinite(life.returns).sum(axis=1),
-        "steps": life.steps,
+        lived = live_all(setup, born)
+    after = born._replace(weights={name: lived.weights[name] for name in born.weights})
+    changes = [jnp.abs(after.weights[name] - born.weights[name]).mean(axis=(1, 2)) for name in setup.learning.changing]
+    missing, fresh = jnp.full(len(lived.steps), jnp.nan), setup.life.fresh
+    hertz = lived.spikes * 1000 / setup.body.step_ms
+    return {
+        "returns": lived.returns,
+        "fresh_return": _live_episodes(setup, after, keys, fresh).returns.mean((1, 2)) if fresh else missing,
+        "lived": jnp.isfinite(lived.returns).sum(axis=1),
+        "steps": lived.steps,
         "rate_motor": hertz[:, 0],
         "rate_inhibitory": hertz[:, 1],
         "drift": jnp.stack(changes).mean(axis=0) if changes else jnp.zeros_like(missing),
-    }
-    return found, after
+    }, after
 
 
-def _shown(study: Study, born: Newborn, after: Newborn, keys: jax.Array) -> dict[str, jax.Array]:
+def _record_episode(setup: Setup, born: Newborn, after: Newborn, keys: jax.Array) -> dict[str, jax.Array]:
     """Return the artifacts: weights, and an episode that is recorded."""
-    plan = _alone(study)._replace(record=True)
-    lives = jax.vmap(partial(live, study.task, study.body, plan))
-    record, T = lives(after._replace(key=keys)).record, study.task.steps
+    lives = jax.vmap(partial(live, _reduce_to_episode(setup)._replace(record=True)))
+    record, T = lives(after._replace(key=keys)).record, setup.task.steps
     through = record.episode[:, :T] >= 0
 
     def flat(spikes: jax.Array) -> jax.Array:  # (P, T, S, n)
@@ -193,7 +186,7 @@ def _shown(study: Study, born: Newborn, after: Newborn, keys: jax.Array) -> dict
     return {
         **{f"before.{name}": w for name, w in born.weights.items()},
         **{f"after.{name}": w for name, w in after.weights.items()},
-        "state": jax.vmap(jax.vmap(study.task.observe))(record.state)[:, : T + 1],
+        "state": jax.vmap(jax.vmap(setup.task.observe))(record.state)[:, : T + 1],
         "action": record.action[:, :T],
         "lived_through": through,
         "sensor": flat(record.sensor),

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from l2l_snn.space import Free
-from optimizees.agent.body import Body, Task
+from optimizees.agent.body import Body
+from optimizees.agent.task import Task
 
 
 class Perceptron(NamedTuple):
@@ -39,7 +40,7 @@ class Trace(NamedTuple):
     lived: jax.Array  # (T,) bool, whether the episode had not ended
 
 
-class _Now(NamedTuple):
+class _Episode(NamedTuple):
     state: Any
     t: jax.Array
     total: jax.Array
@@ -77,19 +78,21 @@ def scaled(task: Task, seen: jax.Array) -> jax.Array:
     return jnp.clip(2 * (seen - low) / (high - low) - 1, -1.0, 1.0)
 
 
-def _begin(task: Task, key: jax.Array) -> tuple[_Now, jax.Array]:
-    """Return an episode's start and the key of what is random in it, both as `agent_life.live` has them."""
+def _begin_episode(task: Task, key: jax.Array) -> tuple[_Episode, jax.Array]:
+    """Return an episode's start and the key of what is random in it, both as `life.live` has them."""
     starts, chance = jax.random.split(key)
     state = task.reset(jax.random.fold_in(starts, 0))
-    return _Now(state, jnp.zeros((), int), jnp.zeros(()), jnp.zeros((), bool)), chance
+    return _Episode(state, jnp.zeros((), int), jnp.zeros(()), jnp.zeros((), bool)), chance
 
 
-def _go(task: Task, most: float, net: Perceptron, chance: jax.Array, now: _Now) -> tuple[_Now, Any, jax.Array]:
+def _take_step(
+    task: Task, most: float, net: Perceptron, chance: jax.Array, now: _Episode
+) -> tuple[_Episode, Any, jax.Array]:
     """Take a control step; return also the action and the activity (A,)."""
     activity = most * forward(net, scaled(task, task.observe(now.state)))
     action = task.act(jax.random.fold_in(chance, now.t), activity)
     state, reward, failed = task.step(now.state, action)
-    return _Now(state, now.t + 1, now.total + reward, failed | (now.t + 1 >= task.steps)), action, activity
+    return _Episode(state, now.t + 1, now.total + reward, failed | (now.t + 1 >= task.steps)), action, activity
 
 
 def play(task: Task, most: float, net: Perceptron, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -101,20 +104,20 @@ def play(task: Task, most: float, net: Perceptron, key: jax.Array) -> tuple[jax.
         net: what acts.
         key: of all that is random.
     """
-    now, chance = _begin(task, key)
-    last = jax.lax.while_loop(lambda now: ~now.over, lambda now: _go(task, most, net, chance, now)[0], now)
+    now, chance = _begin_episode(task, key)
+    last = jax.lax.while_loop(lambda now: ~now.over, lambda now: _take_step(task, most, net, chance, now)[0], now)
     return last.total, last.t
 
 
 def record(task: Task, most: float, net: Perceptron, key: jax.Array) -> Trace:
     """Play the same episode and keep what happened."""
-    first, chance = _begin(task, key)
+    first, chance = _begin_episode(task, key)
 
-    def go(now: _Now, _: None) -> tuple[_Now, tuple]:
-        later, action, activity = _go(task, most, net, chance, now)
+    def step(now: _Episode, _: None) -> tuple[_Episode, tuple]:
+        later, action, activity = _take_step(task, most, net, chance, now)
         later = jax.tree.map(lambda a, b: jnp.where(now.over, a, b), now, later)
         return later, (now.state, action, activity, ~now.over)
 
-    last, (state, action, activity, lived) = jax.lax.scan(go, first, None, length=task.steps)
+    last, (state, action, activity, lived) = jax.lax.scan(step, first, None, length=task.steps)
     state = jax.tree.map(lambda before, end: jnp.concatenate([before, end[None]]), state, last.state)
     return Trace(state, action, activity, lived)

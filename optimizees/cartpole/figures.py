@@ -42,7 +42,7 @@ def episode(lived: Episode, path: Path) -> Path:
 def animation(lived: Episode, path: Path) -> Path:
     """Write a GIF of the episode's first 250 steps: cart, pole, push, and the activity of both motor populations."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure, show = _film(lived)
+    figure, show = _make_film(lived)
     writer = PillowWriter(fps=FPS)
     with writer.saving(figure, path, dpi=60):
         for step in range(min(len(lived.action), MOST)):
@@ -52,7 +52,7 @@ def animation(lived: Episode, path: Path) -> Path:
 
 
 @styled
-def _film(lived: Episode) -> tuple[Figure, Any]:
+def _make_film(lived: Episode) -> tuple[Figure, Any]:
     """Return the film's figure, and the function of a step's number that changes its artists."""
     state, action, activity = lived
     figure = Figure(figsize=(7.0, 4.0))  # no constrained layout: it would be solved anew for each frame

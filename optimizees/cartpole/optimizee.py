@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from optimizees.agent.optimizee import Agent, Mode
+from optimizees.agent import Agent, Body, Life
+from optimizees.agent.optimizee import Mode
+from optimizees.cartpole.task import TASKS
+from optimizees.cartpole.task import CartPole as Task
 
 if TYPE_CHECKING:
     from optimizees.agent.figures import Episode
-    from optimizees.cartpole.task import CartPole as Task
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,11 @@ class CartPole(Agent):
     populations: ClassVar[tuple[str, ...]] = ("left", "right")
 
     mode: Mode = "stdp_rl"
-    episodes: int = 100
-    cells: tuple[int, ...] = (4, 4, 8, 6)  # place cells for position, velocity, angle, angular velocity
-    joint: tuple[tuple[int, ...], ...] = ((0, 1), (2, 3))
+    body: Body = Body(cells=(4, 4, 8, 6), joint=((0, 1), (2, 3)))  # for position and velocity, angle and its velocity
+    life: Life = Life(episodes=100)
     task: Literal["standard", "mirrored", "rescaled"] = "standard"  # forces exchanged; another pole and force
 
-    def make_task(self) -> "Task":
-        from optimizees.cartpole.task import TASKS
-
+    def make_task(self) -> Task:
         return TASKS[self.task]
 
     def draw_episode(self, episode: "Episode", folder: Path, *, video: bool) -> list[Path]:

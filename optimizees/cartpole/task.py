@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optimizees.agent.body import winner
+from optimizees.agent.task import winner
 
 POSITION = 2.4  # m, where the track ends
 ANGLE = 12 * 2 * pi / 360  # rad, where the pole counts as fallen
@@ -21,7 +21,7 @@ START = 0.05  # every number of the first state is uniform in +-START
 
 
 class CartPole(NamedTuple):
-    """CartPole, with gymnasium's numbers; see `optimizees/agent/body.py` for what a task is.
+    """CartPole, with gymnasium's numbers; see `optimizees/agent/task.py` for what a task is.
 
     >>> state, reward, over = CartPole().step(jnp.zeros(4), 1)
     >>> reward.item(), over.item(), bool(state[1] > 0), bool(state[3] < 0)

@@ -63,8 +63,8 @@ def draw_trial(
     panels[1].axhline(v_th, color=GREY, linestyle="--", linewidth=1.5)
     panels[-1].set(xlabel="time (ms)", xlim=(0, steps))
     chosen = shown["probability"]
-    answer = tuple(SIDES)[int(shown["answer"])]
-    odds = f"{100 * chosen[int(shown['answer'])]:.0f} %"
+    right = int((shown["cues"] == RIGHT).sum() > (shown["cues"] == LEFT).sum())
+    answer, odds = tuple(SIDES)[right], f"{100 * chosen[right]:.0f} %"
     panels[0].set_title(f"{title}: more cues {answer}, chosen with probability {odds}")
     return figure
 
@@ -151,7 +151,7 @@ def draw_modulation(cases: Mapping[str, Mapping[str, np.ndarray]], schedule: Sch
             column[0].plot(time, m, color=color, label=side)
         column[1].plot(time, shown["modulation_hidden"], color=GREY, linewidth=0.8)
         for layer, color in (("hidden", PURPLE), ("out", BLACK)):
-            column[2].plot(time, shown[f"plastic_{layer}"], color=color, label=layer)
+            column[2].plot(time, shown[f"plasticity_{layer}"], color=color, label=layer)
         column[0].set_title(name)
         column[2].set(xlabel="time (ms)", xlim=(0, len(shown["inputs"])))
     for panel, label in zip(panels[:, 0], ("M, output", "M, hidden neurons", "mean |\u03b1 E| (mV)"), strict=True):

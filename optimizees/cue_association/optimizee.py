@@ -11,28 +11,37 @@ Legend: P individuals, D search coordinates, B trials, T steps, I intervals betw
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
+import jax
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizee import BatchOptimizee
+from l2l_snn.optimizee import JaxOptimizee
+from l2l_snn.seeding import jax_key, seed_words
+from l2l_snn.snn import differentiable as rules
+from l2l_snn.snn.cells import SRMAlpha
+from l2l_snn.snn.surrogate import exponential, smooth
 from l2l_snn.space import Free, Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, check_shape, message
+from l2l_snn.validate import Count, NotNegative, Positive, Within, check_multiple, check_shape
+from optimizees.cue_association.network import Layer, layer, send
+from optimizees.cue_association.trials import NOISE, STEP, Schedule, Trials, random_trials, reward
 
-if TYPE_CHECKING:
-    from optimizees.cue_association.network import Layer
-    from optimizees.cue_association.trials import Schedule, Trials
-
-RULES = ("none", "decay", "oja", "bcm", "nd_oja", "nd_bcm")
-STEP = 1.0  # ms, network step
+RULES = {
+    "none": None,
+    "decay": rules.DPLinearDecay,
+    "oja": rules.DPOja,
+    "bcm": rules.DPBCM,
+    "nd_oja": rules.NDPOja,
+    "nd_bcm": rules.NDPBCM,
+}
 LAYERS = ("hidden", "out")
 
 
 @dataclass(frozen=True)
-class CueAssociation(BatchOptimizee):
+class CueAssociation(JaxOptimizee):
     """One evaluation is a batch of B trials drawn from the seed; fitness is their mean reward, 1 right and -1 wrong.
 
     The space: weights and, of plastic rules, alpha of each synapse, eta of each layer, for BCM psi of each presynaptic
@@ -51,107 +60,74 @@ class CueAssociation(BatchOptimizee):
     - Initial values and the interval are not given; see the fields. An eta may leave [0, 1], nothing bounds it.
     """
 
-    has_grad: ClassVar[bool] = True
-    fitness_label: ClassVar[str] = "fitness: mean reward"
+    fitness_label = "fitness: mean reward"
+    side_by_side = False  # the trials of one network are work enough, and no chunk changes a bit
     rule: Literal["none", "decay", "oja", "bcm", "nd_oja", "nd_bcm"] = "nd_bcm"  # of differentiable.py; none: plain SNN
     noise: Literal["low", "high"] = "low"  # how often neurons fire without a cue
-    trials: int = 64  # B
+    trials: Count = 64  # B
     decision: Literal["expected", "sampled"] = "expected"  # mean over both actions, or a draw and REINFORCE
-    gain: float = 25.0  # log-odds for each spike per ms
-    hidden: int = 64  # neurons
-    delta_tau: float = 25.0  # ms between updates of the traces
-    e_max: float = 3.0  # bound of the traces
-    w_hidden: float = 0.2  # mV, standard deviation of initial weights (z = 1)
-    w_out: float = 0.25  # mV; small, so that no side is preferred at first
-    alpha: float = 4.0  # mV, the same of alpha: traces are about 0.01, products of spikes per ms
-    eta: float = 0.05  # mean of initial eta and eta_phi ...
-    eta_spread: float = 0.02  # ... and their standard deviation
-    psi: float = 0.1  # spikes a ms, standard deviation of BCM's fixed thresholds
-    w_m: float = 0.5  # the same of modulators' weights
-    v_th: float = 10.0  # mV, threshold
-    tau_s: float = 10.0  # ms, response to input
-    tau_ref: float = 2.0  # ms, refractoriness
-    scale_ref: float = 2.0  # its peak, in thresholds
-    surrogate_tau: float = 10.0  # mV, width of the surrogate derivative: "1" in thresholds
-    surrogate_scale: float = 1.0
-    smooth: float = 0.0  # 1 / mV; > 0: a sigmoid of this steepness instead of spikes, with an exact derivative
-    cues: int = 7  # K, odd, so that one side has more
-    cue: float = 25.0  # ms, a cue
-    gap: float = 0.0  # ms between cues
-    rests: tuple[float, ...] = (45.0, 75.0, 105.0)  # ms, one of them after the last cue
-    horizon: float = 500.0  # ms, a trial
-    group: int = 10  # neurons of each of the four input groups
+    gain: Positive = 25.0  # log-odds for each spike per ms
+    hidden: Count = 64  # neurons
+    delta_tau: Positive = 25.0  # ms between updates of the traces
+    e_max: Annotated[float, Within(0.0, open_low=True, finite=False)] = 3.0  # bound of the traces
+    w_hidden: Positive = 0.2  # mV, standard deviation of initial weights (z = 1)
+    w_out: Positive = 0.25  # mV; small, so that no side is preferred at first
+    alpha: Positive = 4.0  # mV, the same of alpha: traces are about 0.01, products of spikes per ms
+    eta: NotNegative = 0.05  # mean of initial eta and eta_phi ...
+    eta_spread: Positive = 0.02  # ... and their standard deviation
+    psi: Positive = 0.1  # spikes a ms, standard deviation of BCM's fixed thresholds
+    w_m: Positive = 0.5  # the same of modulators' weights
+    v_th: Positive = 10.0  # mV, threshold
+    tau_s: Positive = 10.0  # ms, response to input
+    tau_ref: Positive = 2.0  # ms, refractoriness
+    scale_ref: NotNegative = 2.0  # its peak, in thresholds
+    surrogate_tau: Positive = 10.0  # mV, width of the surrogate derivative: "1" in thresholds
+    surrogate_scale: Positive = 1.0
+    smooth: NotNegative = 0.0  # 1 / mV; > 0: a sigmoid of this steepness instead of spikes, with an exact derivative
+    schedule: Schedule = Schedule()  # of a trial: cues, rests, the decision
     precision: Literal["float32", "float64"] = "float32"
 
-    def __post_init__(self) -> None:
-        for name, choices in (("rule", RULES), ("noise", ("low", "high")), ("decision", ("expected", "sampled"))):
-            check_choice(name, getattr(self, name), choices)
-        check_choice("precision", self.precision, ("float32", "float64"))
-        for name in ("trials", "hidden", "cues", "group"):
-            check_count(name, getattr(self, name))
-        positive = ("gain", "delta_tau", "w_hidden", "w_out", "alpha", "eta_spread", "psi", "w_m", "v_th", "tau_s")
-        for name in (*positive, "tau_ref", "surrogate_tau", "surrogate_scale", "cue", "horizon"):
-            check_finite(name, check_range(name, getattr(self, name), 0.0, open_low=True))
-        check_range("e_max", self.e_max, 0.0, open_low=True)
-        for name in ("eta", "scale_ref", "smooth", "gap"):
-            check_finite(name, check_range(name, getattr(self, name), 0.0))
-        if self.cues % 2 == 0:
-            raise ValueError(message("cues", "an odd number", self.cues, "with an even one, both sides may be equal"))
-        for name in ("delta_tau", "cue", "gap", "horizon"):
-            _check_multiple(name, getattr(self, name), STEP)
-        _check_multiple("horizon", self.horizon, self.delta_tau)
-        if not self.rests:
-            raise ValueError(message("rests", "at least one time in ms", "none"))
-        for rest in self.rests:
-            check_range("rests", rest, 0.0)
-            _check_multiple("rests", rest, STEP)
-        ends = self.cues * self.cue + (self.cues - 1) * self.gap + max(self.rests)
-        if ends >= self.horizon:
-            todo = "the decision comes after cues and rest"
-            raise ValueError(message("horizon", f"more than {ends:g} ms", f"{self.horizon:g} ms", todo))
+    def cross_check(self) -> None:
+        check_multiple("delta_tau", self.delta_tau, STEP)
+        check_multiple("schedule.horizon", self.schedule.horizon, self.delta_tau, "delta_tau")
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
         """(n_pre, n_post) of each layer."""
-        return {"hidden": (4 * self.group, self.hidden), "out": (self.hidden, 2)}
+        return {"hidden": (4 * self.schedule.group, self.hidden), "out": (self.hidden, 2)}
 
     def make_space(self) -> Space:
         """Return what is trained in both layers, all unbounded: w_hidden, alpha_hidden, ..., w_out, alpha_out, ..."""
         parameters: dict[str, Free] = {}
-        for layer, (pre, post) in self.sizes.items():
-            kinds = {"w": Free((pre, post), scale=getattr(self, f"w_{layer}"))}  # mV
+        for name, (pre, post) in self.sizes.items():
+            kinds = {"w": Free((pre, post), scale=getattr(self, f"w_{name}"))}  # mV
             if self.rule != "none":
                 kinds |= {"alpha": Free((pre, post), self.alpha), "eta": Free((), self.eta_spread, self.eta)}
             if self.rule.endswith("bcm"):
                 kinds |= {"psi": Free((pre,), self.psi), "eta_phi": Free((), self.eta_spread, self.eta)}
             if self.rule.startswith("nd"):
                 kinds |= {"w_m": Free((post, post), self.w_m)}
-            parameters |= {f"{kind}_{layer}": parameter for kind, parameter in kinds.items()}
+            parameters |= {f"{kind}_{name}": parameter for kind, parameter in kinds.items()}
         return Space(**parameters)
 
-    def evaluate_batch(
-        self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
-    ) -> Evaluation:
-        """Evaluate P networks, one after the other: B trials side by side are enough, and no chunk changes a bit.
+    def evaluate(self, params: dict[str, Any], key: Any, *, watch: bool) -> Any:
+        """Let a network answer B trials.
 
         Metrics: `accuracy` (share of trials in which the drawn action is right), `rate_hidden` and `rate_out` (Hz, of a
         neuron), `plastic_hidden` and `plastic_out` (mean |alpha E| at the end of a trial, mV). Artifacts: the first
-        trial, see `watch`.
+        trial, see `watch`; not only when they are wanted, since with other outputs the compiler may round otherwise.
         """
-        import jax
-
-        z = check_shape("z", z, (None, self.space.size))
-        with jax.enable_x64(self.precision == "float64"):
-            function = _compiled(self, with_grad)
-            rows = [function(row.astype(self.precision), np.uint32(seed)) for row, seed in zip(z, seeds, strict=True)]
-            rows = jax.device_get(rows)
-        fitness = np.array([row[0] for row in rows], np.float64)
-        metrics, artifacts = (
-            {name: np.stack([row[part][name] for row in rows]) for name in rows[0][part]} for part in (1, 2)
-        )
-        grad = np.stack([row[3] for row in rows]).astype(np.float64) if with_grad else None
-        metrics = {name: value.astype(np.float64) for name, value in metrics.items()}
-        return Evaluation(fitness, metrics, artifacts if with_artifacts else {}, grad)
+        of_trials, of_actions = jax.random.split(key)
+        trials = random_trials(self.schedule, NOISE[self.noise], of_trials, self.trials)
+        layers = hidden, out = self.simulate(params, trials, 1)
+        log_odds = self.log_odds(trials, out)
+        fitness, accuracy = reward(log_odds, trials.answer, of_actions, self.decision)
+        found = {"accuracy": accuracy}
+        for name, one in zip(LAYERS, layers, strict=True):
+            found[f"rate_{name}"] = one.sent.counts.mean() * 1000.0 / self.delta_tau
+            found[f"plastic_{name}"] = one.plastic[-1].mean()
+        shown = _show_trials(trials, hidden, out, log_odds, 1)
+        return fitness, found | {name: value[0] for name, value in shown.items()}
 
     def watch(
         self, params: dict[str, Any], seed: int, cues: np.ndarray | None = None, *, decision_cue: bool = True
@@ -166,144 +142,65 @@ class CueAssociation(BatchOptimizee):
 
         Returns:
             inputs (B, T, 40), hidden (B, T, 64), out (B, T, 2) spikes; potential (B, T, 2) mV of the output neurons;
-            modulation_hidden (B, I, 64), modulation_out (B, I, 2); plastic_hidden, plastic_out (B, I) mean |alpha E|,
-            mV; cues (B, K), deciding (B, T), answer (B,), probability (B, 2) of left and right.
+            modulation_hidden (B, I, 64), modulation_out (B, I, 2); plasticity_hidden, plasticity_out (B, I) mV, mean
+            |alpha E|; cues (B, K), deciding (B, T), answer (B,), probability (B, 2) of left and right.
         """
-        import jax
-
         if cues is not None:
-            cues = check_shape("cues", cues, (None, self.cues))
+            cues = check_shape("cues", cues, (None, self.schedule.cues)).astype(np.int32)
+        z = self.space.encode(params).astype(self.precision)
         with jax.enable_x64(self.precision == "float64"):
-            z = self.space.encode(params).astype(self.precision)
-            given = None if cues is None else np.asarray(cues, np.int32)
-            return jax.device_get(_watched(self)(z, np.uint32(seed), given, decision_cue))
+            return jax.device_get(_watch(self, z, seed_words(seed), cues, decision_cue))
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write one trial: spikes of all neurons, potentials and rates of the output, modulation (`trial.png`)."""
-        from optimizees.cue_association import figures as cue_figures
+        from optimizees.cue_association import figures
 
         trial = {name: value[0] for name, value in evaluation.artifacts.items()}
         title = f"{self.rule}, {self.noise} noise"
-        return [cue_figures.trial(trial, self.schedule, self.delta_tau, self.v_th, title, folder / "trial.png")]
+        return [figures.trial(trial, self.schedule, self.delta_tau, self.v_th, title, folder / "trial.png")]
 
-    @property
-    def schedule(self) -> "Schedule":
-        from optimizees.cue_association.trials import Schedule
-
-        return Schedule(*(getattr(self, name) for name in Schedule._fields))
-
-    def _simulate(self, z: Any, trials: "Trials", keep: int) -> tuple["Layer", "Layer"]:
-        """Return what hidden and output layer do, the hidden spikes of `keep` trials; traced."""
-        from l2l_snn.snn import differentiable as rules
-        from l2l_snn.snn.cells import SRMAlpha
-        from l2l_snn.snn.surrogate import exponential, smooth
-        from optimizees.cue_association.network import layer, send
-
-        classes = {
-            "decay": rules.DPLinearDecay,
-            "oja": rules.DPOja,
-            "bcm": rules.DPBCM,
-            "nd_oja": rules.NDPOja,
-            "nd_bcm": rules.NDPBCM,
-        }
-        params = self.space.decode(z)
+    def simulate(self, params: dict[str, Any], trials: Trials, keep: int) -> tuple[Layer, Layer]:
+        """Return what hidden and output layer do, with the hidden spikes of the first `keep` trials; traced."""
         spike = smooth(self.smooth) if self.smooth else exponential(self.surrogate_tau, self.surrogate_scale)
         cell = SRMAlpha(self.v_th, self.tau_s, self.tau_ref, self.scale_ref, spike)
         sent, done = send(cell, trials.spikes, STEP, round(self.delta_tau / STEP)), []
         for name in LAYERS:
             own = {key.removesuffix(f"_{name}"): value for key, value in params.items() if key.endswith(f"_{name}")}
-            w = own.pop("w")
-            fixed = {"delta_tau": self.delta_tau, "e_max": self.e_max}
-            rule = None if self.rule == "none" else classes[self.rule](**own, **fixed)
+            w, kind = own.pop("w"), RULES[self.rule]
+            rule = kind and kind(**own, delta_tau=self.delta_tau, e_max=self.e_max)
             done.append(layer(cell, rule, w, sent, STEP, len(trials.answer) if name == "out" else keep))
             sent = done[-1].sent
         return done[0], done[1]
 
-    def _log_odds(self, trials: "Trials", out: "Layer") -> Any:
+    def log_odds(self, trials: Trials, out: Layer) -> Any:
         """Return (B, 2) the gain times the output neurons' spikes per ms of the decision interval; traced."""
         deciding = trials.deciding[:, :, None]
         return self.gain * (out.spikes * deciding).sum(axis=0) / (deciding.sum(axis=0) * STEP)
 
-    def _draw_trials(self, key: Any, cues: Any, count: int, decision_cue: Any) -> "Trials":
-        import jax
 
-        from optimizees.cue_association import trials as cue_trials
-
-        of_order, of_spikes = jax.random.split(key)
-        own, rests = cue_trials.draw(self.schedule, of_order, count)
-        probabilities = cue_trials.NOISE[self.noise]
-        cues = own if cues is None else cues
-        return cue_trials.trials(self.schedule, probabilities, of_spikes, cues, rests, decision_cue)
-
-    def _evaluate(self, z: Any, seed: Any) -> tuple[Any, tuple[dict, dict]]:
-        """Return fitness, metrics and artifacts of one network; traced."""
-        import jax
-
-        from optimizees.cue_association import trials as cue_trials
-
-        of_trials, of_actions = jax.random.split(jax.random.key(seed))
-        trials = self._draw_trials(of_trials, None, self.trials, True)
-        hidden, out = self._simulate(z, trials, 1)
-        log_odds = self._log_odds(trials, out)
-        fitness, accuracy = cue_trials.reward(log_odds, trials.answer, of_actions, self.decision)
-        metrics = {"accuracy": accuracy}
-        for name, layer in zip(LAYERS, (hidden, out), strict=True):
-            metrics[f"rate_{name}"] = layer.sent.counts.mean() * 1000.0 / self.delta_tau
-            metrics[f"plastic_{name}"] = layer.plastic[-1].mean()
-        told = self._told(trials, hidden, out, log_odds, 1)
-        return fitness, (metrics, {name: value[0] for name, value in told.items()})
-
-    def _told(self, trials: "Trials", hidden: "Layer", out: "Layer", log_odds: Any, count: int) -> dict[str, Any]:
-        """Return what `watch` does, of the first trials; traced."""
-        import jax
-
-        told = {
-            "inputs": trials.spikes,
-            "hidden": hidden.spikes,
-            "out": out.spikes,
-            "potential": out.potentials,
-            "modulation_hidden": hidden.modulation,
-            "modulation_out": out.modulation,
-            "plastic_hidden": hidden.plastic,
-            "plastic_out": out.plastic,
-            "deciding": trials.deciding,
-        }
-        of_trials = {"cues": trials.cues, "answer": trials.answer, "probability": jax.nn.softmax(log_odds)}
-        told = {name: value[:, :count].swapaxes(0, 1) for name, value in told.items()}
-        return told | {name: value[:count] for name, value in of_trials.items()}
+@partial(jax.jit, static_argnums=0)
+def _watch(optimizee: CueAssociation, z: Any, words: Any, cues: Any, decision_cue: Any) -> dict[str, Any]:
+    """Return what `CueAssociation.watch` returns, of z (D,), the words of a seed and cues (B, K) or None."""
+    of_trials, _ = jax.random.split(jax_key(words))
+    count = optimizee.trials if cues is None else len(cues)
+    trials = random_trials(optimizee.schedule, NOISE[optimizee.noise], of_trials, count, cues, decision_cue)
+    hidden, out = optimizee.simulate(optimizee.space.decode(z), trials, count)
+    shown = _show_trials(trials, hidden, out, optimizee.log_odds(trials, out), count)
+    return shown | {"answer": trials.answer}
 
 
-def _check_multiple(name: str, time: float, step: float) -> None:
-    if abs(time / step - round(time / step)) > 1e-6:
-        raise ValueError(message(name, f"a multiple of {step:g} ms", time))
-
-
-@lru_cache(maxsize=16)
-def _compiled(optimizee: CueAssociation, with_grad: bool) -> Any:
-    """Return the jitted function (z (D,), seed) -> fitness, metrics, artifacts and, if asked, d fitness / d z."""
-    import jax
-
-    def plain(z: Any, seed: Any) -> Any:
-        fitness, (metrics, artifacts) = optimizee._evaluate(z, seed)
-        return fitness, metrics, artifacts
-
-    def slope(z: Any, seed: Any) -> Any:
-        (fitness, (metrics, artifacts)), grad = jax.value_and_grad(optimizee._evaluate, has_aux=True)(z, seed)
-        return fitness, metrics, artifacts, grad
-
-    return jax.jit(slope if with_grad else plain)
-
-
-@lru_cache(maxsize=16)
-def _watched(optimizee: CueAssociation) -> Any:
-    """Return the jitted function (z (D,), seed, cues (B, K) or None, decision cue) -> what `watch` returns."""
-    import jax
-
-    def watched(z: Any, seed: Any, cues: Any, decision_cue: Any) -> dict[str, Any]:
-        of_trials, _ = jax.random.split(jax.random.key(seed))
-        count = optimizee.trials if cues is None else len(cues)
-        trials = optimizee._draw_trials(of_trials, cues, count, decision_cue)
-        hidden, out = optimizee._simulate(z, trials, count)
-        return optimizee._told(trials, hidden, out, optimizee._log_odds(trials, out), count)
-
-    return jax.jit(watched)
+def _show_trials(trials: Trials, hidden: Layer, out: Layer, log_odds: Any, count: int) -> dict[str, Any]:
+    """Return what `CueAssociation.watch` does but for the answers, of the first trials; traced."""
+    over_time = {
+        "inputs": trials.spikes,
+        "hidden": hidden.spikes,
+        "out": out.spikes,
+        "potential": out.potentials,
+        "modulation_hidden": hidden.modulation,
+        "modulation_out": out.modulation,
+        "plasticity_hidden": hidden.plastic,
+        "plasticity_out": out.plastic,
+        "deciding": trials.deciding,
+    }
+    shown = {name: value[:, :count].swapaxes(0, 1) for name, value in over_time.items()}
+    return shown | {"cues": trials.cues[:count], "probability": jax.nn.softmax(log_odds)[:count]}

@@ -6,10 +6,13 @@ side that had more cues is the right answer. Numbers: 001 section 3.1 and its su
 Legend: T steps of 1 ms, B trials side by side, K cues, G neurons of a group.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from l2l_snn.validate import Count, NotNegative, Positive, check_fields, check_multiple, message
 
 GROUPS = ("left", "right", "decision", "noise")  # of input neurons, in this order
 LEFT, RIGHT, NONE = 0, 1, -1  # a cue; the first two are also the actions
@@ -27,15 +30,31 @@ class Probabilities(NamedTuple):
 NOISE = {"low": Probabilities(0.75, 0.05, 0.2), "high": Probabilities(0.65, 0.25, 0.4)}
 
 
-class Schedule(NamedTuple):
-    """When things happen; all times in ms."""
+@dataclass(frozen=True)
+class Schedule:
+    """What happens in a trial and when."""
 
-    cues: int = 7  # K
-    cue: float = 25.0  # a cue
-    gap: float = 0.0  # between two cues
-    rests: tuple[float, ...] = (45.0, 75.0, 105.0)  # from the last cue to the decision cue, one of them each trial
-    horizon: float = 500.0  # the whole trial
-    group: int = 10  # G
+    cues: Count = 7  # K, odd, so that one side has more
+    cue: Positive = 25.0  # ms, a cue
+    gap: NotNegative = 0.0  # ms between cues
+    rests: tuple[NotNegative, ...] = (45.0, 75.0, 105.0)  # ms from the last cue to the decision cue, one a trial
+    horizon: Positive = 500.0  # ms, a trial
+    group: Count = 10  # G, neurons of each of the four input groups
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.cues % 2 == 0:
+            raise ValueError(message("cues", "an odd number", self.cues, "with an even one, both sides may be equal"))
+        if not self.rests:
+            raise ValueError(message("rests", "at least one time in ms", "none"))
+        for name in ("cue", "gap", "horizon"):
+            check_multiple(name, getattr(self, name), STEP)
+        for rest in self.rests:
+            check_multiple("rests", rest, STEP)
+        ends = self.cues_end + max(self.rests)
+        if ends >= self.horizon:
+            todo = "the decision comes after cues and rest"
+            raise ValueError(message("horizon", f"more than {ends:g} ms", f"{self.horizon:g} ms", todo))
 
     @property
     def steps(self) -> int:
@@ -57,7 +76,16 @@ class Trials(NamedTuple):
     answer: Any  # (B,) LEFT or RIGHT, the side of more cues
 
 
-def draw(schedule: Schedule, key: Any, trials: int) -> tuple[Any, Any]:
+def random_trials(
+    schedule: Schedule, noise: Probabilities, key: Any, count: int, cues: Any = None, decision_cue: Any = True
+) -> Trials:
+    """Return B = `count` trials with random cues, rests and spikes; see `trials`."""
+    of_order, of_spikes = jax.random.split(key)
+    own, rests = sample_cues(schedule, of_order, count)
+    return trials(schedule, noise, of_spikes, own if cues is None else cues, rests, decision_cue)
+
+
+def sample_cues(schedule: Schedule, key: Any, trials: int) -> tuple[Any, Any]:
     """Return random cues (B, K) and rests (B,), ms."""
     of_cues, of_rests = jax.random.split(key)
     cues = jax.random.bernoulli(of_cues, 0.5, (trials, schedule.cues)).astype(jnp.int32)

@@ -8,7 +8,7 @@ layer's spikes, and with these all that arrives at the output layer.
 Legend: C cars, T environment steps, S simulation steps of each, H hidden neurons, B bins, N neurons of a layer.
 """
 
-from functools import lru_cache
+from functools import partial
 from math import expm1
 from typing import Any, NamedTuple
 
@@ -60,12 +60,19 @@ class _Steps(NamedTuple):
 
 
 def drive(
-    network: Network, w_hidden: np.ndarray, w_out: np.ndarray, seeds: np.ndarray, record: bool, precision: str
+    network: Network,
+    steps: int,
+    w_hidden: np.ndarray,
+    w_out: np.ndarray,
+    seeds: np.ndarray,
+    record: bool,
+    precision: str,
 ) -> Episodes:
     """Drive C cars.
 
     Args:
-        network: the network and the episode's length.
+        network: the network.
+        steps: T, the longest episode.
         w_hidden: (C, H, 2 B) pA.
         w_out: (C, 3, H) pA.
         seeds: (C,) of gymnasium's reset.
@@ -78,7 +85,8 @@ def drive(
     starts = [seeding.np_random(int(seed))[0].uniform(low=-0.6, high=-0.4) for seed in seeds]
     with jax.enable_x64(True):
         weights = (jnp.asarray(w, precision) for w in (w_hidden, w_out))
-        track, actions, counts, spikes = _compiled(network, record)(*weights, jnp.asarray(starts, jnp.float64))
+        found = _drive_cars(network, steps, record, *weights, jnp.asarray(starts, jnp.float64))
+    track, actions, counts, spikes = found
     track, actions, counts = (np.asarray(value) for value in (track, actions, counts))
     if not record:
         return Episodes(track.astype(np.float64), actions, counts, None)
@@ -87,8 +95,8 @@ def drive(
     return Episodes(track.astype(np.float64), actions, counts, (times, cars, neuron))
 
 
-@lru_cache(maxsize=8)
-def _compiled(network: Network, record: bool) -> Any:
+def _time_steps(network: Network, record: bool) -> _Steps:
+    """Return the times in steps; refuse what only NEST has."""
     check_choice("model", network.model, list(MODELS), "or take backend: nest")
     cell = MODELS[network.model](t_ref=network.t_ref)
 
@@ -100,7 +108,7 @@ def _compiled(network: Network, record: bool) -> Any:
         expected = f"enough to lift an input neuron by {cell.V_th - cell.V_reset} mV in one step"
         got = f"{network.drive} pA, which lift it by {lift:.3g} mV"
         raise ValueError(message("drive", expected, got, "raise it, or take backend: nest"))
-    times = _Steps(
+    return _Steps(
         cell,
         network,
         substeps=steps(network.step_ms),
@@ -109,15 +117,17 @@ def _compiled(network: Network, record: bool) -> Any:
         period=steps(network.t_ref) + 1,
         record=record,
     )
-    return jax.jit(lambda w_hidden, w_out, starts: _episodes(times, w_hidden, w_out, starts))
 
 
-def _episodes(s: _Steps, w_hidden: jax.Array, w_out: jax.Array, starts: jax.Array) -> tuple[jax.Array, ...]:
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _drive_cars(
+    network: Network, T: int, record: bool, w_hidden: jax.Array, w_out: jax.Array, starts: jax.Array
+) -> tuple[jax.Array, ...]:
     """Drive the cars; returns what `Episodes` has, and the spikes as (C, T, S, 2 B + H + 3) bool if recorded.
 
     Cars stand last in every array, so that each operation runs along memory over all of them.
     """
-    bins, none = s.network.bins, 2 * s.network.bins
+    s, bins, none = _time_steps(network, record), network.bins, 2 * network.bins
     w_hidden, w_out = jnp.moveaxis(w_hidden, 0, -1).swapaxes(0, 1), jnp.moveaxis(w_out, 0, -1).swapaxes(0, 1)
     C = len(starts)  # w_hidden (2 B, H, C), w_out (H, 3, C)
 
@@ -139,9 +149,9 @@ def _episodes(s: _Steps, w_hidden: jax.Array, w_out: jax.Array, starts: jax.Arra
         before, after = _input_spikes(s, carry)  # (S, 2, C) each
         sent = jnp.where(before[:, :, None], carry.driven.weights[None], 0.0)
         sent = jnp.where(after[:, :, None], carry.wanted.weights[None], sent)  # (S, 2, H, C)
-        hidden, hidden_spikes = _run(s, carry.hidden, sent)  # (S, H, C)
+        hidden, hidden_spikes = _run_layer(s, carry.hidden, sent)  # (S, H, C)
         sent = jnp.where(hidden_spikes[:, :, None] > 0, w_out[None], 0.0)  # (S, H, 3, C)
-        output, output_spikes = _run(s, carry.output, sent)  # (S, 3, C)
+        output, output_spikes = _run_layer(s, carry.output, sent)  # (S, 3, C)
         counts = output_spikes.sum(axis=0).astype(jnp.int32).T
         action = most_spikes(counts, tie=NONE)
         car = step(*carry.car, action)
@@ -171,10 +181,10 @@ def _episodes(s: _Steps, w_hidden: jax.Array, w_out: jax.Array, starts: jax.Arra
         _Inputs(jnp.full((2, C), none, jnp.int32), jnp.zeros((2, *w_hidden.shape[1:]), w_hidden.dtype)),
         inputs(car),
         jnp.zeros((2, C), jnp.int32),
-        layer(s.network.hidden),
+        layer(network.hidden),
         layer(ACTIONS),
     )
-    _, (track, actions, counts, *spikes) = jax.lax.scan(environment_step, begin, None, length=s.network.steps)
+    _, (track, actions, counts, *spikes) = jax.lax.scan(environment_step, begin, None, length=T)
     track = jnp.concatenate([observe(begin.car).T[None], track])
     track, actions, counts = (value.swapaxes(0, 1) for value in (track, actions, counts))
     return track, actions, counts, jnp.moveaxis(spikes[0], -1, 0) if spikes else jnp.zeros(0)
@@ -183,13 +193,13 @@ def _episodes(s: _Steps, w_hidden: jax.Array, w_out: jax.Array, starts: jax.Arra
 def step(position: jax.Array, velocity: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return position and velocity after one step, equal to gymnasium's bit for bit; all of one shape, float64."""
     push = jnp.where(action == 0, -FORCE, jnp.where(action == 2, FORCE, 0.0))
-    pull = _rounded(jnp.cos(3 * position) * (-GRAVITY), position)
+    pull = _round_product(jnp.cos(3 * position) * (-GRAVITY), position)
     velocity = jnp.clip(velocity + (push + pull), *VELOCITIES)
     position = jnp.clip(position + velocity, *POSITIONS)
     return position, jnp.where((position == POSITIONS[0]) & (velocity < 0), 0.0, velocity)
 
 
-def _rounded(product: jax.Array, finite: jax.Array) -> jax.Array:
+def _round_product(product: jax.Array, finite: jax.Array) -> jax.Array:
     """Return a float64 product as it is, but rounded before it is added to something.
 
     The compiler would fuse product and sum to one operation that rounds once; gymnasium rounds twice. Flipping no bit,
@@ -213,7 +223,7 @@ def _input_spikes(s: _Steps, carry: _Carry) -> tuple[jax.Array, jax.Array]:
     return ~moved & known & goes_on, moved & jnp.where(stays, goes_on, begins)
 
 
-def _run(s: _Steps, layer: _Layer, sent: jax.Array) -> tuple[_Layer, jax.Array]:
+def _run_layer(s: _Steps, layer: _Layer, sent: jax.Array) -> tuple[_Layer, jax.Array]:
     """Run a layer for one environment step on what its sources send, (S, sources, N, C); return it and its spikes.
 
     What is sent in step k arrives in step k + delay. Sources are added one after another, as NEST does.

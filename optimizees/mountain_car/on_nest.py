@@ -13,27 +13,30 @@ from l2l_snn.snn import nest
 from optimizees.mountain_car.task import ACTIONS, GOAL, NONE, POSITIONS, VELOCITIES, Episodes, Network
 
 
-def drive(network: Network, w_hidden: np.ndarray, w_out: np.ndarray, seeds: np.ndarray, record: bool) -> Episodes:
+def drive(
+    network: Network, steps: int, w_hidden: np.ndarray, w_out: np.ndarray, seeds: np.ndarray, record: bool
+) -> Episodes:
     """Drive C cars side by side in one kernel.
 
     Args:
-        network: the network and the episode's length.
+        network: the network.
+        steps: T, the longest episode.
         w_hidden: (C, H, 2 B) pA.
         w_out: (C, 3, H) pA.
         seeds: (C,) of gymnasium's reset.
         record: also return all spikes.
     """
     copies = len(seeds)
-    kernel = _kernel(network, copies, record)
+    kernel = build_kernel(network, copies, record)
     kernel.load([w_hidden, w_out])
-    cars = _cars(copies)
+    cars = make_cars(copies)
     observation = np.array([car.reset(seed=int(seed))[0] for car, seed in zip(cars, seeds, strict=True)])  # (C, 2)
-    track = np.full((copies, network.steps + 1, 2), np.nan)
+    track = np.full((copies, steps + 1, 2), np.nan)
     track[:, 0] = observation
-    actions = np.full((copies, network.steps), -1)
-    counts = np.zeros((copies, network.steps, ACTIONS), dtype=np.int64)
+    actions = np.full((copies, steps), -1)
+    counts = np.zeros((copies, steps, ACTIONS), dtype=np.int64)
     over = np.zeros(copies, dtype=bool)
-    for step in range(network.steps):
+    for step in range(steps):
         kernel.run(network.drive_delay)
         driven = encode(observation, network.bins)
         driven[over] = -1
@@ -59,7 +62,7 @@ def spike_map(network: Network, w_hidden: np.ndarray, w_out: np.ndarray) -> np.n
     The weights are those of one car, (H, 2 B) and (3, H), pA.
     """
     bins = network.bins
-    kernel = _kernel(network, bins, False)
+    kernel = build_kernel(network, bins, False)
     weights = [np.repeat(w[None], bins, axis=0) for w in (w_hidden, w_out)]
     rows = []
     for velocity in range(bins):
@@ -91,7 +94,8 @@ def decode(counts: np.ndarray) -> np.ndarray:
     return np.where(ordered[:, -1] > ordered[:, -2], counts.argmax(axis=1), NONE)
 
 
-def _kernel(network: Network, copies: int, record: bool) -> nest.FeedForward:
+def build_kernel(network: Network, copies: int, record: bool) -> nest.FeedForward:
+    """Return the kernel with `copies` networks at rest, for drives of an environment step."""
     layers = (2 * network.bins, network.hidden, ACTIONS)
     params = (("t_ref", network.t_ref),)
     spec = nest.FeedForwardSpec(layers, network.model, params, network.delay, network.resolution, record)
@@ -99,13 +103,13 @@ def _kernel(network: Network, copies: int, record: bool) -> nest.FeedForward:
 
 
 @lru_cache(maxsize=1)
-def _pool() -> list[Any]:
+def _kept_cars() -> list[Any]:
     return []
 
 
-def _cars(n: int) -> list[Any]:
+def make_cars(n: int) -> list[Any]:
     """Return n Mountain Cars of this process, without wrappers: the episode's length is ours."""
-    pool = _pool()
+    pool = _kept_cars()
     while len(pool) < n:
         pool.append(gymnasium.make("MountainCar-v0").unwrapped)
     return pool[:n]

@@ -3,12 +3,15 @@
 The car's position lies in [-1.2, 0.6], its velocity in [-0.07, 0.07] a step; the flag stands at 0.5. Actions are 0
 left, 1 none, 2 right. The car observes float32.
 
-Legend: C cars, T environment steps, B bins.
+Legend: C cars, T environment steps, B bins, H hidden neurons.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from l2l_snn.validate import Count, Finite, NotNegative, Positive, check_fields, check_multiple, check_range
 
 GOAL = 0.5  # position of the flag
 POSITIONS = (-1.2, 0.6)
@@ -17,19 +20,25 @@ ACTIONS = 3
 NONE = 1  # the action of a tie
 
 
-class Network(NamedTuple):
-    """The spiking network and how long it drives the car; see the fields of `MountainCar`."""
+@dataclass(frozen=True)
+class Network:
+    """The spiking network that drives the car; the published one by default."""
 
-    bins: int  # B
-    hidden: int
-    model: str
-    t_ref: float  # ms
-    drive: float  # pA
-    drive_delay: float  # ms
-    delay: float  # ms
-    resolution: float  # ms
-    step_ms: float
-    steps: int  # T
+    bins: Count = 30  # B, input neurons for each of position and velocity
+    hidden: Count = 5  # H
+    model: str = "iaf_psc_alpha"  # NEST neuron model of all layers
+    t_ref: NotNegative = 1.0  # ms, refractory time
+    drive: Finite = 40000.0  # pA, into the two driven input neurons
+    drive_delay: NotNegative = 1.2  # ms from observation to current: a NEST generator's delay and one 0.2 ms step
+    delay: Positive = 1.0  # ms, synaptic delay
+    resolution: Positive = 0.2  # ms, simulation step
+    step_ms: Positive = 20.0  # ms simulated for each environment step
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_range("drive_delay", self.drive_delay, 0.0, self.step_ms)
+        for name in ("drive_delay", "delay", "step_ms", "t_ref"):
+            check_multiple(name, getattr(self, name), self.resolution, "the resolution")
 
 
 class Episodes(NamedTuple):

@@ -5,12 +5,10 @@ steps: about -1200 when nothing is done, -150 when the pendulum is swung up and 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from optimizees.agent import Agent
-
-if TYPE_CHECKING:
-    from optimizees.pendulum.task import Pendulum as Task
+from optimizees.agent import Agent, Body
+from optimizees.pendulum.task import Pendulum as Task
 
 
 @dataclass(frozen=True)
@@ -21,14 +19,8 @@ class Pendulum(Agent):
     populations: ClassVar[tuple[str, ...]] = ("- torque", "+ torque")
     action: ClassVar[str] = "torque (N m)"
 
-    cells: tuple[int, ...] = (9, 7)  # place cells for angle and angular velocity, on a grid
-    joint: tuple[tuple[int, ...], ...] = ((0, 1),)
-    rate: float = 2000.0  # Hz
-    motor: int = 1
-    tau_m: float = 5.0  # ms
-    inhibition: float = 0.0  # mV; the two sides don't silence each other: their difference is a number
+    # angle and angular velocity on a grid; the two sides don't silence each other: their difference is a number
+    body: Body = Body(cells=(9, 7), joint=((0, 1),), rate=2000.0, motor=1, tau_m=5.0, inhibition=0.0)
 
-    def make_task(self) -> "Task":
-        from optimizees.pendulum.task import Pendulum
-
-        return Pendulum()
+    def make_task(self) -> Task:
+        return Task()

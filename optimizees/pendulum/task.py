@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from optimizees.agent.body import signed
+from optimizees.agent.task import signed
 
 SPEED = 8.0  # rad/s, the limit of the angular velocity
 TORQUE = 2.0  # N m, the limit of the action
@@ -20,7 +20,7 @@ TAU = 0.05  # s, a control step
 
 
 class Pendulum(NamedTuple):
-    """Pendulum, with gymnasium's numbers; see `optimizees/agent/body.py` for what a task is.
+    """Pendulum, with gymnasium's numbers; see `optimizees/agent/task.py` for what a task is.
 
     >>> state, reward, over = Pendulum().step(jnp.zeros(2), 2.0)
     >>> round(state[1].item(), 3), round(reward.item(), 4), over.item()
@@ -40,7 +40,7 @@ class Pendulum(NamedTuple):
         return jax.random.uniform(key, (2,), float, -1.0, 1.0) * jnp.array([pi, 1.0])
 
     def observe(self, state: jax.Array) -> jax.Array:
-        return jnp.stack([_wrapped(state[0]), state[1]])
+        return jnp.stack([_wrap_angle(state[0]), state[1]])
 
     def act(self, key: jax.Array, spikes: jax.Array) -> jax.Array:
         return TORQUE * jnp.clip(signed(spikes) / self.full, -1.0, 1.0)
@@ -49,15 +49,16 @@ class Pendulum(NamedTuple):
         """Return the state 50 ms later (Euler's step, speed first, as gymnasium's), the reward, and no end."""
         angle, speed = state[0], state[1]
         torque = jnp.clip(action, -TORQUE, TORQUE)
-        cost = _wrapped(angle) ** 2 + 0.1 * speed**2 + 0.001 * torque**2
+        cost = _wrap_angle(angle) ** 2 + 0.1 * speed**2 + 0.001 * torque**2
         push = 1.5 * self.gravity / self.length * jnp.sin(angle) + 3.0 / (self.mass * self.length**2) * torque
         speed = jnp.clip(speed + push * TAU, -SPEED, SPEED)
         return jnp.stack([angle + speed * TAU, speed]), -cost, jnp.zeros((), bool)
 
     def error(self, state: jax.Array) -> jax.Array:
         """Return the distance from upright and at rest: the square root of the cost without the torque's."""
-        return jnp.sqrt(_wrapped(state[0]) ** 2 + 0.1 * state[1] ** 2)
+        return jnp.sqrt(_wrap_angle(state[0]) ** 2 + 0.1 * state[1] ** 2)
 
 
-def _wrapped(angle: jax.Array) -> jax.Array:
+def _wrap_angle(angle: jax.Array) -> jax.Array:
+    """Return the angle in [-pi, pi)."""
     return jnp.mod(angle + pi, 2 * pi) - pi

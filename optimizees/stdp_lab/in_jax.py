@@ -3,7 +3,7 @@
 Legend: C copies, T steps.
 """
 
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,16 +17,16 @@ from optimizees.stdp_lab.trains import Evolved, Pair, Rule
 
 
 def pair(spec: Pair, currents: np.ndarray, weights: np.ndarray, record: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Simulate C pairs of IafPscAlpha under a direct current; arguments and results as in stdp_lab_nest."""
+    """Simulate C pairs of IafPscAlpha under a direct current; arguments and results as in `on_nest.pair`."""
     with jax.enable_x64(True):
-        found = _pairs(spec, record)(jnp.asarray(currents, jnp.float64), jnp.asarray(weights, jnp.float64))
+        found = _run_pairs(spec, record, jnp.asarray(currents, jnp.float64), jnp.asarray(weights, jnp.float64))
     spikes, potentials = (np.asarray(value) for value in found)
     return spikes > 0, potentials
 
 
-@lru_cache(maxsize=8)
-def _pairs(spec: Pair, record: bool) -> Any:
-    """Return the jitted function (currents (C,), weights (C,)) -> spikes (C, 2, T), potentials (C, 2, T or 0)."""
+@partial(jax.jit, static_argnums=(0, 1))
+def _run_pairs(spec: Pair, record: bool, currents: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return spikes (C, 2, T) and potentials (C, 2, T or 0)."""
     steps, silent = (round(ms / spec.resolution) for ms in (spec.duration, spec.drive_delay))
     neuron = Population(1, IafPscAlpha(**spec.neuron()))
     net = Network(
@@ -44,24 +44,24 @@ def _pairs(spec: Pair, record: bool) -> Any:
 
         return both(kept.spikes), both(kept.potentials)
 
-    return jax.jit(jax.vmap(one))
+    return jax.vmap(one)(currents, weights)
 
 
-def weights(rule: Rule, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
-    """Return the weights (C, T) after each step, by PairSTDP or as printed, on spike trains (C, T) bool."""
+def weights(rule: Rule, dt: float, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    """Return the weights (C, T) after each step of dt ms, by PairSTDP or as printed, on spike trains (C, T) bool."""
     with jax.enable_x64(True):
         values = Evolved(*(jnp.asarray(value, jnp.float64) for value in evolved))
         trains = (jnp.asarray(spikes, jnp.float64) for spikes in (pre, post))
-        return np.asarray(_weights(rule)(values, *trains))
+        return np.asarray(_follow_weights(rule, dt, values, *trains))
 
 
-@lru_cache(maxsize=8)
-def _weights(rule: Rule) -> Any:
-    follow = _at_spikes if rule.update == "spikes" else _in_every_step
-    return jax.jit(jax.vmap(lambda evolved, pre, post: follow(rule, evolved, pre, post)))
+@partial(jax.jit, static_argnums=(0, 1))
+def _follow_weights(rule: Rule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
+    follow = _update_at_spikes if rule.update == "spikes" else _update_in_steps
+    return jax.vmap(partial(follow, rule, dt))(evolved, pre, post)
 
 
-def _at_spikes(rule: Rule, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
+def _update_at_spikes(rule: Rule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
     """Return the weights (T,) of PairSTDP: eq. 10 at post spikes, eq. 11 at pre spikes, both kept within the bounds."""
     stdp = PairSTDP(
         lam=evolved.lam,
@@ -76,16 +76,16 @@ def _at_spikes(rule: Rule, evolved: Evolved, pre: jax.Array, post: jax.Array) ->
 
     def step(carry: Any, spikes: tuple[jax.Array, jax.Array]) -> Any:
         (state, w), (before, after) = carry, spikes
-        state, w = stdp.step(state, w, before[None], after[None], 0.0, rule.resolution)
+        state, w = stdp.step(state, w, before[None], after[None], 0.0, dt)
         return (state, w), w[0, 0]
 
     begin = stdp.init(1, 1), jnp.full((1, 1), rule.w_start)
     return jax.lax.scan(step, begin, (pre, post))[1]
 
 
-def _in_every_step(rule: Rule, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
+def _update_in_steps(rule: Rule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
     """Return the weights (T,) of eq. 8-12 taken by the letter, in every step: min(max(w_min, w_dep), w_pot)."""
-    decay = [jnp.exp(-rule.resolution / tau) for tau in (evolved.tau_pre, evolved.tau_post)]
+    decay = [jnp.exp(-dt / tau) for tau in (evolved.tau_pre, evolved.tau_post)]
 
     def step(carry: tuple[jax.Array, ...], spikes: tuple[jax.Array, jax.Array]) -> Any:
         w, *traces = carry

@@ -33,8 +33,8 @@ def pair(spec: Pair, currents: np.ndarray, weights: np.ndarray, record: bool) ->
     )
 
 
-def weights(rule: Rule, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
-    """Return the weights (C, T) of C stdp_synapses on spike trains (C, T) bool; see `nest.stdp_weights`."""
+def weights(rule: Rule, dt: float, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    """Return the weights (C, T) of C stdp_synapses on trains (C, T) bool of steps of dt ms; see `nest.stdp_weights`."""
     params = {
         "lambda": evolved.lam,
         "alpha": evolved.alpha,
@@ -44,4 +44,4 @@ def weights(rule: Rule, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> 
         "Wmax": rule.w_max,
     }
     bounds = (rule.w_min, rule.w_max)
-    return nest.stdp_weights(pre, post, rule.w_start, params, evolved.tau_post, bounds, rule.resolution)
+    return nest.stdp_weights(pre, post, rule.w_start, params, evolved.tau_post, bounds, dt)

@@ -4,6 +4,8 @@ Two small experiments whose published numbers are the defaults and the middle of
 `l2l run jobs/single_neuron.yaml` looks for the current and the weight with which the two neurons fire at given rates,
 `l2l run jobs/stdp.yaml` for the learning rule that brings a synapse to a given weight.
 
+A batch runs in one simulation on both back ends: NEST's kernel is one a process, so these are no `JaxOptimizee`s.
+
 Legend: P individuals, E pairs of spike trains of each, T steps.
 """
 
@@ -16,8 +18,8 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Real, Space
-from l2l_snn.validate import check_choice, check_count, check_finite, check_range, message
-from optimizees.stdp_lab.trains import Evolved, Pair, Rule, at_times, poisson, trace
+from l2l_snn.validate import Count, Finite, NotNegative, Positive, check_multiple, check_range, message
+from optimizees.stdp_lab.trains import SHORTEST, Evolved, Pair, Rule, at_times, poisson, trace
 
 
 @dataclass(frozen=True)
@@ -34,38 +36,12 @@ class SingleNeuron(BatchOptimizee):
     """
 
     fitness_label: ClassVar[str] = "fitness: \N{MINUS SIGN}mean error of the two rates (Hz)"
-    current: float = 500.0  # pA, into the first neuron; the middle of what is searched
-    weight: float = 1000.0  # pA, peak of the synaptic current; the middle of what is searched
-    target_first: float = 90.0  # Hz
-    target_second: float = 30.0  # Hz
-    E_L: float = -70.0  # mV, resting potential, where both neurons start
-    V_th: float = -55.0  # mV, threshold
-    V_reset: float = -70.0  # mV, potential after a spike
-    C_m: float = 250.0  # pF, capacitance
-    tau_m: float = 10.0  # ms, membrane time constant
-    tau_syn: float = 2.0  # ms, rise time of the synaptic current
-    t_ref: float = 2.0  # ms, refractory time
-    drive_delay: float = 1.0  # ms, from the generator to the first neuron
-    delay: float = 1.0  # ms, synaptic delay
-    duration: float = 1000.0  # ms
-    resolution: float = 0.1  # ms, simulation step and sampling interval
+    current: Positive = 500.0  # pA, into the first neuron; the middle of what is searched
+    weight: Positive = 1000.0  # pA, peak of the synaptic current; the middle of what is searched
+    target_first: NotNegative = 90.0  # Hz
+    target_second: NotNegative = 30.0  # Hz
+    pair: Pair = Pair()  # the neurons, their synapse and the simulation
     backend: Literal["nest", "jax"] = "nest"  # the same spikes and potentials
-
-    def __post_init__(self) -> None:
-        check_choice("backend", self.backend, ("nest", "jax"))
-        for name in ("current", "weight", "C_m", "tau_m", "tau_syn", "duration", "resolution"):
-            check_finite(name, check_range(name, getattr(self, name), 0.0, open_low=True))
-        for name in ("target_first", "target_second", "t_ref"):
-            check_finite(name, check_range(name, getattr(self, name), 0.0))
-        for name in ("E_L", "V_th", "V_reset"):
-            check_finite(name, check_range(name, getattr(self, name)))
-        for name in ("E_L", "V_reset"):
-            if getattr(self, name) >= self.V_th:
-                got = f"{getattr(self, name)} mV with V_th {self.V_th} mV"
-                raise ValueError(message(name, "a potential below V_th", got))
-        for name in ("drive_delay", "delay"):
-            check_range(name, getattr(self, name), self.resolution, todo="nothing arrives before the next step")
-        _check_steps(self, "drive_delay", "delay", "duration", "t_ref")
 
     def make_space(self) -> Space:
         """Return current (pA) and weight (pA); the published values are the middle, z = 0.5."""
@@ -84,9 +60,8 @@ class SingleNeuron(BatchOptimizee):
             from optimizees.stdp_lab import on_nest as lab
         else:
             from optimizees.stdp_lab import in_jax as lab
-        spec = Pair(*(getattr(self, name) for name in Pair._fields))
-        spikes, potentials = lab.pair(spec, params["current"], params["weight"], with_artifacts)
-        rates = spikes.sum(axis=2) / (self.duration / 1000.0)  # (P, 2) Hz
+        spikes, potentials = lab.pair(self.pair, params["current"], params["weight"], with_artifacts)
+        rates = spikes.sum(axis=2) / (self.pair.duration / 1000.0)  # (P, 2) Hz
         error = np.abs(rates - [self.target_first, self.target_second]).mean(axis=1)
         artifacts = {"spikes": spikes, "potentials": potentials} if with_artifacts else {}
         return Evaluation(0.0 - error, {"rate_first": rates[:, 0], "rate_second": rates[:, 1]}, artifacts)
@@ -98,7 +73,7 @@ class SingleNeuron(BatchOptimizee):
         one = {name: value[0] for name, value in evaluation.artifacts.items()}
         title = f"{params['current']:.4g} pA into the first neuron, {params['weight']:.4g} pA from it to the second"
         path = folder / "potentials.png"
-        return [figures.potentials(one["potentials"], one["spikes"], self.resolution, self.V_th, title, path)]
+        return [figures.potentials(one["potentials"], one["spikes"], self.pair.resolution, self.pair.V_th, title, path)]
 
 
 @dataclass(frozen=True)
@@ -126,47 +101,33 @@ class STDPLab(BatchOptimizee):
     """
 
     fitness_label: ClassVar[str] = "fitness: \N{MINUS SIGN}mean error of the weight (units)"
-    lam: float = 0.01  # rate of change; the middle of what is searched
-    alpha: float = -1.0  # depression relative to potentiation, as printed; < 0 potentiates
-    tau_pre: float = 20.0  # ms, trace of pre spikes; the middle of what is searched
-    tau_post: float = 20.0  # ms, trace of post spikes; the middle of what is searched
-    mu_plus: float = 1.0  # exponent of the weight dependence of potentiation
-    mu_minus: float = 1.0  # the same of depression
-    w_start: float = 500.0  # units, first weight
-    w_min: float = 0.0  # units
-    w_max: float = 1000.0  # units
-    target: float = 700.0  # units, of the last weight
-    pairs: int = 1  # E, pairs of spike trains an individual is tried on
-    rate_pre: float = 20.0  # Hz, of Poisson trains
-    rate_post: float = 20.0  # Hz
+    lam: Positive = 0.01  # rate of change; the middle of what is searched
+    alpha: Finite = -1.0  # depression relative to potentiation, as printed; < 0 potentiates
+    tau_pre: Positive = 20.0  # ms, trace of pre spikes; the middle of what is searched
+    tau_post: Positive = 20.0  # ms, trace of post spikes; the middle of what is searched
+    rule: Rule = Rule()  # what of it isn't searched
+    target: Finite = 700.0  # units, of the last weight
+    pairs: Count = 1  # E, pairs of spike trains an individual is tried on
+    rate_pre: NotNegative = 20.0  # Hz, of Poisson trains
+    rate_post: NotNegative = 20.0  # Hz
     pre_times: tuple[float, ...] = ()  # ms, spikes of the pre neuron instead of Poisson ones
     post_times: tuple[float, ...] = ()  # ms
-    duration: float = 1000.0  # ms
-    resolution: float = 1.0  # ms, the source's dt
-    update: Literal["spikes", "steps"] = "spikes"  # when the weight changes: at spikes, or by the letter in every step
+    duration: Positive = 1000.0  # ms
+    resolution: Positive = 1.0  # ms, the source's dt
     backend: Literal["nest", "jax"] = "jax"
 
-    def __post_init__(self) -> None:
-        check_choice("backend", self.backend, ("nest", "jax"))
-        check_choice("update", self.update, ("spikes", "steps"))
-        if self.update == "steps" and self.backend == "nest":
-            raise ValueError(message("update", "'spikes' on NEST", "'steps'", "or take backend: jax"))
-        check_count("pairs", self.pairs)
-        for name in ("lam", "tau_pre", "tau_post", "w_max", "duration", "resolution"):
-            check_finite(name, check_range(name, getattr(self, name), 0.0, open_low=True))
-        for name in ("mu_plus", "mu_minus", "rate_pre", "rate_post"):
-            check_finite(name, check_range(name, getattr(self, name), 0.0))
-        check_finite("alpha", check_range("alpha", self.alpha))
+    def cross_check(self) -> None:
+        if self.rule.update == "steps" and self.backend == "nest":
+            raise ValueError(message("rule.update", "'spikes' on NEST", "'steps'", "or take backend: jax"))
         if self.alpha == 0:
             raise ValueError(message("alpha", "a number other than 0", 0, "its multiples are what is searched"))
-        check_range("w_min", self.w_min, 0.0, self.w_max)
-        for name in ("w_start", "target"):
-            check_range(name, getattr(self, name), self.w_min, self.w_max)
-        _check_steps(self, "duration")
+        check_range("target", self.target, self.rule.w_min, self.rule.w_max)
+        check_multiple("resolution", self.resolution, SHORTEST)
+        check_multiple("duration", self.duration, self.resolution, "the resolution")
         for name in ("pre_times", "post_times"):
             for time in getattr(self, name):
                 check_range(name, time, self.resolution, self.duration)
-                _check_multiple(name, time, self.resolution)
+                check_multiple(name, time, self.resolution, "the resolution")
 
     def make_space(self) -> Space:
         """Return the rule's parameters; the published values are the middle, z = 0.5."""
@@ -226,7 +187,7 @@ class STDPLab(BatchOptimizee):
             from optimizees.stdp_lab import on_nest as lab
         else:
             from optimizees.stdp_lab import in_jax as lab
-        return lab.weights(Rule(*(getattr(self, name) for name in Rule._fields)), evolved, pre, post)
+        return lab.weights(self.rule, self.resolution, evolved, pre, post)
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write traces and weight (the source's figure 9) as `stdp.png`, and beside the other sign as `signs.png`."""
@@ -243,15 +204,3 @@ class STDPLab(BatchOptimizee):
             path = folder / name
             files.append(figures.stdp(one["pre"], one["post"], traces, shown, dt, self.target, numbers, path))
         return files
-
-
-def _check_steps(optimizee: Any, *names: str) -> None:
-    """Refuse times that are not a multiple of the simulation step, and steps that NEST has not."""
-    _check_multiple("resolution", optimizee.resolution, 0.001)
-    for name in names:
-        _check_multiple(name, getattr(optimizee, name), optimizee.resolution)
-
-
-def _check_multiple(name: str, time: float, step: float) -> None:
-    if abs(time / step - round(time / step)) > 1e-6:
-        raise ValueError(message(name, f"a multiple of {step:g} ms", time))

@@ -3,25 +3,43 @@
 Legend: C copies, E pairs of spike trains of each evaluation, T steps.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from l2l_snn.validate import Finite, NotNegative, Positive, check_fields, check_multiple, check_range, message
 
-class Pair(NamedTuple):
-    """Two neurons, the first of which drives the second; see the fields of `SingleNeuron`."""
+SHORTEST = 0.001  # ms, NEST's shortest time
 
-    E_L: float  # mV
-    V_th: float  # mV
-    V_reset: float  # mV
-    C_m: float  # pF
-    tau_m: float  # ms
-    tau_syn: float  # ms
-    t_ref: float  # ms
-    drive_delay: float  # ms
-    delay: float  # ms
-    duration: float  # ms
-    resolution: float  # ms
+
+@dataclass(frozen=True)
+class Pair:
+    """Two neurons, the first of which drives the second, and how they are simulated."""
+
+    E_L: Finite = -70.0  # mV, resting potential, where both neurons start
+    V_th: Finite = -55.0  # mV, threshold
+    V_reset: Finite = -70.0  # mV, potential after a spike
+    C_m: Positive = 250.0  # pF, capacitance
+    tau_m: Positive = 10.0  # ms, membrane time constant
+    tau_syn: Positive = 2.0  # ms, rise time of the synaptic current
+    t_ref: NotNegative = 2.0  # ms, refractory time
+    drive_delay: Finite = 1.0  # ms, from the generator to the first neuron
+    delay: Finite = 1.0  # ms, synaptic delay
+    duration: Positive = 1000.0  # ms
+    resolution: Positive = 0.1  # ms, simulation step and sampling interval
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("E_L", "V_reset"):
+            if getattr(self, name) >= self.V_th:
+                got = f"{getattr(self, name)} mV with V_th {self.V_th} mV"
+                raise ValueError(message(name, "a potential below V_th", got))
+        for name in ("drive_delay", "delay"):
+            check_range(name, getattr(self, name), self.resolution, todo="nothing arrives before the next step")
+        check_multiple("resolution", self.resolution, SHORTEST)
+        for name in ("drive_delay", "delay", "duration", "t_ref"):
+            check_multiple(name, getattr(self, name), self.resolution, "the resolution")
 
     def neuron(self) -> dict[str, Any]:
         """Return the parameters of both neurons under NEST's names."""
@@ -29,16 +47,21 @@ class Pair(NamedTuple):
         return shared | {"tau_syn_ex": self.tau_syn, "tau_syn_in": self.tau_syn}
 
 
-class Rule(NamedTuple):
-    """What is the same for all evaluations of the STDP rule; see the fields of `STDPLab`."""
+@dataclass(frozen=True)
+class Rule:
+    """What is the same for all evaluations of the STDP rule."""
 
-    w_start: float
-    w_min: float
-    w_max: float
-    mu_plus: float
-    mu_minus: float
-    resolution: float  # ms
-    update: str  # "spikes" or "steps"
+    mu_plus: NotNegative = 1.0  # exponent of the weight dependence of potentiation
+    mu_minus: NotNegative = 1.0  # the same of depression
+    w_start: Finite = 500.0  # units, first weight
+    w_min: Finite = 0.0  # units
+    w_max: Positive = 1000.0  # units
+    update: Literal["spikes", "steps"] = "spikes"  # when the weight changes: at spikes, or by the letter in every step
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_range("w_min", self.w_min, 0.0, self.w_max)
+        check_range("w_start", self.w_start, self.w_min, self.w_max)
 
 
 class Evolved(NamedTuple):

@@ -14,19 +14,18 @@ from matplotlib.figure import Figure
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.results.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, new_figure, save, styled
-from optimizees.teacher.functions import Episodes, backpropagation_predictions, draw_episodes
+from optimizees.teacher.functions import Episodes, backpropagation_predictions, sample_episodes
 from optimizees.teacher.learner import Learner
 
 MODELS = (1, 2, 4, 7, 10, 20)  # numbers of examples after which the internal model is shown
 GRID = 21  # points along each input
 
 
-def draw(teacher: Any, learner: Learner, params: dict[str, Any], evaluation: Evaluation, folder: Path) -> list[Path]:
+def draw(teacher: Any, params: dict[str, Any], evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write error.png, internal_model.png and raster.png of one individual.
 
     Args:
         teacher: the `Teacher`.
-        learner: its network.
         params: decoded weights.
         evaluation: of one individual, with artifacts.
         folder: where the files go.
@@ -36,8 +35,8 @@ def draw(teacher: Any, learner: Learner, params: dict[str, Any], evaluation: Eva
     """
     one = {name: value[0] for name, value in evaluation.artifacts.items()}
     files = [save(draw_errors(teacher, one), folder / "error.png")]
-    files.append(save(draw_models(teacher, learner, params, one), folder / "internal_model.png"))
-    files.append(save(draw_raster(learner, one), folder / "raster.png"))
+    files.append(save(draw_models(teacher.learner, params, one), folder / "internal_model.png"))
+    files.append(save(draw_raster(teacher.learner, one), folder / "raster.png"))
     return files
 
 
@@ -66,18 +65,17 @@ def draw_errors(teacher: Any, one: dict[str, np.ndarray], functions: int = 200) 
 
 
 def _backpropagation(teacher: Any, functions: int) -> np.ndarray:
-    draw = partial(draw_episodes, "network", episodes=functions, examples=teacher.examples, gain=teacher.gain)
-    x, y = map(np.asarray, jax.jit(draw)(jax.random.key(0))[0])
+    sample = partial(sample_episodes, "network", episodes=functions, examples=teacher.examples, gain=teacher.gain)
+    x, y = map(np.asarray, jax.jit(sample)(jax.random.key(0))[0])
     return ((backpropagation_predictions(x, y, gain=teacher.gain) - y) ** 2).mean(axis=0)
 
 
 @styled
-def draw_models(teacher: Any, learner: Learner, params: dict[str, Any], one: dict[str, np.ndarray]) -> Figure:
+def draw_models(learner: Learner, params: dict[str, Any], one: dict[str, np.ndarray]) -> Figure:
     """Return the figure of what the network would answer over all inputs, after n examples of the first episode.
 
     Args:
-        teacher: the `Teacher`.
-        learner: its network.
+        learner: the network.
         params: decoded weights.
         one: artifacts x (E, I), y (E,) of the episode.
     """
@@ -128,14 +126,14 @@ def draw_raster(learner: Learner, one: dict[str, np.ndarray]) -> Figure:
         one: artifacts spikes_in (S E, sources), spikes (S E, N), y and answers (E,).
     """
     figure, panels = new_figure(4, 1, size=(14.0, 11.0), sharex=True, height_ratios=(3, 3, 3, 2))
-    regular, T = learner.regular, len(one["spikes"])
+    regular, T = learner.lsnn.regular, len(one["spikes"])
     rows = (("sources", one["spikes_in"]), ("regular", one["spikes"][:, :regular]))
     rows += (("adaptive", one["spikes"][:, regular:]),)
     for panel, (name, spikes) in zip(panels, rows, strict=False):
         panel.plot(*np.nonzero(spikes), "|", color=BLACK, markersize=3)
         panel.set(ylabel=name, ylim=(-1, max(spikes.shape[1], 1)))
-    E = T // learner.step_ms
-    edges = np.arange(E + 1) * learner.step_ms
+    E = T // learner.lsnn.step_ms
+    edges = np.arange(E + 1) * learner.lsnn.step_ms
     panels[3].stairs(one["y"][:E], edges, color=GREY, label="function", linewidth=3)
     panels[3].stairs(one["answers"][:E], edges, color=BLUE, label="answer", linewidth=3)
     panels[3].set(xlabel="time (ms)", ylabel="value", xlim=(0, T))

@@ -40,7 +40,7 @@ class Family(NamedTuple):
 FAMILIES = {"network": Family(2, 0.0, 1.0, 1.0), "sinus": Family(1, -5.0, 5.0, 5.0)}
 
 
-def draw_function(family: str, key: jax.Array) -> dict[str, jax.Array]:
+def sample_function(family: str, key: jax.Array) -> dict[str, jax.Array]:
     """Return the parameters of a function of the family.
 
     network: (2, 10) and (10,) weights, (10,) biases in [-1, 1] ("40 parameters: 30 weights and 10 biases").
@@ -66,12 +66,12 @@ def evaluate_function(family: str, function: dict[str, Any], x: Any, gain: float
     return jax.nn.sigmoid(gain * (hidden @ function["w_out"]))
 
 
-def draw_episodes(family: str, key: jax.Array, episodes: int, examples: int, gain: float) -> tuple[Episodes, Any]:
-    """Return examples of functions drawn from the family, inputs uniform in [-1, 1], and the functions."""
+def sample_episodes(family: str, key: jax.Array, episodes: int, examples: int, gain: float) -> tuple[Episodes, Any]:
+    """Return examples of functions sampled from the family, inputs uniform in [-1, 1], and the functions."""
 
     def one(key: jax.Array) -> tuple[Any, Any, Any]:
         which, where = jax.random.split(key)
-        function = draw_function(family, which)
+        function = sample_function(family, which)
         x = jax.random.uniform(where, (examples, FAMILIES[family].inputs), minval=-1.0, maxval=1.0)
         return x, evaluate_function(family, function, x, gain), function
 
@@ -90,7 +90,7 @@ def hints(family: str, episodes: Episodes, functions: Any, gain: float) -> jax.A
 
     Args:
         family, gain: as for `evaluate_function`.
-        episodes, functions: as `draw_episodes` returns them.
+        episodes, functions: as `sample_episodes` returns them.
 
     Returns:
         (B, E, K), K = 3^I + 2 I, scaled to variances of about 1: the function at `hint_grid`, the same at every

@@ -7,8 +7,8 @@ Legend: B episodes side by side; E examples; I inputs of the function; N neurons
 example; C neurons that code a value; G points at which the network is asked.
 """
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,36 +19,63 @@ from l2l_snn.snn.coding import bernoulli_spikes, place_code
 from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.state import State
 from l2l_snn.snn.surrogate import triangle
+from l2l_snn.validate import (
+    AtLeast,
+    Count,
+    CountOrNone,
+    NotNegative,
+    Positive,
+    Within,
+    check_fields,
+    check_finite,
+    check_multiple,
+    check_range,
+    message,
+)
 from optimizees.teacher.functions import FAMILIES, Episodes
 
 
-class Learner(NamedTuple):
-    """The network that learns, but for its weights; fields as in `optimizees.teacher.Teacher`."""
+@dataclass(frozen=True)
+class LSNN:
+    """The network but for its weights, and how values are coded for it; the source's by default."""
 
-    family: str
-    regular: int
-    adaptive: int
-    coding: int
-    step_ms: int
-    delay: float
-    delay_max: float
-    beta: float
-    tau_m: float
-    tau_a: tuple[float, float]
-    t_ref: float
-    damping: float
-    rate: float
-    sharpness: float
+    regular: CountOrNone = 180  # LIF neurons
+    adaptive: CountOrNone = 120  # adaptive LIF neurons
+    coding: Annotated[int, AtLeast(2)] = 100  # C, neurons that code each value
+    step_ms: Count = 20  # S, ms an example is shown
+    delay: Positive = 1.0  # ms, synaptic delay, the shortest ...
+    delay_max: float = 10.0  # ms, ... and the longest; drawn for each synapse, unless they are the same
+    beta: NotNegative = 1.8  # ms, rise of the threshold of adaptive neurons
+    tau_m: Positive = 20.0  # ms, membrane time constant
+    tau_a_min: Positive = 1.0  # ms, time constants of adaptation, uniform from here ...
+    tau_a_max: float = 1000.0  # ms, ... to here
+    t_ref: NotNegative = 5.0  # ms, refractory time
+    damping: Positive = 0.3  # of the surrogate derivative
+    rate: Annotated[float, Within(0.0, 1000.0, open_low=True)] = 200.0  # Hz, of a source whose preferred value is shown
+    sharpness: Positive = 50.0  # of the code: exp(-sharpness (x - preferred)^2), all values in [-1, 1]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.neurons:
+            raise ValueError(message("regular + adaptive", "at least one neuron", 0))
+        check_finite("tau_a_max", check_range("tau_a_max", self.tau_a_max, self.tau_a_min))
+        check_finite("delay_max", check_range("delay_max", self.delay_max, self.delay))
+        for name in ("delay", "delay_max"):
+            check_multiple(name, getattr(self, name), 1.0, "the network's step")
 
     @property
     def neurons(self) -> int:
+        """N."""
         return self.regular + self.adaptive
 
     @property
-    def sources(self) -> int:
-        return self.coding * (FAMILIES[self.family].inputs + 1)
+    def tau_adaptation(self) -> np.ndarray:
+        """(N,) ms, the neurons' time constants of adaptation."""
+        return np.random.default_rng(0).uniform(
+            self.tau_a_min, self.tau_a_max, self.neurons
+        )  # of the network, no run's
 
-    def network(self) -> Network:
+    def network(self, sources: int) -> Network:
         """Return sources and one population: regular neurons first (beta 0), then adaptive ones."""
         adapts = np.arange(self.neurons) >= self.regular
         cell = AdaptiveLIF(
@@ -59,23 +86,38 @@ class Learner(NamedTuple):
             tau_a=self.tau_adaptation,
             spike=triangle(self.damping),
         )
-        populations = {"in": Population(self.sources), "lsnn": Population(self.neurons, cell)}
+        populations = {"in": Population(sources), "lsnn": Population(self.neurons, cell)}
         projections = {"in": Projection("in", "lsnn", self.delay), "rec": Projection("lsnn", "lsnn", self.delay)}
         if self.delay_max > self.delay:
             for name, p in projections.items():
                 shape = populations[p.pre].n, self.neurons
-                drawn = np.random.default_rng(1).integers(round(self.delay), round(self.delay_max) + 1, shape)
-                projections[name] = replace(p, delay=drawn * 1.0)
+                sampled = np.random.default_rng(1).integers(round(self.delay), round(self.delay_max) + 1, shape)
+                projections[name] = replace(p, delay=sampled * 1.0)
         return Network(populations, projections, dt=1.0)
+
+
+class Learner(NamedTuple):
+    """The network that learns functions of a family, but for its weights."""
+
+    family: str  # of `FAMILIES`
+    lsnn: LSNN
+
+    @property
+    def sources(self) -> int:
+        return self.lsnn.coding * (FAMILIES[self.family].inputs + 1)
+
+    def network(self) -> Network:
+        """Return sources and one population; see `LSNN.network`."""
+        return self.lsnn.network(self.sources)
 
     def encode(self, key: jax.Array, x: Any, y_before: Any) -> jax.Array:
         """Return the sources' spikes (S E, B, C (I + 1)) of inputs (B, E, I) and earlier answers (B, E)."""
         low, high = FAMILIES[self.family].low, FAMILIES[self.family].high
         answer = 2 * (y_before - low) / (high - low) - 1
         values = jnp.concatenate([x, answer[..., None]], axis=-1)  # (B, E, I + 1), all in [-1, 1]
-        p = place_code(values, -1.0, 1.0, self.coding, sharpness=self.sharpness, floor=0.0)
-        p = (p * self.rate / 1000.0).reshape(*x.shape[:2], -1)
-        p = jnp.repeat(jnp.moveaxis(p, 0, 1), self.step_ms, axis=0)
+        p = place_code(values, -1.0, 1.0, self.lsnn.coding, sharpness=self.lsnn.sharpness, floor=0.0)
+        p = (p * self.lsnn.rate / 1000.0).reshape(*x.shape[:2], -1)
+        p = jnp.repeat(jnp.moveaxis(p, 0, 1), self.lsnn.step_ms, axis=0)
         return bernoulli_spikes(key, p)
 
     def encode_episodes(self, key: jax.Array, episodes: Episodes) -> jax.Array:
@@ -101,24 +143,20 @@ class Learner(NamedTuple):
         _, record = net.rollout(state, spikes={"in": spikes}, record=("spikes.lsnn",), **options)
         return self.answers(params, self.counts(record.spikes["lsnn"])), (spikes, record.spikes["lsnn"])
 
-    @property
-    def tau_adaptation(self) -> np.ndarray:
-        """(N,) ms, the neurons' time constants of adaptation, uniform in the range `tau_a`."""
-        return np.random.default_rng(0).uniform(*self.tau_a, self.neurons)  # of the network, not of a run
-
     def counts(self, spikes: jax.Array) -> jax.Array:
         """Return how often each neuron fired during each example, (E, B, N), of spikes (S E, B, N)."""
-        return spikes.reshape(-1, self.step_ms, *spikes.shape[1:]).sum(axis=1)
+        return spikes.reshape(-1, self.lsnn.step_ms, *spikes.shape[1:]).sum(axis=1)
 
     def traces(self, counts: jax.Array) -> jax.Array:
         """Return the adaptation of the adaptive neurons after each example, (E, B, A), in spikes an example."""
-        decay = jnp.exp(-self.step_ms / jnp.asarray(self.tau_adaptation[self.regular :], jnp.float32))[None]
+        regular = self.lsnn.regular
+        decay = jnp.exp(-self.lsnn.step_ms / jnp.asarray(self.lsnn.tau_adaptation[regular:], jnp.float32))[None]
 
         def example(trace: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:
             trace = decay * trace + (1 - decay) * count
             return trace, trace
 
-        counts = counts[..., self.regular :]
+        counts = counts[..., regular:]
         return jax.lax.scan(example, jnp.zeros_like(counts[0]), counts)[1]
 
     def answers(self, params: Any, counts: jax.Array) -> jax.Array:
@@ -129,7 +167,7 @@ class Learner(NamedTuple):
     def states(self, params: Any, key: jax.Array, episodes: Episodes) -> State:
         """Return the network's state after each example of one episode (B = 1), with E in front of every array."""
         net, spikes = self.network(), self.encode_episodes(key, Episodes(*map(jnp.asarray, episodes)))
-        spikes = spikes.reshape(-1, self.step_ms, 1, self.sources)
+        spikes = spikes.reshape(-1, self.lsnn.step_ms, 1, self.sources)
 
         def example(state: State, spikes: jax.Array) -> tuple[State, State]:
             state, _ = net.rollout(state, spikes={"in": spikes}, record=())

@@ -1,4 +1,4 @@
-"""Drives of a vehicle without learning, whoever drives: a spiking network (`vehicle_agent.py`) or a perceptron.
+"""Drives of a vehicle without learning, whoever drives: a spiking network (`brain.py`) or a perceptron.
 
     drives, best = drive(arena, driver, jax.random.split(key, 200))    # in 200 new worlds
 
@@ -11,8 +11,19 @@ import jax
 import jax.numpy as jnp
 
 from optimizees.agent.perceptron import Perceptron, forward
-from optimizees.vehicle import world as task
-from optimizees.vehicle.world import DRIVING, LATE, Arena, Senses, State, World
+from optimizees.vehicle.world import (
+    DRIVING,
+    LATE,
+    Arena,
+    Senses,
+    State,
+    World,
+    create,
+    observation,
+    sense,
+    shortest,
+    step,
+)
 
 
 class Driver(Protocol):
@@ -30,7 +41,7 @@ class Driver(Protocol):
 class Artificial(NamedTuple):
     """A perceptron: from proximities, angle and distance of the target, (K + 2,), to the wheels.
 
-    It gets the numbers of `vehicle.observation`, as a gymnasium agent does: all proximities, not the nearest alone.
+    It gets the numbers of `world.observation`, as a gymnasium agent does: all proximities, not the nearest alone.
     """
 
     arena: Arena
@@ -40,7 +51,7 @@ class Artificial(NamedTuple):
         return ()
 
     def think(self, key: jax.Array, carried: tuple, senses: Senses) -> tuple[tuple, jax.Array, tuple]:
-        return (), forward(self.net, task.observation(self.arena, senses)), ()
+        return (), forward(self.net, observation(self.arena, senses)), ()
 
 
 class Drives(NamedTuple):
@@ -52,7 +63,7 @@ class Drives(NamedTuple):
     progress: jax.Array  # by which share the distance to the target's rim has shrunk, at least 0; 1: reached
 
 
-class Moment(NamedTuple):
+class DriveStep(NamedTuple):
     """One control step, for pictures and tests; 0 where the drive is over."""
 
     on: jax.Array  # () whether the drive goes on
@@ -77,16 +88,16 @@ def set_off(driver: Driver, state: State) -> Drive:
     return Drive(state, driver.rest(), zero + DRIVING, jnp.zeros(()), zero)
 
 
-def go(
+def control_step(
     arena: Arena, driver: Driver, world: World, key: jax.Array, now: Drive
 ) -> tuple[Drive, tuple[jax.Array, Any], Senses]:
     """Take a control step; return the drive, wheels and what is seen of the driver, and what it knew.
 
     Nothing moves where the drive is over.
     """
-    senses = task.sense(arena, world, now.state)
+    senses = sense(arena, world, now.state)
     carried, wheels, seen = driver.think(key, now.carried, senses)
-    state, outcome = task.step(arena, world, now.state, wheels)
+    state, outcome = step(arena, world, now.state, wheels)
     t = now.t + 1
     outcome = jnp.where((outcome == DRIVING) & (t >= arena.steps), LATE, outcome)
     length = now.length + jnp.abs(wheels.sum()) / 2 * arena.speed * arena.tick
@@ -108,31 +119,31 @@ def drive(arena: Arena, driver: Driver, keys: jax.Array) -> tuple[Drives, jax.Ar
         driver: who drives in all of them.
         keys: (W,) one a world, of all that is random in it.
     """
-    worlds, starts = jax.vmap(lambda key: task.create(arena, key))(keys)
+    worlds, starts = jax.vmap(lambda key: create(arena, key))(keys)
     first = jax.vmap(lambda state: set_off(driver, state))(starts)
 
     def on(carry: tuple) -> jax.Array:
         return (carry[1].outcome == DRIVING).any()
 
-    def step(carry: tuple) -> tuple:
+    def advance(carry: tuple) -> tuple:
         t, now = carry
         chance = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
-        return t + 1, jax.vmap(lambda *one: go(arena, driver, *one)[0])(worlds, chance, now)
+        return t + 1, jax.vmap(lambda *one: control_step(arena, driver, *one)[0])(worlds, chance, now)
 
-    _, last = jax.lax.while_loop(on, step, (jnp.zeros((), int), first))
-    best = jax.vmap(lambda world, state: task.shortest(arena, world, state))(worlds, starts)
+    _, last = jax.lax.while_loop(on, advance, (jnp.zeros((), int), first))
+    best = jax.vmap(lambda world, state: shortest(arena, world, state))(worlds, starts)
     covered = jax.vmap(lambda *one: progress(arena, *one))(worlds, starts, last.state)
     return Drives(last.outcome, last.length, last.t, covered), best
 
 
-def record(arena: Arena, driver: Driver, key: jax.Array) -> tuple[World, Drives, Moment]:
-    """Drive in the world that `drive` makes of this key, and keep every moment; (T, ...), T = arena.steps."""
-    world, start = task.create(arena, key)
+def record(arena: Arena, driver: Driver, key: jax.Array) -> tuple[World, Drives, DriveStep]:
+    """Drive in the world that `drive` makes of this key, and keep every control step; (T, ...), T = arena.steps."""
+    world, start = create(arena, key)
 
-    def step(now: Drive, t: jax.Array) -> tuple[Drive, Moment]:
-        later, (wheels, seen), _ = go(arena, driver, world, jax.random.fold_in(key, t), now)
+    def advance(now: Drive, t: jax.Array) -> tuple[Drive, DriveStep]:
+        later, (wheels, seen), _ = control_step(arena, driver, world, jax.random.fold_in(key, t), now)
         on = now.outcome == DRIVING
-        return later, Moment(on, now.state, wheels * on, jax.tree.map(lambda x: x * on, seen))
+        return later, DriveStep(on, now.state, wheels * on, jax.tree.map(lambda x: x * on, seen))
 
-    last, moments = jax.lax.scan(step, set_off(driver, start), jnp.arange(arena.steps))
-    return world, Drives(last.outcome, last.length, last.t, progress(arena, world, start, last.state)), moments
+    last, steps = jax.lax.scan(advance, set_off(driver, start), jnp.arange(arena.steps))
+    return world, Drives(last.outcome, last.length, last.t, progress(arena, world, start, last.state)), steps

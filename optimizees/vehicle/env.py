@@ -24,7 +24,7 @@ OUTCOMES = ("driving", "reached", "collided", "late")
 
 
 @lru_cache(maxsize=8)
-def _compiled(arena: Arena) -> tuple[Any, Any, Any]:
+def _compile_world(arena: Arena) -> tuple[Any, Any, Any]:
     """Return `create`, `step` and what is observed, for worlds of this kind."""
     look = jax.jit(lambda world, state: observation(arena, sense(arena, world, state)))
     return jax.jit(partial(create, arena)), jax.jit(partial(step, arena)), look
@@ -38,7 +38,7 @@ class VehicleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def __init__(self, arena: Arena | None = None, render_mode: str | None = None) -> None:
         check_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.arena, self.render_mode = arena or Arena(), render_mode
-        self._create, self._step, self._look = _compiled(self.arena)
+        self._create, self._step, self._look = _compile_world(self.arena)
         low = np.array([0.0] * self.arena.sectors + [-1.0, 0.0], np.float32)
         self.observation_space = Box(low, np.ones_like(low), dtype=np.float32)
         self.action_space = Box(-1.0, 1.0, (2,), np.float32)
@@ -49,19 +49,19 @@ class VehicleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         with jax.enable_x64(False):
             self.world, self.state = self._create(jax.random.key(int(self.np_random.integers(2**31))))
         self.steps, self._way = 0, [np.asarray(self.state.position)]
-        return self._seen(), self._info(DRIVING)
+        return self._observe(), self._describe(DRIVING)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Drive for a control step with these speeds of the wheels, (2,) in [-1, 1]."""
         wheels = check_shape("action", np.asarray(action, np.float32), (2,), "left and right wheel")
-        before = self._distance()
+        before = self._measure_distance()
         with jax.enable_x64(False):
             self.state, found = self._step(self.world, self.state, wheels)
         self.steps, outcome = self.steps + 1, int(found)
         self._way.append(np.asarray(self.state.position))
         late = outcome == DRIVING and self.steps >= self.arena.steps
-        reward = before - self._distance() + (outcome == REACHED) - (outcome == COLLIDED)
-        return self._seen(), float(reward), outcome != DRIVING, late, self._info(LATE if late else outcome)
+        reward = before - self._measure_distance() + (outcome == REACHED) - (outcome == COLLIDED)
+        return self._observe(), float(reward), outcome != DRIVING, late, self._describe(LATE if late else outcome)
 
     def render(self) -> np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the picture of the world, (480, 480, 3) uint8, or None where no mode was chosen."""
@@ -71,15 +71,15 @@ class VehicleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
         return frame(self.arena, self.world, np.array(self._way), float(self.state.heading))
 
-    def _distance(self) -> float:
+    def _measure_distance(self) -> float:
         return float(np.linalg.norm(np.asarray(self.world.target) - np.asarray(self.state.position)))
 
-    def _seen(self) -> np.ndarray:
+    def _observe(self) -> np.ndarray:
         with jax.enable_x64(False):
             seen = np.array(self._look(self.world, self.state))
         return np.clip(seen, self.observation_space.low, self.observation_space.high)  # rounding  # pyright: ignore
 
-    def _info(self, outcome: int) -> dict[str, Any]:
+    def _describe(self, outcome: int) -> dict[str, Any]:
         return {"outcome": OUTCOMES[outcome]}
 
 

@@ -22,7 +22,7 @@ NAMES = {REACHED: "reached", COLLIDED: "collided", LATE: "too late"}
 FPS = 20  # a control step is 50 ms
 
 
-def _ground(axes: Any, arena: Arena, world: World) -> None:
+def _draw_ground(axes: Any, arena: Arena, world: World) -> None:
     """Draw obstacles and target."""
     for center, radius in zip(np.asarray(world.centers), np.asarray(world.radii), strict=True):
         if radius > 0:
@@ -47,7 +47,7 @@ def paths(
     figure, panels = new_figure(len(drives), len(worlds), size=(3.4 * len(worlds), 3.9 * len(drives)), squeeze=False)
     for row, (name, (ways, outcomes)) in zip(panels, drives.items(), strict=True):
         for axes, world, way, outcome in zip(row, worlds, ways, outcomes, strict=True):
-            _ground(axes, arena, world)
+            _draw_ground(axes, arena, world)
             axes.plot(*way.T, color=COLORS[int(outcome)])
             axes.plot(*way[0], "o", color=BLACK, markersize=8)
             axes.set_xlabel(NAMES[int(outcome)])
@@ -104,7 +104,7 @@ def learning(outcomes: np.ndarray, steps: np.ndarray, errors: np.ndarray, path: 
 def animation(arena: Arena, world: World, way: np.ndarray, heading: np.ndarray, wheels: np.ndarray, path: Path) -> Path:
     """Write a GIF of one drive: positions (T, 2) m, headings (T,) rad, wheels (T, 2); every second control step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure, show = _film(arena, world)
+    figure, show = _make_film(arena, world)
     writer = PillowWriter(fps=FPS)
     with writer.saving(figure, path, dpi=60):
         for t in range(0, len(way), 2):
@@ -115,7 +115,7 @@ def animation(arena: Arena, world: World, way: np.ndarray, heading: np.ndarray, 
 
 def frame(arena: Arena, world: World, way: np.ndarray, heading: float) -> np.ndarray:
     """Return one picture, (480, 480, 3) uint8, of a vehicle that came along `way` (t, 2) m."""
-    figure, show = _film(arena, world, bars=False)
+    figure, show = _make_film(arena, world, bars=False)
     show(way, heading, np.zeros(2))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -123,11 +123,11 @@ def frame(arena: Arena, world: World, way: np.ndarray, heading: float) -> np.nda
 
 
 @styled
-def _film(arena: Arena, world: World, *, bars: bool = True) -> tuple[Figure, Any]:
+def _make_film(arena: Arena, world: World, *, bars: bool = True) -> tuple[Figure, Any]:
     """Return a film's figure, and the function of way, heading and wheels that changes its artists."""
     figure = Figure(figsize=(8.0, 6.0) if bars else (6.0, 6.0), dpi=80)
     ground = figure.add_axes((0.01, 0.01, 0.73, 0.98) if bars else (0.01, 0.01, 0.98, 0.98))
-    _ground(ground, arena, world)
+    _draw_ground(ground, arena, world)
     (line,) = ground.plot([], [], color=SKY)
     body = Circle((0, 0), arena.body, color=BLUE)
     ground.add_patch(body)

@@ -11,32 +11,43 @@ motion is exact. Functions of one world, for vmap. Lengths in m, angles in rad, 
 Legend: O obstacles, K proximity sectors.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from l2l_snn.validate import AtLeast, Count, CountOrNone, NotNegative, Positive, check_fields, message
 
 CANDIDATES = 30  # places that are tried for obstacles
 DRIVING, REACHED, COLLIDED, LATE = range(4)  # outcomes; LATE: the steps are over, said by who counts them
 
 
-class Arena(NamedTuple):
-    """What all worlds share; hashable, known before the program runs."""
+@dataclass(frozen=True)
+class Arena:
+    """What all worlds share; known before the program runs."""
 
-    size: float = 3.0  # m, radius of the disc in which start, target and obstacles lie
-    obstacles: int = 8  # O, at most: fewer where there is no room
-    blocking: int = 2  # of these, the first are tried next to the straight way
-    small: float = 0.25  # m, least radius of an obstacle
-    large: float = 0.5  # m, largest
-    gap: float = 0.3  # m, that the vehicle has to spare between two obstacles, and at start and target
-    body: float = 0.15  # m, radius of the vehicle
-    axle: float = 0.3  # m, distance between the wheels
-    speed: float = 1.0  # m/s, of a wheel at 1
-    reach: float = 0.25  # m, the target is reached at this distance from the vehicle's middle
-    sectors: int = 6  # K, between 90 degrees to the right and 90 degrees to the left
-    sight: float = 1.0  # m, from the vehicle's rim, at which proximity begins
-    tick: float = 0.05  # s, a control step
-    steps: int = 300  # control steps of a drive at most
+    size: Positive = 3.0  # m, radius of the disc in which start, target and obstacles lie
+    obstacles: Count = 8  # O, at most: fewer where there is no room
+    blocking: CountOrNone = 2  # of these, the first are tried next to the straight way
+    small: Positive = 0.25  # m, least radius of an obstacle
+    large: Positive = 0.5  # m, largest
+    gap: NotNegative = 0.3  # m, that the vehicle has to spare between two obstacles, and at start and target
+    body: Positive = 0.15  # m, radius of the vehicle
+    axle: Positive = 0.3  # m, distance between the wheels
+    speed: Positive = 1.0  # m/s, of a wheel at 1
+    reach: Positive = 0.25  # m, the target is reached at this distance from the vehicle's middle
+    sectors: Annotated[int, AtLeast(2)] = 6  # K, between 90 degrees to the right and 90 degrees to the left
+    sight: Positive = 1.0  # m, from the vehicle's rim, at which proximity begins
+    tick: Positive = 0.05  # s, a control step
+    steps: Count = 300  # T, control steps in which the target has to be reached
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.sectors % 2:
+            raise ValueError(message("sectors", "an even number", self.sectors, "half of them are on each side"))
+        if self.large < self.small:
+            raise ValueError(message("large", f"a radius >= small, {self.small} m", f"{self.large} m"))
 
     @property
     def far(self) -> float:
@@ -70,12 +81,12 @@ class Senses(NamedTuple):
 def create(arena: Arena, key: jax.Array) -> tuple[World, State]:
     """Return a random world with a way through: start and target on opposite sides, any heading."""
     n = CANDIDATES
-    ends, spots = jnp.split(jax.random.uniform(key, (5 + 3 * n,), float), [5])  # one draw compiles faster
+    ends, spots = jnp.split(jax.random.uniform(key, (5 + 3 * n,), float), [5])  # one sample compiles faster
     spots = spots.reshape(n, 3)
     side, skew, heading = (2 * ends[:3] - 1) * jnp.pi
     far = arena.size * (0.7 + 0.3 * ends[3:])
-    start, target = far[0] * _unit(side), -far[1] * _unit(side + 0.2 * skew)
-    anywhere = arena.size * jnp.sqrt(spots[:, :1]) * jax.vmap(_unit)(2 * jnp.pi * spots[:, 1])
+    start, target = far[0] * _point_along(side), -far[1] * _point_along(side + 0.2 * skew)
+    anywhere = arena.size * jnp.sqrt(spots[:, :1]) * jax.vmap(_point_along)(2 * jnp.pi * spots[:, 1])
     way = target - start
     across = jnp.stack([-way[1], way[0]]) / jnp.linalg.norm(way)
     near = (0.25 + 0.5 * spots[:, :1]) * way[None] + (2 * spots[:, 1:2] - 1) * arena.large * across[None]
@@ -106,7 +117,7 @@ def sense(arena: Arena, world: World, state: State) -> Senses:
     The proximity of a sector is 1 - gap / sight for the nearest point of an obstacle that lies in it, where the gap
     is counted from the vehicle's rim; 0 without any in sight.
     """
-    gaps = jnp.maximum(_nearest(arena, world, state) - arena.body, 0.0)
+    gaps = jnp.maximum(_measure_nearest(arena, world, state) - arena.body, 0.0)
     way = world.target - state.position
     angle, distance = wrapped(jnp.arctan2(way[1], way[0]) - state.heading), jnp.linalg.norm(way)
     return Senses(jnp.maximum(1 - gaps / arena.sight, 0.0), angle, jnp.minimum(distance, arena.far))
@@ -127,7 +138,7 @@ def bearings(sectors: int) -> jax.Array:
     return (jnp.arange(sectors) + 0.5) / sectors * jnp.pi - jnp.pi / 2
 
 
-def _nearest(arena: Arena, world: World, state: State) -> jax.Array:
+def _measure_nearest(arena: Arena, world: World, state: State) -> jax.Array:
     """Return the distance of each sector's nearest point of an obstacle, (K,), from the vehicle's middle.
 
     That is the point of a disc on the line to its middle where this line lies in the sector, and else a point on one of
@@ -139,7 +150,7 @@ def _nearest(arena: Arena, world: World, state: State) -> jax.Array:
     bearing = wrapped(jnp.arctan2(to[:, 1], to[:, 0]) - state.heading)
     inside = (bearing[:, None] >= edges[None, :-1]) & (bearing[:, None] < edges[None, 1:]) & present[:, None]
     direct = jnp.where(inside, (middle - world.radii)[:, None], jnp.inf)
-    rays = jax.vmap(_unit)(state.heading + edges)  # (K + 1, 2)
+    rays = jax.vmap(_point_along)(state.heading + edges)  # (K + 1, 2)
     along = to @ rays.T  # (O, K + 1)
     half = world.radii[:, None] ** 2 - (middle[:, None] ** 2 - along**2)  # squared half chord
     hit = (half > 0) & (along > 0) & present[:, None]
@@ -162,7 +173,7 @@ def step(arena: Arena, world: World, state: State, wheels: jax.Array) -> tuple[S
     left, right = jnp.clip(wheels, -1.0, 1.0) * arena.speed
     half = (right - left) / arena.axle * arena.tick / 2
     chord = (left + right) / 2 * arena.tick * jnp.sinc(half / jnp.pi)
-    position = state.position + chord * _unit(state.heading + half)
+    position = state.position + chord * _point_along(state.heading + half)
     new = State(position, wrapped(state.heading + 2 * half))
     gaps = jnp.linalg.norm(world.centers - position[None], axis=1) - world.radii - arena.body
     reached = jnp.linalg.norm(world.target - position) < arena.reach
@@ -190,5 +201,6 @@ def shortest(arena: Arena, world: World, state: State) -> jax.Array:
     return jnp.where(clear < radius, tangents + arc, straight).max() - arena.reach
 
 
-def _unit(angle: jax.Array) -> jax.Array:
+def _point_along(angle: jax.Array) -> jax.Array:
+    """Return the unit vector of this direction, (2,)."""
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)])

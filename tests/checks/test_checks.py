@@ -2,8 +2,8 @@
 
 import itertools
 import random
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -228,21 +228,19 @@ class Climber(Optimizer[RandomSearchState]):
     population: int = 8
 
     def init(self, space, seed):
-        low, _ = space.bounds()
-        return RandomSearchState(stream(seed), np.isfinite(low), 0.5 * np.isfinite(low), np.array(-np.inf))
+        return RandomSearchState(stream(seed), space.center.copy(), np.array(-np.inf))
 
-    def ask(self, state):
+    def ask(self, space, state):
         generator, words = draw(state.words)
         noise = generator.standard_normal((self.population, len(state.best_z)))
         return state.best_z + self.step * noise, state._replace(words=words)
 
-    def tell(self, state, z, evaluation):
-        fitness = evaluation.filled().fitness
+    def learn(self, space, state, z, fitness, evaluation):
         if evaluation.failed.all() or fitness.max() <= state.best_fitness:
             return state
         return state._replace(best_z=z[fitness.argmax()].copy(), best_fitness=np.array(fitness.max()))
 
-    def recommend(self, state):
+    def recommend(self, space, state):
         return state.best_z
 
 
@@ -264,35 +262,35 @@ class SeedIgnored(Climber):
 
 @dataclass(frozen=True)
 class AsksSingle(Climber):
-    def ask(self, state):
-        z, state = super().ask(state)
+    def ask(self, space, state):
+        z, state = super().ask(space, state)
         return z.astype(np.float32), state
 
 
 @dataclass(frozen=True)
 class RecommendsNothing(Climber):
-    def recommend(self, state):
+    def recommend(self, space, state):
         return np.where(state.best_fitness == -np.inf, np.nan, state.best_z)
 
 
 @dataclass(frozen=True)
 class WritesState(Climber):
-    def tell(self, state, z, evaluation):
+    def learn(self, space, state, z, fitness, evaluation):
         state.best_z[:] = z[np.nanargmax(evaluation.fitness)]
         return state
 
 
 @dataclass(frozen=True)
 class WritesEvaluation(Climber):
-    def tell(self, state, z, evaluation):
+    def learn(self, space, state, z, fitness, evaluation):
         evaluation.fitness[np.isnan(evaluation.fitness)] = -1e9
-        return super().tell(state, z, evaluation)
+        return super().learn(space, state, z, fitness, evaluation)
 
 
 @dataclass(frozen=True)
 class GlobalRandom(Climber):
-    def ask(self, state):
-        z, state = super().ask(state)
+    def ask(self, space, state):
+        z, state = super().ask(space, state)
         return z + np.random.rand(*z.shape), state  # noqa: NPY002
 
 
@@ -301,28 +299,27 @@ class HiddenState(Climber):
     def __post_init__(self):
         object.__setattr__(self, "told", [])
 
-    def tell(self, state, z, evaluation):
+    def learn(self, space, state, z, fitness, evaluation):
         self.told.append(len(z))
-        state = super().tell(state, z, evaluation)
+        state = super().learn(space, state, z, fitness, evaluation)
         return state._replace(best_z=state.best_z + len(self.told))
 
 
 @dataclass(frozen=True)
 class NanArithmetic(Climber):
-    def tell(self, state, z, evaluation):
+    def learn(self, space, state, z, fitness, evaluation):
         return state._replace(best_z=state.best_z + 0.0 * evaluation.fitness.mean())
 
 
 @dataclass(frozen=True)
 class EmptyAverage(Climber):
-    def tell(self, state, z, evaluation):
+    def learn(self, space, state, z, fitness, evaluation):
         return state._replace(best_z=z[~evaluation.failed][0].copy())
 
 
 @dataclass(frozen=True)
 class DividesBySpread(Climber):
-    def tell(self, state, z, evaluation):
-        fitness = evaluation.filled().fitness
+    def learn(self, space, state, z, fitness, evaluation):
         with np.errstate(invalid="ignore"):
             weight = (fitness - fitness.mean()) / fitness.std()
         return state._replace(best_z=state.best_z + 0.01 * weight @ z)
@@ -330,19 +327,26 @@ class DividesBySpread(Climber):
 
 @dataclass(frozen=True)
 class Minimizes(Climber):
-    def tell(self, state, z, evaluation):
-        return super().tell(state, z, replace(evaluation, fitness=-evaluation.fitness))
+    def learn(self, space, state, z, fitness, evaluation):
+        return super().learn(space, state, z, -fitness, evaluation)
+
+
+class OneSizeState(NamedTuple):
+    words: np.ndarray
+    best_z: np.ndarray
+    best_fitness: np.ndarray
+    rows: np.ndarray  # (P,)
 
 
 @dataclass(frozen=True)
 class OneSize(Climber):
     def init(self, space, seed):
-        state = super().init(space, seed)
-        return state._replace(bounded=np.tile(state.bounded, (self.population, 1)))
+        return OneSizeState(*super().init(space, seed), np.zeros(self.population))
 
-    def ask(self, state):
+    def ask(self, space, state):
         generator, words = draw(state.words)
-        return state.best_z + self.step * generator.standard_normal(state.bounded.shape), state._replace(words=words)
+        noise = generator.standard_normal((len(state.rows), space.size))
+        return state.best_z + self.step * noise, state._replace(words=words)
 
 
 BROKEN_OPTIMIZERS = [
@@ -357,7 +361,7 @@ BROKEN_OPTIMIZERS = [
     (GlobalRandom(), "leaves the global random generators as they were", "global state"),
     (HiddenState(), "goes on after a restart as if it had not stopped", "stored and resumed after"),
     (OneSize(), "goes on when its population grows and shrinks", "16 rows after P has changed from 8, got 8; write"),
-    (NanArithmetic(), "survives failures", "evaluation.filled"),
+    (NanArithmetic(), "survives failures", "read `fitness`"),
     (EmptyAverage(), "survives a generation that failed altogether", "IndexError"),
     (DividesBySpread(), "survives a generation of equal fitness", "finite numbers"),
     (Minimizes(), "beats random search on a sphere", "look for a sign"),
@@ -399,7 +403,7 @@ class Ascent(Climber):
 
     needs_grad = True
 
-    def tell(self, state, z, evaluation):
+    def learn(self, space, state, z, fitness, evaluation):
         return state._replace(best_z=state.best_z + 0.05 * evaluation.filled().grad.mean(axis=0))
 
 
@@ -411,12 +415,12 @@ def test_an_optimizer_that_needs_a_gradient_gets_the_true_one():
 class ReadsMetrics(Climber):
     """Needs the metrics of whatever did not fail."""
 
-    def tell(self, state, z, evaluation):
+    def learn(self, space, state, z, fitness, evaluation):
         if not evaluation.failed.all():
             expected = 2 * np.clip(z[:, :2], 0, 1) - 1
             metrics = np.stack([evaluation.metrics["x0"], evaluation.metrics["x1"]], axis=1)
             np.testing.assert_allclose(metrics, np.where(evaluation.failed[:, None], np.nan, expected), atol=1e-12)
-        return super().tell(state, z, evaluation)
+        return super().learn(space, state, z, fitness, evaluation)
 
 
 def test_an_optimizer_that_reads_metrics_gets_two_coordinates():

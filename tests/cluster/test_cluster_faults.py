@@ -137,7 +137,7 @@ def test_a_stop_that_is_asked_for_loses_nothing(cluster, store, undisturbed):
 
 def test_a_pool_whose_nodes_are_all_gone_waits_for_one_but_not_for_ever(cluster):
     cluster.at_least(1)
-    z, seeds = Troublemaker.space.sample(np.random.default_rng(1), 8), np.arange(8)
+    z, seeds = Troublemaker.space.sample(np.random.default_rng(1), 4), np.arange(4)
     added = []
 
     def watch(workers: tuple[WorkerStatus, ...]) -> None:
@@ -223,7 +223,7 @@ def test_a_database_that_stops_and_comes_back_loses_nothing(undisturbed):
                 back.start()
 
         over = threading.Event()
-        back = threading.Thread(target=lambda: (over.wait(2.0), server.start(), over.wait(LIMIT)))
+        back = threading.Thread(target=lambda: (over.wait(0.5), server.start(), over.wait(LIMIT)))
         with Store(url) as store:
             drive(store, "a", Inline(Troublemaker(), chunk=2), tell)
             assert stopped == [2]

@@ -17,14 +17,13 @@ from browser import HOSTILE, MANIFEST, SPACE, State, add_run, generation, servin
 from places import HELPERS, ROOT
 from sqlalchemy import update
 
-from l2l_snn.dashboard import launches
-from l2l_snn.dashboard import read_runs as queries
-from l2l_snn.dashboard import read_table as selection
+from l2l_snn.dashboard import launches, read_runs, read_table
 from l2l_snn.dashboard.settings import Settings, read_or_make_token
 from l2l_snn.evaluation import Evaluation, WorkerStatus
 from l2l_snn.results import tables
 from l2l_snn.space import Free, Space
 from l2l_snn.storage.database import connect
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.records import Generation
 from l2l_snn.storage.schema import INDIVIDUALS
 from l2l_snn.storage.store import Store
@@ -116,13 +115,14 @@ def test_runs_are_filtered_by_text_and_state(api, filters, expected):
 
 def test_a_run_whose_driver_was_killed_is_stopped_not_running(tmp_path):
     url = f"sqlite:///{tmp_path}/l2l.db"
-    code = f"import os, sys; sys.path.insert(0, {str(HELPERS)!r})\nfrom browser import *\n"
-    code += f"store = Store({url!r}); store.create('a', 'line', MANIFEST, SPACE)\n"
-    code += "with store.lease('a'): os._exit(9)\n"
-    subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    code = "import os; from l2l_snn.storage.driver import drive; from l2l_snn.storage.store import Store\n"
+    code += f"with drive(Store({url!r}), 'a'): os._exit(9)\n"
     with Store(url) as opened:
-        assert [run.state for run in queries.runs(opened, "", "stopped", 0, 9)[0]] == ["stopped"]
-        assert queries.runs(opened, "", "running", 0, 9)[1] == 0
+        opened.create("a", "line", MANIFEST, SPACE)
+        driver = [sys.executable, "-c", code]
+        assert subprocess.run(driver, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 9
+        assert [run.state for run in read_runs.runs(opened, "", "stopped", 0, 9)[0]] == ["stopped"]
+        assert read_runs.runs(opened, "", "running", 0, 9)[1] == 0
 
 
 def test_curves_are_those_of_the_tables(api, store):
@@ -152,12 +152,12 @@ def test_a_small_runs_cloud_is_every_individual_with_a_fitness(api, store):
 
 
 def test_thinning_keeps_totals_extremes_and_an_even_sample(tmp_path, monkeypatch):
-    monkeypatch.setattr(queries, "CURVE", 8)
-    monkeypatch.setattr(queries, "POINTS", 64)
+    monkeypatch.setattr(read_runs, "CURVE", 8)
+    monkeypatch.setattr(read_runs, "POINTS", 64)
     with Store(f"sqlite:///{tmp_path}/l2l.db") as opened:
         add_run(opened, "a", 30, p=40)
         run, table = opened.load("a"), tables.generations(opened, "a")
-        curves = queries.generations(opened, run.id, 30)
+        curves = read_runs.generations(opened, run.id, 30)
         assert (curves.every, len(curves.generation)) == (4, 8)
         assert curves.last == [3, 7, 11, 15, 19, 23, 27, 29]
         blocks = table.groupby(table["generation"] // 4)
@@ -168,10 +168,10 @@ def test_thinning_keeps_totals_extremes_and_an_even_sample(tmp_path, monkeypatch
             table["generation"] // 4
         ).sum()
         np.testing.assert_allclose(numbers(curves.mean), mean, rtol=1e-12)
-        again = queries.generations(opened, run.id, 30, after=21)  # the block that is not complete comes again
+        again = read_runs.generations(opened, run.id, 30, after=21)  # the block that is not complete comes again
         assert again.generation == [20, 24, 28]
         assert again.best == curves.best[5:]
-        cloud = queries.cloud(opened, run.id, 30)
+        cloud = read_runs.cloud(opened, run.id, 30)
         assert (cloud.every, cloud.per_generation, cloud.complete) == (1, 2, False)
         assert set(cloud.generation) >= set(range(28))
         assert len(set(cloud.individual)) > 20  # not the same few of each generation
@@ -183,8 +183,8 @@ def test_thinning_keeps_totals_extremes_and_an_even_sample(tmp_path, monkeypatch
 
 def test_workers_are_those_that_the_driver_reported(api, store):
     status = [WorkerStatus("a:1", 3, 0, 4, 100.0), WorkerStatus("b:2", 3, -1, -1, 101.0)]
-    with store.lease("new-1") as lease:
-        store.report(lease, status)
+    with drive(store, "new-1") as driver:
+        driver.report(status)
         found = get(api, "/runs/new-1/workers")
         assert get(api, "/runs/new-1")["state"] == "running"
     assert [WorkerStatus(**worker) for worker in found] == status
@@ -260,19 +260,19 @@ def test_objectives_are_columns(api, store):
 
 @pytest.mark.parametrize("scanned", [30, 70])
 def test_a_long_run_is_searched_in_part_and_the_page_says_which(store, monkeypatch, scanned):
-    monkeypatch.setattr(selection, "SCANNED", scanned)
-    monkeypatch.setattr(selection, "DECODED", scanned)
+    monkeypatch.setattr(read_table, "SCANNED", scanned)
+    monkeypatch.setattr(read_table, "DECODED", scanned)
     run, table = store.load("line-1"), expected(store, "line-1")
-    found = selection.individuals(store, run, selection.Query())
+    found = read_table.individuals(store, run, read_table.Query())
     best = table.sort_values("fitness", ascending=False)["fitness"].head(scanned // 10).tolist()
     assert [row.fitness for row in found.rows] == best  # the best of the whole run, though most wasn't looked at
     assert (found.total, found.searched, found.stored) == (scanned // 10, scanned, 120)
     assert f"The best {scanned // 10} of the range" in found.note
-    found = selection.individuals(store, run, selection.Query("metric.rate"))
+    found = read_table.individuals(store, run, read_table.Query("metric.rate"))
     first = 12 - scanned // 10
     assert f"generations {first} to 11 ({scanned} individuals)" in found.note
     assert found.rows[0].metrics["rate"] == table[table["generation"] >= first]["metric.rate"].max()
-    found = selection.individuals(store, run, selection.Query("seconds", True, 0, 1))
+    found = read_table.individuals(store, run, read_table.Query("seconds", True, 0, 1))
     assert found.note == ""
     assert found.rows[0].seconds == table[table["generation"] <= 1]["seconds"].max()
 
@@ -338,8 +338,8 @@ def test_a_large_parameter_is_thinned_to_block_means_and_downloaded_whole(tmp_pa
 def test_a_genome_that_was_not_kept_is_said_so(tmp_path):
     with Store(f"sqlite:///{tmp_path}/l2l.db") as opened:
         opened.create("a", "line", {**MANIFEST, "job": {**MANIFEST["job"], "genomes": "none"}}, SPACE)
-        with opened.lease("a") as lease:
-            opened.commit(lease, generation(0), State(np.zeros(2)))
+        with drive(opened, "a") as driver:
+            driver.commit(generation(0), State(np.zeros(2)))
         with serving(opened) as url, httpx.Client(base_url=url, timeout=60) as client:
             found = get(client, "/runs/a/individuals/0/1")
     assert found["parameters"] == []
@@ -351,9 +351,9 @@ def test_nan_and_infinity_are_no_broken_json(tmp_path):
     evaluation = Evaluation(np.array([np.inf, -np.inf, np.nan]), {"rate": np.array([np.inf, np.nan, 1.0])})
     with Store(f"sqlite:///{tmp_path}/l2l.db") as opened:
         opened.create("a", "line", MANIFEST, Space(w=Free((SPACE.size,))))
-        with opened.lease("a") as lease:
+        with drive(opened, "a") as driver:
             part = Generation(0, z, seeds, evaluation, np.zeros(3), ("",) * 3, 0.0)
-            opened.commit(lease, part, State(np.zeros(2)))
+            driver.commit(part, State(np.zeros(2)))
         with serving(opened) as url, httpx.Client(base_url=url, timeout=60) as client:
             rows = get(client, "/runs/a/individuals", sort="individual", order="asc")["rows"]
             get(client, "/runs/a/individuals/0/0")
@@ -475,11 +475,11 @@ def test_a_link_out_of_the_folder_is_no_job_file(tmp_path):
 
 def test_a_running_run_is_asked_to_stop(api, store):
     assert api.post("/api/runs/line-1/stop").status_code == 409
-    with store.lease("new-1") as lease:
-        assert store.report(lease, []) is False
+    with drive(store, "new-1") as driver:
+        assert driver.report([]) is False
         assert api.post("/api/runs/new-1/stop").status_code == 202
         assert get(api, "/runs/new-1")["stop_requested"] is True
-        assert store.report(lease, []) is True
+        assert driver.report([]) is True
         assert api.post("/api/runs/new-1/resume", json={}).json()["error"] == "run 'new-1' is running"
 
 

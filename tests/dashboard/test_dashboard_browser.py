@@ -12,6 +12,7 @@ from places import ROOT
 
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.evaluation import WorkerStatus
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import Store
 
 pytestmark = pytest.mark.xdist_group("dashboard-browser")
@@ -134,16 +135,16 @@ def test_a_run_that_goes_on_is_shown_live(page, store):
     store.create("live-1", "line", MANIFEST, SPACE)
     go, known = threading.Event(), []
 
-    def drive():
-        with Store(store.url_shown) as own, own.lease("live-1") as lease:
+    def commit_and_report():
+        with Store(store.url_shown) as own, drive(own, "live-1") as driver:
             for number in range(6):
-                own.commit(lease, generation(number), State(np.zeros(2)))
-                own.report(lease, [WorkerStatus("node-0:4000", number + 1, 0, 4, time.time())])
+                driver.commit(generation(number), State(np.zeros(2)))
+                driver.report([WorkerStatus("node-0:4000", number + 1, 0, 4, time.time())])
                 if number == 2:
                     known.append(go.wait(120))
-            own.finish(lease, "failed", "it broke")
+            driver.finish("failed", "it broke")
 
-    driver = threading.Thread(target=drive)
+    driver = threading.Thread(target=commit_and_report)
     driver.start()
     try:
         tab = page.open("/runs/live-1")

@@ -3,9 +3,7 @@
 import pytest
 from browser import HOSTILE, add_run
 
-from l2l_snn.dashboard import read_individual as individual
-from l2l_snn.dashboard import read_runs as queries
-from l2l_snn.dashboard import read_table as selection
+from l2l_snn.dashboard import read_individual, read_runs, read_table
 from l2l_snn.dashboard.read_table import Query
 from l2l_snn.storage.store import Store
 
@@ -30,14 +28,16 @@ def same(stores, read):
 
 def test_runs_and_curves_are_the_same(stores, monkeypatch):
     for text, state in (("", None), ("DROP table", None), ("", "failed"), ("%", None), ("\0{{", None)):
-        same(stores, lambda store, q=text, s=state: [run.name for run in queries.runs(store, q, s, 0, 9)[0]])
+        same(stores, lambda store, q=text, s=state: [run.name for run in read_runs.runs(store, q, s, 0, 9)[0]])
     for curve, points in ((1000, 3000), (8, 20)):
-        monkeypatch.setattr(queries, "CURVE", curve)
-        monkeypatch.setattr(queries, "POINTS", points)
+        monkeypatch.setattr(read_runs, "CURVE", curve)
+        monkeypatch.setattr(read_runs, "POINTS", points)
         for after in (-1, 13):
-            curves = same(stores, lambda store, k=after: rounded(queries.generations(store, store.load("a").id, 20, k)))
+            curves = same(
+                stores, lambda store, k=after: rounded(read_runs.generations(store, store.load("a").id, 20, k))
+            )
             assert curves["failed"]
-            assert same(stores, lambda store, k=after: queries.cloud(store, store.load("a").id, 20, k)).fitness
+            assert same(stores, lambda store, k=after: read_runs.cloud(store, store.load("a").id, 20, k)).fitness
 
 
 def rounded(curves) -> dict:
@@ -57,7 +57,7 @@ QUERIES = [
     Query(f"metric.{HOSTILE}"),
     Query("fitness", True, 3, 7),
     *(
-        Query(conditions=(selection.condition(text),), limit=200)
+        Query(conditions=(read_table.condition(text),), limit=200)
         for text in (
             *(
                 "ge:generation:2.5",
@@ -75,12 +75,12 @@ QUERIES = [
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.sort} {query.conditions}")
 def test_the_table_is_the_same(stores, query):
-    found = same(stores, lambda store: selection.individuals(store, store.load("a"), query))
+    found = same(stores, lambda store: read_table.individuals(store, store.load("a"), query))
     assert found.stored == 200
 
 
 def test_a_part_that_is_no_range_and_objectives_are_the_same(stores, monkeypatch):
-    monkeypatch.setattr(selection, "SCANNED", 70)
-    assert same(stores, lambda store: selection.individuals(store, store.load("a"), Query())).total == 7
-    assert same(stores, lambda store: selection.individuals(store, store.load("b"), Query("fitness_1"))).rows
-    assert same(stores, lambda store: individual.detail(store, store.load("b"), 1, 2)).parameters
+    monkeypatch.setattr(read_table, "SCANNED", 70)
+    assert same(stores, lambda store: read_table.individuals(store, store.load("a"), Query())).total == 7
+    assert same(stores, lambda store: read_table.individuals(store, store.load("b"), Query("fitness_1"))).rows
+    assert same(stores, lambda store: read_individual.detail(store, store.load("b"), 1, 2)).parameters

@@ -23,6 +23,7 @@ from l2l_snn.dashboard import app
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Choice, Free, Integer, Real, Space
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.records import Generation
 from l2l_snn.storage.store import Store
 
@@ -61,10 +62,10 @@ def add_run(store: Store, name: str, generations: int = 12, end: str = "finished
     """Store a run of `generation`s."""
     manifest = {**MANIFEST, "job": {**MANIFEST["job"], "seed": options.pop("seed", 1)}}
     store.create(name, options.pop("job", "line"), manifest, options.get("space", SPACE))
-    with store.lease(name) as lease:
+    with drive(store, name) as driver:
         for number in range(generations):
-            store.commit(lease, generation(number, **options), State(np.zeros(2)))
-        store.finish(lease, end, message)
+            driver.commit(generation(number, **options), State(np.zeros(2)))
+        driver.finish(end, message)
 
 
 @contextmanager

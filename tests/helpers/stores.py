@@ -14,7 +14,9 @@ from sqlalchemy import text
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Choice, Free, Integer, Real, Space
 from l2l_snn.storage.database import connect
-from l2l_snn.storage.store import Generation, Store
+from l2l_snn.storage.driver import drive
+from l2l_snn.storage.records import Generation
+from l2l_snn.storage.store import Store
 
 SPACE = Space(tau=Real(5, 50, log=True), w=Free((2, 3)), rule=Choice("stdp", "eprop"))
 
@@ -62,8 +64,8 @@ def is_sqlite(url: str) -> bool:
 
 
 def start(url: str, code: str, *args: object) -> subprocess.Popen:
-    """Start Python code that knows the names of this file, `url` and `args`."""
-    lines = "from stores import *\n"
+    """Start Python code that knows the names of this file, the store's errors, `url` and `args`."""
+    lines = "import signal\nfrom stores import *\nfrom l2l_snn.storage.store import RunBusy, StoreError\n"
     lines += f"url, *args = {[url, *map(str, args)]!r}\n{code}"
     pipe = subprocess.PIPE
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{HELPERS}"}
@@ -110,9 +112,9 @@ def wide(number: int, p: int = 3, fitness=None, size: int = WIDE.size) -> Genera
 
 def fill(store: Store, name: str, *parts: Generation, genomes: str = "all", space: Space = WIDE) -> None:
     store.create(name, "job", {"job": {"genomes": genomes}}, space)
-    with store.lease(name) as lease:
+    with drive(store, name) as driver:
         for part in parts:
-            store.commit(lease, part, state_after(part.number))
+            driver.commit(part, state_after(part.number))
 
 
 def files(tmp_path: Path) -> list[str]:

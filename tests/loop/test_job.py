@@ -258,8 +258,8 @@ def test_an_optimizer_that_needs_a_gradient_is_refused_without_one(tmp_path):
         "from dataclasses import dataclass\nfrom optimizers.random_search import RandomSearch\n"
         "from l2l_snn import Optimizer\n"
         "@dataclass(frozen=True)\nclass Ascent(Optimizer):\n    needs_grad = True\n"
-        "    def init(self, space, seed): ...\n    def ask(self, state): ...\n"
-        "    def tell(self, state, z, evaluation): ...\n    def recommend(self, state): ...\n",
+        "    def init(self, space, seed): ...\n    def ask(self, space, state): ...\n"
+        "    def learn(self, space, state, z, fitness, evaluation): ...\n    def recommend(self, space, state): ...\n",
         "ascent.py",
     )
     data = yaml.safe_load(GOOD)

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from troublemakers import Troublemaker
 
 from l2l_snn.loop.job import Job
 from l2l_snn.loop.run import Progress, run
+from l2l_snn.storage.database import StoreError
 from l2l_snn.storage.store import RunBusy, Store
 from l2l_snn.workers.evaluator import Evaluator
 from l2l_snn.workers.in_process import Inline
@@ -189,12 +191,12 @@ def test_a_second_driver_is_refused_while_the_first_one_runs(store):
 def test_an_optimizer_that_raises_leaves_the_run_resumable(store, monkeypatch):
     start(store, "whole", job())
 
-    def broken(self, state, z, evaluation):
+    def broken(self, space, state, z, fitness, evaluation):
         raise ArithmeticError("in tell")
 
     with monkeypatch.context() as patch:
         start(store, "a", job(generations=3))
-        patch.setattr(GeneticAlgorithm, "tell", broken)
+        patch.setattr(GeneticAlgorithm, "learn", broken)
         with pytest.raises(ArithmeticError):
             start(store, "a", job())
     assert store.load("a").state == "stopped"
@@ -216,3 +218,19 @@ class Always(Troublemaker):
 
     def evaluate(self, params, seed):
         raise ValueError("no")
+
+
+def test_a_run_of_a_version_whose_state_had_other_fields_is_refused_with_what_to_do(store):
+    class OldState(NamedTuple):
+        low: np.ndarray
+
+    class Old(GeneticAlgorithm):
+        def learn(self, space, state, z, fitness, evaluation):
+            return OldState(space.low)
+
+    evaluator = Inline(Troublemaker(), chunk=4)
+    store.create("a", "job", {}, evaluator.optimizee.space)
+    run(store, "a", job(generations=1), Old(population=6), evaluator)
+    text = "it lacks best_fitness, .* and has low besides; continue it with the code that made it .*or start a new run"
+    with pytest.raises(StoreError, match=text):
+        start(store, "a", job())

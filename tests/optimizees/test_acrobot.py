@@ -1,5 +1,7 @@
 """Acrobot: against gymnasium, and by a policy that is known to swing up."""
 
+from dataclasses import replace
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 from optimizees.acrobot import Acrobot
 from optimizees.acrobot.task import SPEEDS, START
 from optimizees.acrobot.task import Acrobot as Task
+from optimizees.agent import Learning, Life
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
@@ -66,7 +69,7 @@ def test_the_error_is_what_is_missing_to_the_goal(gymnasiums):
 
 
 def test_weights_that_pump_swing_up_and_equal_ones_do_not(tmp_path):
-    agent = Acrobot(episodes=2, cells=(2, 2, 5, 5), rate=2000.0)
+    agent = Acrobot(life=Life(episodes=2), body=replace(Acrobot.body, cells=(2, 2, 5, 5), rate=2000.0))
     turn = np.array(
         [-1, -1, 0, 1, 1]
     )  # velocity of the upper rod; the torque goes against it, as the lower one leans back
@@ -85,8 +88,8 @@ def test_weights_that_pump_swing_up_and_equal_ones_do_not(tmp_path):
 
 def test_wrong_fields_are_refused():
     with pytest.raises(ValueError, match="cells: expected 4 numbers, one an observation"):
-        Acrobot(cells=(3, 3))
+        Acrobot(body=replace(Acrobot.body, cells=(3, 3)))
     with pytest.raises(ValueError, match="budget: expected an integer >= 501, got 500; an episode has to fit in"):
-        Acrobot(budget=500)
+        Acrobot(life=Life(budget=500))
     with pytest.raises(ValueError, match="critic: expected one of 'td', got 'improvement'"):
-        Acrobot(critic="improvement")
+        Acrobot(learning=Learning(critic="improvement"))

@@ -7,18 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from l2l_snn.loop.job import JobError, build
 from optimizees.acrobot import Acrobot
-from optimizees.agent import Agent
-from optimizees.agent.lives import _newborn
+from optimizees.agent import Agent, Body, Learning, Life
+from optimizees.agent.lives import newborn
 from optimizees.cartpole import CartPole
 from optimizees.cartpole.task import TASKS
 from optimizees.pendulum import Pendulum
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
-SMALL = {"cells": (3, 3, 3, 3), "motor": 2, "step_ms": 10.0, "rate": 2000.0}
-LIFE = CartPole(**SMALL, episodes=6, budget=600, share=0.5)
-WEIGHTS = CartPole(**SMALL, mode="weights", episodes=3)
+SMALL = replace(CartPole.body, cells=(3, 3, 3, 3), motor=2, step_ms=10.0, rate=2000.0)
+LIFE = CartPole(body=SMALL, life=Life(episodes=6, budget=600, share=0.5))
+WEIGHTS = CartPole(body=SMALL, mode="weights", life=Life(episodes=3))
 SEEDS = np.arange(4)
 
 
@@ -45,7 +46,7 @@ def test_fitness_is_the_mean_return_of_the_last_share_of_the_episodes_lived(eval
 
 
 def test_a_life_depends_on_its_genome_and_seed_alone(evaluation):
-    """Not on its place in the batch, nor on its neighbours; the rest of the contract: test_agent_mlp.py."""
+    """Not on its place in the batch, nor on its neighbours; the rest of the contract: test_agent_perceptron.py."""
     z, order = genomes(LIFE, 4), [3, 0, 1, 2]
     moved = LIFE.evaluate_batch(z[order], SEEDS[order], with_artifacts=True)
     among_others = LIFE.evaluate_batch(
@@ -59,7 +60,7 @@ def test_a_life_depends_on_its_genome_and_seed_alone(evaluation):
 
 
 def test_a_frozen_life_keeps_its_weights_and_begins_as_the_one_that_learns(evaluation, tmp_path):
-    z, frozen = genomes(LIFE, 4)[2:3], replace(LIFE, plasticity="frozen")
+    z, frozen = genomes(LIFE, 4)[2:3], replace(LIFE, learning=Learning(plasticity="frozen"))
     still = frozen.evaluate_batch(z, SEEDS[2:3], with_artifacts=True)
     np.testing.assert_array_equal(still.metrics["drift"], 0.0)
     np.testing.assert_array_equal(still.artifacts["after.sensor_motor"], still.artifacts["before.sensor_motor"])
@@ -76,11 +77,11 @@ def test_a_frozen_life_keeps_its_weights_and_begins_as_the_one_that_learns(evalu
 
 def balancing(optimizee):
     """Return the genome of weights that push the way the pole leans and turns."""
-    angle, turn = np.meshgrid(*(np.linspace(-1, 1, optimizee.cells[k]) for k in (2, 3)), indexing="ij")
-    leans = np.concatenate([np.zeros(optimizee.cells[0] * optimizee.cells[1]), (angle + turn).ravel()])
+    angle, turn = np.meshgrid(*(np.linspace(-1, 1, optimizee.body.cells[k]) for k in (2, 3)), indexing="ij")
+    leans = np.concatenate([np.zeros(optimizee.body.cells[0] * optimizee.body.cells[1]), (angle + turn).ravel()])
     right = np.clip(1.0 + 2.0 * leans, 0.0, 6.0)
     left = np.clip(1.0 - 2.0 * leans, 0.0, 6.0)
-    w = np.repeat(np.stack([left, right], axis=1), optimizee.motor, axis=1)
+    w = np.repeat(np.stack([left, right], axis=1), optimizee.body.motor, axis=1)
     return optimizee.space.encode({"sensor_motor": w})
 
 
@@ -96,8 +97,9 @@ def test_in_the_mode_weights_a_policy_known_to_balance_lives_long_and_its_mirror
 
 
 def test_inherited_weights_critic_dopamine_and_scaling_work_together():
-    learning = {"critic": "improvement", "rule": "dopamine", "homeostasis": "scaling"}
-    both = CartPole(**SMALL, mode="both", **learning, episodes=3, budget=600, pause=3, fresh=2)
+    learning = Learning(critic="improvement", rule="dopamine", homeostasis="scaling")
+    life = Life(episodes=3, budget=600, pause=3, fresh=2)
+    both = CartPole(body=SMALL, mode="both", learning=learning, life=life)
     evaluation = both.evaluate_batch(genomes(both, 2), np.arange(2))
     assert (evaluation.fitness > 5).all()
     assert (evaluation.metrics["drift"] > 0.001).all()
@@ -112,23 +114,26 @@ def test_the_genome_is_the_weights_the_rule_both_or_a_perceptrons(agent):
     assert set(agent(mode="both").space.parameters) == rule | td | {"sensor_motor"}
     assert set(agent(mode="weights").space.parameters) == {"sensor_motor"}
     assert set(agent(mode="mlp").space.parameters) == {"w_hidden", "b_hidden", "w_out", "b_out"}
-    other = agent(mode="stdp_rl", rule="dopamine", homeostasis="scaling")
+    other = agent(mode="stdp_rl", learning=Learning(rule="dopamine", homeostasis="scaling"))
     assert set(other.space.parameters) == rule | td | {"w_start", "tau_n", "target", "scaling"}
-    task, body = other.make_task(), other._body
-    hidden = agent(mode="weights", hidden=7, plastic=("hidden_motor",)).space.parameters
+    task, body = other.make_task(), other.body
+    learning = Learning(plastic=("hidden_motor",))
+    hidden = agent(mode="weights", body=replace(body, hidden=7), learning=learning).space.parameters
     shapes = {"sensor_hidden": (body.sensors, 7), "hidden_motor": (7, task.actions * body.motor)}
     assert {name: p.shape for name, p in hidden.items()} == shapes
 
 
 def test_controls_critic_and_hope_are_those_of_the_fields():
-    agent = Pendulum(mode="stdp_rl", critic="improvement", reward="shuffled", homeostasis="scaling", hope=-3.0)
-    plan = agent._study.plan
-    assert (plan.critic, plan.shuffled, plan.scaling, plan.plastic) == ("improvement", True, True, ("sensor_motor",))
-    born, _ = _newborn(agent._study, agent.space, jnp.full(agent.space.size, 0.5), jnp.asarray(1, jnp.uint32))
-    assert born.learning.critic.hope == -3.0
-    frozen = Pendulum(mode="stdp_rl", plasticity="frozen", homeostasis="scaling")._study.plan
-    assert (frozen.plastic, frozen.scaling) == ((), False)
-    assert Acrobot()._study.plan.plastic == ()
+    learning = Learning(critic="improvement", reward="shuffled", homeostasis="scaling", hope=-3.0)
+    study = Pendulum(mode="stdp_rl", learning=learning).make_study()
+    assert study.setup.learning == learning
+    assert learning.changing == learning.scaled == ("sensor_motor",)
+    born, _ = newborn(study, jnp.full(study.space.size, 0.5), jnp.asarray(1, jnp.uint32))
+    assert born.parameters.critic.hope == -3.0
+    frozen = replace(learning, plasticity="frozen")
+    assert frozen.changing == frozen.scaled == ()
+    assert Learning().scaled == ()
+    assert Acrobot().make_study().setup.learning.changing == ()
     assert {name: CartPole(task=name).make_task() for name in TASKS} == TASKS
 
 
@@ -144,28 +149,55 @@ def test_what_a_subclass_restricts_is_checked_as_what_it_inherits():
     with pytest.raises(ValueError, match="task: expected one of 'standard', got 'mirrored'"):
         Careless(task="mirrored")
     with pytest.raises(TypeError, match="make_task"):
-        Agent()
+        Agent(SMALL)
     assert {field.name for field in fields(Agent)} == {field.name for field in fields(Pendulum)}
 
 
 @pytest.mark.parametrize(
-    ("fields", "text"),
+    ("part", "fields", "text"),
     [
-        ({"mode": "evolve"}, "mode: expected one of 'weights', 'mlp', 'stdp_rl', 'both'"),
-        ({"motor": 0}, "motor: expected an integer >= 1, got 0"),
-        ({"mlp_hidden": 0}, "mlp_hidden: expected an integer >= 1, got 0"),
-        ({"hope": float("nan")}, "hope: expected finite numbers, got nan"),
-        ({"budget": 100}, "budget: expected an integer >= 501, got 100; an episode has to fit in"),
-        ({"cells": (3, 3)}, "cells: expected 4 numbers, one an observation"),
-        ({"joint": ((0, 4),)}, "joint: expected groups of observations, numbered 0 to 3"),
-        ({"cells": (1, 3, 3, 3)}, r"cells\[0\]: expected an integer >= 2, got 1"),
-        ({"plastic": ("hidden_motor",)}, "plastic: expected one of 'sensor_motor'"),
-        ({"plastic": ()}, "plastic: expected at least one projection, got none; take plasticity: frozen"),
-        ({"step_ms": 20.5}, "step_ms: expected a multiple of the resolution, 1.0 ms, got 20.5"),
-        ({"delay": 0.0}, "delay: expected a multiple of the resolution"),
-        ({"share": 0.0}, "share: expected a number"),
+        (CartPole, {"mode": "evolve"}, "mode: expected one of 'weights', 'mlp', 'stdp_rl', 'both'"),
+        (CartPole, {"mlp_hidden": 0}, "mlp_hidden: expected an integer >= 1, got 0"),
+        (Life, {"share": 0.0}, "share: expected a number"),
+        (Life, {"fresh": -1}, "fresh: expected an integer >= 0, got -1"),
+        (Learning, {"hope": float("nan")}, "hope: expected finite numbers, got nan"),
+        (Learning, {"rule": "stdp"}, "rule: expected one of 'r_stdp', 'dopamine', got 'stdp'"),
+        (Learning, {"plastic": ()}, "plastic: expected at least one projection, got none; take plasticity: frozen"),
+        (SMALL, {"motor": 0}, "motor: expected an integer >= 1, got 0"),
+        (SMALL, {"inhibition": -1.0}, "inhibition: expected a number >= 0, got -1"),
+        (SMALL, {"step_ms": 20.5}, "step_ms: expected a multiple of .*1.* ms, got 20.5"),
+        (SMALL, {"delay": 0.0}, "delay: expected a number > 0, got 0"),
     ],
 )
-def test_wrong_fields_are_refused(fields, text):
+def test_wrong_fields_are_refused(part, fields, text):
     with pytest.raises(ValueError, match=text):
-        CartPole(**fields)
+        replace(part, **fields) if isinstance(part, Body) else part(**fields)
+
+
+@pytest.mark.parametrize(
+    ("body", "learning", "life", "text"),
+    [
+        ({}, {}, {"budget": 100}, "life.budget: expected an integer >= 501, got 100; an episode has to fit in"),
+        ({"cells": (3, 3)}, {}, {}, "body.cells: expected 4 numbers, one an observation"),
+        ({"joint": ((0, 4),)}, {}, {}, "body.joint: expected groups of observations, numbered 0 to 3"),
+        ({"joint": ((),)}, {}, {}, "body.joint: expected groups of observations, numbered 0 to 3"),
+        ({"cells": (1, 3, 3, 3)}, {}, {}, r"body.cells\[0\]: expected an integer >= 2, got 1"),
+        ({}, {"plastic": ("hidden_motor",)}, {}, "learning.plastic: expected one of 'sensor_motor'"),
+    ],
+)
+def test_fields_that_do_not_suit_the_task_or_each_other_are_refused(body, learning, life, text):
+    with pytest.raises(ValueError, match=text):
+        CartPole(body=replace(SMALL, **body), learning=Learning(**learning), life=Life(**life))
+
+
+def test_a_job_changes_single_fields_of_what_the_agent_has_by_default():
+    settings = {"body": {"motor": 4}, "learning": {"rule": "dopamine"}, "life": {"budget": 900}}
+    agent = build("optimizees.cartpole:CartPole", settings, Agent, "optimizee")
+    assert agent.body == replace(CartPole.body, motor=4)
+    assert (agent.life, agent.learning) == (Life(episodes=100, budget=900), Learning(rule="dopamine"))
+    with pytest.raises(JobError, match=r"optimizee\.body\.cells: expected 4 numbers, one an observation"):
+        build("optimizees.cartpole:CartPole", {"body": {"cells": [3, 3]}}, Agent, "optimizee")
+    with pytest.raises(JobError, match=r"optimizee\.life\.episodes: expected an integer >= 1, got 0"):
+        build("optimizees.cartpole:CartPole", {"life": {"episodes": 0}}, Agent, "optimizee")
+    with pytest.raises(JobError, match=r"optimizee\.motor: unknown key"):
+        build("optimizees.cartpole:CartPole", {"motor": 4}, Agent, "optimizee")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from l2l_snn.checks import check_optimizee
-from optimizees.agent import perceptron as mlp
-from optimizees.agent.lives import _compiled
+from optimizees.agent import Life, perceptron
+from optimizees.agent.lives import compiled_study
 from optimizees.cartpole import CartPole
 from optimizees.cartpole.task import CartPole as Task
 from optimizees.pendulum import Pendulum
@@ -18,7 +18,7 @@ from optimizees.pendulum.task import Pendulum as PendulumTask
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
-AGENT = CartPole(mode="mlp", mlp_hidden=2, episodes=3, fresh=2)
+AGENT = CartPole(mode="mlp", mlp_hidden=2, life=Life(episodes=3, fresh=2))
 # hidden unit 0 sees how the pole leans and turns; it drives the right output up and the left one down
 BALANCING = {
     "w_hidden": np.array([[0.0, 0.0], [0.0, 0.0], [3.0, 0.0], [3.0, 0.0]]),
@@ -39,12 +39,12 @@ def by_hand(net, task, seen):
 
 def test_an_episode_is_gymnasiums_under_the_perceptron_in_numpy():
     generator, task = np.random.default_rng(1), Task()
-    shapes = {name: p.shape for name, p in mlp.mlp_space(4, 5, 2).items()}
-    net = mlp.Perceptron(*(generator.normal(size=shape) for shape in shapes.values()))
+    shapes = {name: p.shape for name, p in perceptron.mlp_space(4, 5, 2).items()}
+    net = perceptron.Perceptron(*(generator.normal(size=shape) for shape in shapes.values()))
     lean = np.array([[0.0], [0.0], [2.0], [2.0]])  # so that it lives for a while
     net = net._replace(w_hidden=net.w_hidden * 0.2 + lean, w_out=np.tile([[-1.0, 1.0]], (5, 1)), b_out=np.zeros(2))
     with jax.enable_x64(True):
-        both = jax.jit(lambda net, key: (mlp.play(task, 6.0, net, key), mlp.record(task, 6.0, net, key)))
+        both = jax.jit(lambda net, key: (perceptron.play(task, 6.0, net, key), perceptron.record(task, 6.0, net, key)))
         (total, steps), trace = jax.tree.map(np.asarray, both(net, jax.random.key(3)))
     env = gymnasium.make("CartPole-v1").unwrapped
     env.reset(seed=1)
@@ -64,11 +64,13 @@ def test_an_episode_is_gymnasiums_under_the_perceptron_in_numpy():
 
 def test_inputs_are_scaled_and_clipped_and_outputs_reach_what_spikes_can():
     task = PendulumTask()
-    np.testing.assert_allclose(mlp.scaled(task, jnp.array([np.pi / 2, -80.0])), [0.5, -1.0], rtol=1e-6)
-    np.testing.assert_allclose(mlp.most_spikes(Pendulum()._body), 20 / 3)  # a spike, then 2 of 3 ms refractory
-    net = mlp.Perceptron(np.zeros((2, 1)), np.array([9.0]), np.array([[-9.0, 9.0]]), np.zeros(2))
+    np.testing.assert_allclose(perceptron.scaled(task, jnp.array([np.pi / 2, -80.0])), [0.5, -1.0], rtol=1e-6)
+    np.testing.assert_allclose(perceptron.most_spikes(Pendulum.body), 20 / 3)  # a spike, then 2 of 3 ms refractory
+    net = perceptron.Perceptron(np.zeros((2, 1)), np.array([9.0]), np.array([[-9.0, 9.0]]), np.zeros(2))
     for sign in (-1.0, 1.0):  # the whole torque, to both sides
-        activity = mlp.most_spikes(Pendulum()._body) * mlp.forward(net._replace(w_out=sign * net.w_out), jnp.zeros(2))
+        activity = perceptron.most_spikes(Pendulum.body) * perceptron.forward(
+            net._replace(w_out=sign * net.w_out), jnp.zeros(2)
+        )
         np.testing.assert_allclose(task.act(jax.random.key(0), activity), sign * 2.0)
 
 
@@ -96,7 +98,7 @@ def test_metrics_are_those_of_spiking_networks():
     with jax.enable_x64(False):
         word, spiking = jnp.zeros(2, jnp.uint32), replace(AGENT, mode="weights")
         shapes = [
-            jax.eval_shape(_compiled(one._study, one.space, False), jnp.zeros((2, one.space.size)), word)
+            jax.eval_shape(compiled_study(one.make_study(), False), jnp.zeros((2, one.space.size)), word)
             for one in (AGENT, spiking)
         ]
     assert {name: x.shape for name, x in shapes[0].items()} == {name: x.shape for name, x in shapes[1].items()}

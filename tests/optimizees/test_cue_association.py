@@ -6,20 +6,20 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from stepping import with_step
 
 from l2l_snn.checks import check_optimizee, require
 from l2l_snn.loop.job import load
-from optimizees.cue_association import CueAssociation
-from optimizees.cue_association import figures as cue_figures
+from optimizees.cue_association import CueAssociation, figures
 from optimizees.cue_association.optimizee import RULES
-from optimizees.cue_association.trials import LEFT, NOISE, NONE, RIGHT, Schedule, draw, reward, trials
+from optimizees.cue_association.trials import LEFT, NOISE, NONE, RIGHT, Schedule, reward, sample_cues, trials
 from optimizers.gradient_ascent import GradientAscent
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
 TINY = CueAssociation(
-    trials=4, cues=3, cue=10.0, gap=5.0, rests=(10.0, 15.0), horizon=80.0, delta_tau=10.0, group=3, hidden=6,
-    w_hidden=2.0, w_out=8.0, alpha=20.0, precision="float64",
+    schedule=Schedule(cues=3, cue=10.0, gap=5.0, rests=(10.0, 15.0), horizon=80.0, group=3),
+    trials=4, delta_tau=10.0, hidden=6, w_hidden=2.0, w_out=8.0, alpha=20.0, precision="float64",
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def many():
 
     @jax.jit
     def drawn(key, noise):
-        cues, rests = draw(schedule, key, 400)
+        cues, rests = sample_cues(schedule, key, 400)
         return trials(schedule, noise, key, cues, rests, True), rests
 
     return {name: jax.device_get(drawn(jax.random.key(1), noise)) for name, noise in NOISE.items()}
@@ -188,13 +188,13 @@ def test_reinforce_has_the_gradient_of_the_mean_reward_in_expectation():
 @pytest.mark.parametrize(("rule", "low", "high"), [("decay", 0.9, 1.0), ("none", -0.3, 0.3)])
 def test_plasticity_learns_and_fixed_weights_do_not(rule, low, high):
     """Three cues and one rest of 45 ms; with seeds 1 to 3 `decay` comes to 1.00, and `none` to 0.09 at most."""
-    optimizee = CueAssociation(rule, trials=32, hidden=32, cues=3, rests=(45.0,), horizon=200.0)
-    optimizer = GradientAscent(learning_rate=0.03, clip="global_norm")
+    optimizee = CueAssociation(rule, trials=32, hidden=32, schedule=Schedule(cues=3, rests=(45.0,), horizon=200.0))
+    optimizer = with_step(GradientAscent, learning_rate=0.03, clip="global_norm")
     state, fitness = optimizer.init(optimizee.space, 2), []
     for iteration in range(80):
-        z, state = optimizer.ask(state)
+        z, state = optimizer.ask(optimizee.space, state)
         evaluation = optimizee.evaluate_batch(z, np.array([iteration + 1]), with_grad=True)
-        state = optimizer.tell(state, z, evaluation)
+        state = optimizer.tell(optimizee.space, state, z, evaluation)
         fitness.append(evaluation.fitness[0])
     assert low <= np.mean(fitness[-10:]) <= high
 
@@ -204,7 +204,7 @@ def test_jobs_run(name):
     job = load(Path(f"jobs/cue_association_{name}.yaml"))
     optimizee, optimizer = job.build()
     assert isinstance(optimizee, CueAssociation)
-    assert optimizee.horizon == 500.0
+    assert optimizee.schedule.horizon == 500.0
     assert not optimizer.needs_grad or optimizee.has_grad
 
 
@@ -217,7 +217,7 @@ def test_a_replay_draws_a_trial_with_modulation_where_there_is_one(tmp_path):
     shown = {name: value[0] for name, value in evaluation.artifacts.items()}
     for scale, panels in ((1.0, 4), (0.0, 3)):
         shown["modulation_hidden"] = scale * shown["modulation_hidden"]
-        figure = cue_figures.draw_trial(shown, optimizee.schedule, optimizee.delta_tau, optimizee.v_th, "nd_bcm")
+        figure = figures.draw_trial(shown, optimizee.schedule, optimizee.delta_tau, optimizee.v_th, "nd_bcm")
         assert len(figure.axes) == panels
         ticks = [text.get_text() for text in figure.axes[0].get_yticklabels()]
         assert ticks == ["left", "right", "decision", "noise", "hidden", "output"]
@@ -234,12 +234,12 @@ def test_without_cues_only_background_fires_and_the_modulators_are_drawn(tmp_pat
         assert rates[:2] == pytest.approx(during[cue], abs=0.03)
         late = shown["inputs"][:, 60:].reshape(60, 20, 4, 3)[:, :, 2].mean()
         assert late == pytest.approx(0.05 if cue == NONE else 0.75, abs=0.03)
-    assert cue_figures.modulation(cases, TINY.schedule, TINY.delta_tau, tmp_path / "m.png").stat().st_size > 10_000
+    assert figures.modulation(cases, TINY.schedule, TINY.delta_tau, tmp_path / "m.png").stat().st_size > 10_000
 
 
 def test_the_median_keeps_the_last_value_of_runs_that_have_ended():
     curves = {"oja": [np.full(30, 0.2), np.full(10, 0.8), np.full(10, 1.0)], "none": []}
-    axes = cue_figures.draw_learning(curves, 0.97, "mean reward", "low noise").axes[0]
+    axes = figures.draw_learning(curves, 0.97, "mean reward", "low noise").axes[0]
     median = next(line for line in axes.lines if line.get_label() == "DP-Oja")
     np.testing.assert_allclose(median.get_ydata(), 0.8)
 
@@ -248,12 +248,8 @@ def test_the_median_keeps_the_last_value_of_runs_that_have_ended():
     ("fields", "text"),
     [
         ({"rule": "ojas"}, "rule: expected one of .* did you mean 'oja'"),
-        ({"cues": 4}, "cues: expected an odd number, got 4"),
-        ({"delta_tau": 30.0}, "horizon: expected a multiple of 30 ms, got 500"),
+        ({"delta_tau": 30.0}, "schedule.horizon: expected a multiple of delta_tau, 30 ms, got 500 ms"),
         ({"delta_tau": 0.5}, "delta_tau: expected a multiple of 1 ms"),
-        ({"gap": 75.0}, "horizon: expected more than 730 ms, got 500 ms; the decision comes after"),
-        ({"rests": ()}, "rests: expected at least one time in ms, got none"),
-        ({"rests": (7.5,)}, "rests: expected a multiple of 1 ms, got 7.5"),
         ({"gain": 0.0}, "gain: expected a number > 0"),
         ({"trials": 0}, "trials: expected an integer >= 1, got 0"),
     ],
@@ -261,6 +257,21 @@ def test_the_median_keeps_the_last_value_of_runs_that_have_ended():
 def test_refuses_in_words(fields, text):
     with pytest.raises(ValueError, match=text):
         CueAssociation(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"cues": 4}, "cues: expected an odd number, got 4"),
+        ({"gap": 75.0}, "horizon: expected more than 730 ms, got 500 ms; the decision comes after"),
+        ({"rests": ()}, "rests: expected at least one time in ms, got none"),
+        ({"rests": (7.5,)}, "rests: expected a multiple of 1 ms, got 7.5"),
+        ({"rests": (-1.0,)}, "rests: expected a number >= 0, got -1"),
+    ],
+)
+def test_a_schedule_refuses_in_words(fields, text):
+    with pytest.raises(ValueError, match=text):
+        Schedule(**fields)
 
 
 def test_refuses_cues_of_another_number():

@@ -6,7 +6,8 @@ from mountain_cars import hand_made_z
 from l2l_snn.checks import check_optimizee
 from l2l_snn.seeding import evaluation_seeds
 from optimizees.mountain_car import MountainCar
-from optimizees.mountain_car.on_nest import _kernel, decode, encode
+from optimizees.mountain_car.on_nest import build_kernel, decode, encode
+from optimizees.mountain_car.task import Network
 
 SHORT = MountainCar(steps=30)
 
@@ -91,19 +92,19 @@ def test_several_episodes_give_the_mean_over_their_starts():
     several, one = MountainCar(steps=20, episodes=3), MountainCar(steps=20)
     z = genomes(2)
     seeds = evaluation_seeds(1, 0, 2)
-    starts = [np.array(several._start_seeds(int(seed))) for seed in seeds]
+    starts = [np.array(several.start_seeds(int(seed))) for seed in seeds]
     expected = [one.evaluate_batch(np.repeat(z[i : i + 1], 3, axis=0), starts[i]).fitness.mean() for i in range(2)]
     np.testing.assert_allclose(several.evaluate_batch(z, seeds).fitness, expected, rtol=1e-12)
 
 
 def test_the_spike_map_is_one_step_from_rest_in_every_state():
-    optimizee = MountainCar(bins=6)
+    optimizee = MountainCar(Network(bins=6))
     z = optimizee.space.sample(np.random.default_rng(3), 1)
     spike_map = optimizee.spike_map(optimizee.space.decode(z[0]))
     assert spike_map.shape == (3, 6, 6)
-    network = _kernel(optimizee._network(), 1, False)
-    network.load(optimizee._weights(z))
-    network.drive(np.array([[2, 6 + 4]]), optimizee.drive)
+    network = build_kernel(optimizee.network, 1, False)
+    network.load(optimizee.weights(z))
+    network.drive(np.array([[2, 6 + 4]]), optimizee.network.drive)
     network.run(20.0)
     np.testing.assert_array_equal(spike_map[:, 2, 4], network.counts()[0])
     assert spike_map.sum() > 0
@@ -128,4 +129,4 @@ def test_it_draws_its_pictures(tmp_path):
 )
 def test_wrong_fields_are_refused(fields, text):
     with pytest.raises(ValueError, match=text):
-        MountainCar(**fields)
+        Network(**fields)

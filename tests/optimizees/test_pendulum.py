@@ -1,11 +1,14 @@
 """Pendulum: against gymnasium, and by policies whose returns are known to be good or bad."""
 
+from dataclasses import replace
+
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optimizees.agent import Life
 from optimizees.pendulum import Pendulum
 from optimizees.pendulum.task import SPEED, TORQUE
 from optimizees.pendulum.task import Pendulum as Task
@@ -57,7 +60,8 @@ def test_the_torque_is_the_difference_of_two_populations():
 
 
 def test_weights_that_pump_and_brake_do_better_than_their_mirror_image_and_learn_on(tmp_path):
-    life = Pendulum(mode="both", episodes=2, budget=410, cells=(5, 3), share=0.5)
+    body = replace(Pendulum.body, cells=(5, 3))
+    life = Pendulum(mode="both", body=body, life=Life(episodes=2, budget=410, share=0.5))
     angle, speed = np.meshgrid(np.linspace(-np.pi, np.pi, 5), np.linspace(-8, 8, 3), indexing="ij")
     up = np.abs(angle) < 2
     push = np.clip(np.where(up, -2 * angle - 0.5 * speed, 0.5 * speed), -1, 1).ravel()
@@ -79,6 +83,6 @@ def test_weights_that_pump_and_brake_do_better_than_their_mirror_image_and_learn
 
 def test_wrong_fields_are_refused():
     with pytest.raises(ValueError, match="cells: expected 2 numbers, one an observation"):
-        Pendulum(cells=(3, 3, 3))
+        Pendulum(body=replace(Pendulum.body, cells=(3, 3, 3)))
     with pytest.raises(ValueError, match="budget: expected an integer >= 201, got 200; an episode has to fit in"):
-        Pendulum(budget=200)
+        Pendulum(life=Life(budget=200))

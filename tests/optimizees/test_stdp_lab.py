@@ -15,7 +15,7 @@ from l2l_snn.cli import app
 from l2l_snn.results import tables
 from l2l_snn.snn.nest import FeedForwardSpec, feed_forward
 from l2l_snn.space import Space
-from optimizees.stdp_lab import SingleNeuron, STDPLab, figures
+from optimizees.stdp_lab import Pair, Rule, SingleNeuron, STDPLab, figures
 from optimizees.stdp_lab.trains import trace
 
 BACKENDS = ("nest", "jax")
@@ -44,13 +44,14 @@ def evaluated(optimizee, z=None, seeds=None):
     [
         {},
         {"drive_delay": 0.3, "delay": 2.7, "t_ref": 0.0, "tau_syn": 5.0},
-        {"resolution": 0.2, "E_L": -65.0, "V_th": -50.0, "V_reset": -72.0, "C_m": 150.0, "tau_m": 12.0, "weight": 3e3},
+        {"resolution": 0.2, "E_L": -65.0, "V_th": -50.0, "V_reset": -72.0, "C_m": 150.0, "tau_m": 12.0},
         {"tau_m": 10.0, "tau_syn": 10.0},  # where the regular expressions for the propagators are singular
     ],
     ids=str,
 )
 def test_spikes_are_the_same_on_both_back_ends_and_potentials_within_1e_9(fields):
-    on = [SingleNeuron(**{"duration": 300.0, **fields}, backend=backend) for backend in BACKENDS]
+    pair, weight = Pair(**{"duration": 300.0, **fields}), 3e3 if "C_m" in fields else 1e3
+    on = [SingleNeuron(weight=weight, pair=pair, backend=backend) for backend in BACKENDS]
     z = np.concatenate([middle(on[0]), on[0].space.sample(np.random.default_rng(3), 15)])
     one, other = (evaluated(optimizee, z) for optimizee in on)
     np.testing.assert_array_equal(one.artifacts["spikes"], other.artifacts["spikes"])
@@ -85,7 +86,7 @@ def test_the_published_pair_is_the_one_that_nest_builds_from_its_parts():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_driven_neuron_has_the_f_i_curve_of_the_closed_form(backend):
-    optimizee = SingleNeuron(backend=backend, duration=200.0)
+    optimizee = SingleNeuron(pair=Pair(duration=200.0), backend=backend)
     currents = np.array([374.0, 376.0, 400.0, 500.0, 700.0, 1000.0])  # rheobase: 15 mV / 40 MOhm = 375 pA
     spikes = evaluated(optimizee, z_of(optimizee, *({"current": i} for i in currents))).artifacts["spikes"][:, 0]
     assert not spikes[0].any()
@@ -99,7 +100,7 @@ def test_the_driven_neuron_has_the_f_i_curve_of_the_closed_form(backend):
 
 
 def test_without_a_synapse_the_second_neuron_rests():
-    optimizee = SingleNeuron(duration=100.0, E_L=-68.0)
+    optimizee = SingleNeuron(pair=Pair(duration=100.0, E_L=-68.0))
     found = evaluated(optimizee, z_of(optimizee, {"weight": 0.0}))
     np.testing.assert_array_equal(found.artifacts["potentials"][0, 1], -68.0)
 
@@ -107,7 +108,7 @@ def test_without_a_synapse_the_second_neuron_rests():
 def test_a_network_that_was_in_the_kernel_before_is_built_anew():
     spec = FeedForwardSpec((2, 2))
     before = feed_forward(spec, 1)
-    evaluated(SingleNeuron(duration=10.0))
+    evaluated(SingleNeuron(pair=Pair(duration=10.0)))
     after = feed_forward(spec, 1)
     assert after is not before
     after.load([np.full((1, 2, 2), 3000.0)])
@@ -126,10 +127,10 @@ def test_a_network_that_was_in_the_kernel_before_is_built_anew():
     [
         {},
         {"alpha": 1.0},
-        {"mu_plus": 0.0, "mu_minus": 0.0, "alpha": 1.2},
-        {"mu_plus": 0.5, "mu_minus": 0.3, "alpha": 0.9, "w_max": 80.0, "w_start": 30.0, "target": 60.0},
+        {"rule": Rule(mu_plus=0.0, mu_minus=0.0), "alpha": 1.2},
+        {"rule": Rule(mu_plus=0.5, mu_minus=0.3, w_max=80.0, w_start=30.0), "alpha": 0.9, "target": 60.0},
         {"lam": 0.1, "rate_pre": 60.0, "rate_post": 60.0},  # alpha -1 beyond w_max, where NEST itself doesn't stop
-        {"alpha": 3.0, "w_min": 300.0, "rate_post": 60.0},  # a lower bound that NEST hasn't
+        {"alpha": 3.0, "rule": Rule(w_min=300.0), "rate_post": 60.0},  # a lower bound that NEST hasn't
         {"rate_pre": 900.0, "rate_post": 900.0, "alpha": 1.0},  # spikes in successive steps, and on both sides at once
         {"resolution": 0.1, "alpha": 0.7, "tau_pre": 17.0, "tau_post": 31.0},
     ],
@@ -146,14 +147,14 @@ def test_weights_agree_on_both_back_ends_at_every_pre_spike_and_at_the_end(field
         np.testing.assert_allclose(nest_.artifacts[name][pre], jax_.artifacts[name][pre], rtol=1e-9)
     np.testing.assert_allclose(nest_.metrics["last_weight"], jax_.metrics["last_weight"], rtol=1e-9)
     np.testing.assert_allclose(nest_.fitness, jax_.fitness, rtol=1e-9, atol=1e-7)
-    assert np.ptp(jax_.artifacts["weight"]) > 0.05 * on[0].w_max
+    assert np.ptp(jax_.artifacts["weight"]) > 0.05 * on[0].rule.w_max
 
 
 def test_the_bounds_are_met_where_the_rule_drives_the_weight_beyond_them():
     beyond = {"rate_pre": 60.0, "rate_post": 60.0, "duration": 500.0, "lam": 0.1}
     for backend in BACKENDS:
         assert evaluated(STDPLab(**beyond, backend=backend)).artifacts["weight"].max() == 1000.0
-        low = STDPLab(**beyond | {"alpha": 5.0, "w_min": 300.0}, backend=backend)
+        low = STDPLab(**beyond | {"alpha": 5.0, "rule": Rule(w_min=300.0)}, backend=backend)
         assert evaluated(low).artifacts["weight"].min() == 300.0
 
 
@@ -184,7 +185,7 @@ def test_with_alpha_of_one_500_units_are_where_both_sides_balance():
     """In the mean, w grows by w_max lam (1 - w / w_max) tau and shrinks by w_max alpha lam (w / w_max) tau."""
     fields = {"pairs": 400, "alpha": 1.0}
     balanced = evaluated(STDPLab(**fields)).metrics["last_weight"][0]
-    low, high = (evaluated(STDPLab(**fields, w_start=w)).metrics["last_weight"][0] for w in (200.0, 800.0))
+    low, high = (evaluated(STDPLab(**fields, rule=Rule(w_start=w))).metrics["last_weight"][0] for w in (200.0, 800.0))
     assert balanced == pytest.approx(500.0, abs=5.0)  # the standard error is about 1.5
     assert 200.0 + 20 < low < 500.0 < high < 800.0 - 20
 
@@ -198,7 +199,7 @@ def test_the_traces_are_sums_over_the_spikes_so_far():
 
 @pytest.mark.parametrize("alpha", [-1.0, 1.0, 2.5])
 def test_update_in_steps_is_equations_8_to_12_by_the_letter(alpha):
-    optimizee = STDPLab(alpha=alpha, update="steps", duration=300.0, w_start=600.0, mu_minus=0.5)
+    optimizee = STDPLab(alpha=alpha, duration=300.0, rule=Rule(mu_minus=0.5, w_start=600.0, update="steps"))
     found = evaluated(optimizee)
     pre, post, weight = (found.artifacts[name][0] for name in ("pre", "post", "weight"))
     pre_trace = post_trace = 0.0
@@ -236,11 +237,11 @@ def test_trains_come_from_the_seed_with_the_rates_asked_for_or_are_the_times_giv
 @pytest.mark.parametrize(
     "optimizee",
     [
-        SingleNeuron(duration=100.0),
-        SingleNeuron(duration=100.0, backend="jax"),
+        SingleNeuron(pair=Pair(duration=100.0)),
+        SingleNeuron(pair=Pair(duration=100.0), backend="jax"),
         STDPLab(duration=200.0, pairs=3),
         STDPLab(duration=100.0, backend="nest", alpha=1.0, pairs=2),
-        STDPLab(duration=200.0, update="steps", pre_times=(10.0, 20.0)),
+        STDPLab(duration=200.0, rule=Rule(update="steps"), pre_times=(10.0, 20.0)),
     ],
     ids=lambda o: f"{type(o).__name__}-{o.backend}",
 )
@@ -255,7 +256,7 @@ def test_the_middle_of_the_space_is_what_was_published():
         assert Space.from_json(optimizee.space.to_json()) == optimizee.space
     published = STDPLab()
     assert (published.lam, published.alpha, published.tau_pre, published.tau_post) == (0.01, -1.0, 20.0, 20.0)
-    assert (published.w_start, published.w_min, published.w_max) == (500.0, 0.0, 1000.0)
+    assert (published.rule.w_start, published.rule.w_min, published.rule.w_max) == (500.0, 0.0, 1000.0)
     assert (SingleNeuron().current, SingleNeuron().weight) == (500.0, 1000.0)
 
 
@@ -280,26 +281,30 @@ def test_fitness_is_the_error_of_the_rates_and_of_the_weights():
     ("kind", "fields", "text"),
     [
         (SingleNeuron, {"backend": "brian"}, r"backend: expected one of 'nest', 'jax', got 'brian'"),
-        (SingleNeuron, {"tau_m": 0.0}, r"tau_m: expected a number > 0, got 0.0"),
+        (Pair, {"tau_m": 0.0}, r"tau_m: expected a number > 0, got 0.0"),
         (SingleNeuron, {"current": float("nan")}, r"current: expected a number > 0, got nan"),
         (
-            SingleNeuron,
+            Pair,
             {"V_reset": -50.0},
             r"V_reset: expected a potential below V_th, got -50.0 mV with V_th -55.0 mV",
         ),
-        (SingleNeuron, {"delay": 0.05}, r"delay: expected a number >= 0.1, got 0.05; nothing arrives before"),
-        (SingleNeuron, {"delay": 1.05}, r"delay: expected a multiple of 0.1 ms, got 1.05"),
-        (SingleNeuron, {"duration": float("inf")}, r"duration: expected finite numbers"),
-        (SingleNeuron, {"resolution": 0.0005}, r"resolution: expected a multiple of 0.001 ms, got 0.0005"),
-        (STDPLab, {"update": "never"}, r"update: expected one of 'spikes', 'steps', got 'never'"),
-        (STDPLab, {"update": "steps", "backend": "nest"}, r"update: expected 'spikes' on NEST.* or take backend: jax"),
+        (Pair, {"delay": 0.05}, r"delay: expected a number >= 0.1, got 0.05; nothing arrives before"),
+        (Pair, {"delay": 1.05}, r"delay: expected a multiple of the resolution, 0.1 ms, got 1.05 ms"),
+        (Pair, {"duration": float("inf")}, r"duration: expected finite numbers"),
+        (Pair, {"resolution": 0.0005}, r"resolution: expected a multiple of 0.001 ms, got 0.0005"),
+        (Rule, {"update": "never"}, r"update: expected one of 'spikes', 'steps', got 'never'"),
+        (
+            STDPLab,
+            {"rule": Rule(update="steps"), "backend": "nest"},
+            r"rule.update: expected 'spikes' on NEST.* take backend",
+        ),
         (STDPLab, {"alpha": 0.0}, r"alpha: expected a number other than 0"),
-        (STDPLab, {"w_start": 1200.0}, r"w_start: expected a number in \[0, 1000\], got 1200.0"),
-        (STDPLab, {"w_min": 2000.0}, r"w_min: expected a number in \[0, 1000\], got 2000.0"),
-        (STDPLab, {"mu_plus": -0.1}, r"mu_plus: expected a number >= 0, got -0.1"),
+        (Rule, {"w_start": 1200.0}, r"w_start: expected a number in \[0, 1000\], got 1200.0"),
+        (Rule, {"w_min": 2000.0}, r"w_min: expected a number in \[0, 1000\], got 2000.0"),
+        (Rule, {"mu_plus": -0.1}, r"mu_plus: expected a number >= 0, got -0.1"),
         (STDPLab, {"pairs": 0}, r"pairs: expected an integer >= 1, got 0"),
         (STDPLab, {"pre_times": (10.0, 2000.0)}, r"pre_times: expected a number in \[1, 1000\], got 2000.0"),
-        (STDPLab, {"post_times": (10.5,)}, r"post_times: expected a multiple of 1 ms, got 10.5"),
+        (STDPLab, {"post_times": (10.5,)}, r"post_times: expected a multiple of the resolution, 1 ms, got 10.5 ms"),
     ],
     ids=str,
 )
@@ -368,7 +373,7 @@ def test_the_stdp_job_finds_better_rules_than_the_published_one(tmp_path, monkey
 
 
 def test_pictures_show_the_numbers_that_they_are_given():
-    one = {name: value[0] for name, value in evaluated(SingleNeuron(duration=300.0)).artifacts.items()}
+    one = {name: value[0] for name, value in evaluated(SingleNeuron(pair=Pair(duration=300.0))).artifacts.items()}
     panels = figures.draw_potentials(one["potentials"], one["spikes"], 0.1, -55.0, "both").axes
     for neuron in range(2):
         np.testing.assert_array_equal(panels[neuron].lines[0].get_ydata(), one["potentials"][neuron, :2000])

@@ -1,5 +1,6 @@
 """Learning from a teacher: functions as the source draws them, exact baselines, answers that never see the future."""
 
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
 
@@ -17,23 +18,23 @@ from optimizees.teacher import Teacher
 from optimizees.teacher.functions import (
     Episodes,
     backpropagation_predictions,
-    draw_episodes,
     evaluate_function,
     hints,
     linear_predictions,
+    sample_episodes,
 )
+from optimizees.teacher.learner import LSNN
 from optimizers.openai_es import OpenES
 
-TINY = {"examples": 6, "episodes": 3, "regular": 4, "adaptive": 3, "coding": 6, "step_ms": 10, "delay_max": 1.0}
-SMALL = Teacher(**TINY, gain=4.0, skip=2)
-ONE = TINY | {"episodes": 1, "price": 5.0, "target_rate": 25.0, "delay": 1.0}
+TINY = LSNN(regular=4, adaptive=3, coding=6, step_ms=10, delay_max=1.0)
+SMALL = Teacher(gain=4.0, examples=6, episodes=3, lsnn=TINY, skip=2)
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
 
 @partial(jax.jit, static_argnums=(0, 2, 3))
 def compiled_draw(family, key, episodes, examples, gain):
-    return draw_episodes(family, key, episodes, examples, gain)
+    return sample_episodes(family, key, episodes, examples, gain)
 
 
 def drawn(family, seed, gain=1.0):
@@ -118,8 +119,8 @@ def params(teacher, seed=1):
 
 
 def test_an_answer_follows_from_earlier_answers_and_its_own_input_alone():
-    teacher = Teacher(**TINY | {"delay": 2.0, "delay_max": 4.0, "rate": 500.0}, gain=4.0)
-    learner, key = teacher._learner(), jax.random.key(1)
+    teacher = replace(SMALL, lsnn=replace(TINY, delay=2.0, delay_max=4.0, rate=500.0))
+    learner, key = teacher.learner, jax.random.key(1)
     x, y, _ = drawn("network", 2, 4.0)
     episodes = Episodes(*(jnp.asarray(value[:2, :6], jnp.float32) for value in (x, y)))
     run = jax.jit(lambda x, y: learner.run(params(teacher), key, Episodes(x, y))[0])
@@ -134,7 +135,7 @@ def test_an_answer_follows_from_earlier_answers_and_its_own_input_alone():
 
 
 def test_the_network_is_the_sources():
-    learner = Teacher()._learner()
+    learner = Teacher().learner
     net = learner.network()
     cell = net.populations["lsnn"].cell
     assert (net.populations["in"].n, net.populations["lsnn"].n, net.dt) == (300, 300, 1.0)
@@ -148,8 +149,9 @@ def test_the_network_is_the_sources():
 
 def test_the_internal_model_is_what_the_network_would_answer_next_and_asking_leaves_no_trace():
     """Sources that spike in each step, or never: without noise, asked is what was answered."""
-    teacher = Teacher(**TINY | {"rate": 1000.0, "sharpness": 1e6, "delay": 2.0, "delay_max": 2.0}, family="sinus")
-    learner, weights = teacher._learner(), {name: 3 * w for name, w in params(teacher).items()}
+    telling = replace(TINY, rate=1000.0, sharpness=1e6, delay=2.0, delay_max=2.0)
+    teacher = Teacher(family="sinus", examples=6, episodes=3, lsnn=telling)
+    learner, weights = teacher.learner, {name: 3 * w for name, w in params(teacher).items()}
     centers = np.linspace(-1, 1, 6)
     x = centers[np.array([0, 3, 5, 1])].reshape(1, 4, 1).astype(np.float32)
     y = (5 * centers[np.array([5, 2, 0, 3])]).reshape(1, 4).astype(np.float32)
@@ -179,13 +181,15 @@ def test_the_optimizee_keeps_the_contract_and_its_gradient_is_exact_where_no_spi
     ends = [SMALL.evaluate_batch(z + sign * step, seeds).fitness[0] for sign in (1, -1)]
     assert whole.grad[0, -1] == pytest.approx((ends[0] - ends[1]) / 0.02, rel=1e-3)
     assert np.abs(whole.grad[0, : 18 * 7]).max() > 1e-6  # and it reaches the input weights
-    kept = Teacher(**TINY, gain=4.0, skip=2, checkpoint=8).evaluate_batch(z, seeds, with_grad=True)
+    kept = replace(SMALL, checkpoint=8).evaluate_batch(z, seeds, with_grad=True)
     np.testing.assert_allclose(kept.grad, whole.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_a_job_runs_by_gradient_replays_and_draws_its_pictures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = [f"--set=optimizee.{name}={value}" for name, value in ONE.items()]
+    fields = {f"lsnn.{name}": value for name, value in asdict(TINY).items()}
+    fields |= {"examples": 6, "episodes": 1, "price": 5.0, "target_rate": 25.0}
+    small = [f"--set=optimizee.{name}={value}" for name, value in fields.items()]
 
     def l2l(*arguments):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -199,7 +203,7 @@ def test_a_job_runs_by_gradient_replays_and_draws_its_pictures(tmp_path, monkeyp
 
 
 def test_fitness_is_the_mean_squared_error_in_the_functions_range_and_the_price_of_rates():
-    teacher = Teacher(**ONE, family="sinus")
+    teacher = Teacher("sinus", examples=6, episodes=1, lsnn=TINY, price=5.0, target_rate=25.0)
     z = teacher.space.sample(np.random.default_rng(1), 1)
     got = teacher.evaluate_batch(z, np.array([3]), with_artifacts=True)
     one = {name: value[0].astype(np.float64) for name, value in got.artifacts.items()}
@@ -214,7 +218,7 @@ def test_fitness_is_the_mean_squared_error_in_the_functions_range_and_the_price_
 
 @pytest.mark.parametrize("family", ["network", "sinus"])
 def test_hints_are_the_function_on_a_grid_and_the_example_before(family):
-    episodes, functions = draw_episodes(family, jax.random.key(5), 2, 4, 3.0)
+    episodes, functions = sample_episodes(family, jax.random.key(5), 2, 4, 3.0)
     got = np.asarray(hints(family, episodes, functions, 3.0))
     grid = [np.array(point) for point in product([-0.7, 0.0, 0.7], repeat=episodes.x.shape[-1])]
     middle, half = (0.5, 0.5) if family == "network" else (0.0, 5.0)
@@ -232,7 +236,7 @@ def test_hints_are_the_function_on_a_grid_and_the_example_before(family):
 
 def test_the_error_of_hints_is_paid_for_and_changes_no_answer():
     z, seeds = SMALL.space.sample(np.random.default_rng(1), 1), np.array([7])
-    hinted = Teacher(**TINY, gain=4.0, skip=2, hints=0.5)
+    hinted = replace(SMALL, hints=0.5)
     sizes = {"w_hint": (7, 13), "b_hint": 13, "w_trace": (3, 9), "b_trace": 9}
     assert hinted.space.size == SMALL.space.size + sum(np.zeros(size).size for size in sizes.values())
     params = SMALL.space.decode(z[0]) | {name: np.zeros(size) for name, size in sizes.items()}
@@ -241,7 +245,7 @@ def test_the_error_of_hints_is_paid_for_and_changes_no_answer():
     told = hinted.evaluate_batch(at_zero, seeds, with_grad=True, with_artifacts=True)
     np.testing.assert_array_equal(told.artifacts["answers"], plain.artifacts["answers"])
     which, _ = jax.random.split(jax.random.key(jnp.uint32(7)))
-    wanted = np.asarray(hints("network", *draw_episodes("network", which, 3, 6, 4.0), 4.0))
+    wanted = np.asarray(hints("network", *sample_episodes("network", which, 3, 6, 4.0), 4.0))
     price = 0.5 * (np.mean(wanted**2) + np.mean(wanted[..., :9] ** 2))
     assert told.fitness[0] == pytest.approx(plain.fitness[0] - price, rel=1e-5)
     generator = np.random.default_rng(2)
@@ -252,7 +256,7 @@ def test_the_error_of_hints_is_paid_for_and_changes_no_answer():
 
 
 def test_traces_decay_with_the_time_constants_of_adaptation():
-    learner = SMALL._learner()
+    learner = SMALL.learner
     counts = np.random.default_rng(1).integers(0, 3, (6, 2, 7)).astype(np.float32)
     decay = np.exp(-10 / learner.network().populations["lsnn"].cell.tau_a[4:])
     trace, expected = np.zeros((2, 3)), []
@@ -265,9 +269,9 @@ def test_traces_decay_with_the_time_constants_of_adaptation():
 def test_evolution_takes_the_same_optimizee():
     es = OpenES(population=4)
     state = es.init(SMALL.space, 1)
-    z, asked = es.ask(state)
-    after = es.tell(asked, z, SMALL.evaluate_batch(z, np.arange(1, 5)))
-    assert np.abs(es.recommend(after) - es.recommend(state)).max() > 0
+    z, asked = es.ask(SMALL.space, state)
+    after = es.tell(SMALL.space, asked, z, SMALL.evaluate_batch(z, np.arange(1, 5)))
+    assert np.abs(es.recommend(SMALL.space, after) - es.recommend(SMALL.space, state)).max() > 0
 
 
 def test_pictures_of_target_networks_have_their_plane_and_the_job_is_readable(tmp_path):
@@ -283,17 +287,27 @@ def test_pictures_of_target_networks_have_their_plane_and_the_job_is_readable(tm
     ("fields", "text"),
     [
         ({"family": "cosinus"}, r"family: expected one of 'network', 'sinus', got 'cosinus'; did you mean 'sinus'"),
-        ({"regular": 0, "adaptive": 0}, r"regular \+ adaptive: expected at least one neuron, got 0"),
-        ({"delay": 3.0, "delay_max": 1.0}, r"delay_max: expected a number >= 3, got 1"),
-        ({"tau_a_max": 0.5}, r"tau_a_max: expected a number >= 1, got 0.5"),
         ({"gain": 0.0}, r"gain: expected a number > 0, got 0"),
-        ({"rate": 1500.0}, r"rate: expected a number in \[0, 1000\], got 1500"),
-        ({"delay": 1.5, "delay_max": 2.0}, r"delay: expected a multiple of 1 ms, the network's step, got 1.5 ms"),
-        ({"hints": 0.1, "adaptive": 0}, r"hints: expected 0 where no neuron is adaptive, got 0.1"),
+        ({"hints": 0.1, "lsnn": replace(TINY, adaptive=0)}, r"hints: expected 0 where no neuron is adaptive, got 0.1"),
         ({"hints": -0.1}, r"hints: expected a number >= 0, got -0.1"),
-        ({"coding": 1}, r"coding: expected an integer >= 2, got 1"),
     ],
 )
 def test_fields_that_make_no_sense_are_refused(fields, text):
     with pytest.raises(ValueError, match=text):
         Teacher(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"regular": 0, "adaptive": 0}, r"regular \+ adaptive: expected at least one neuron, got 0"),
+        ({"delay": 3.0, "delay_max": 1.0}, r"delay_max: expected a number >= 3, got 1"),
+        ({"tau_a_max": 0.5}, r"tau_a_max: expected a number >= 1, got 0.5"),
+        ({"rate": 1500.0}, r"rate: expected a number in \(0, 1000\], got 1500"),
+        ({"delay": 1.5, "delay_max": 2.0}, r"delay: expected a multiple of the network's step, 1 ms, got 1.5 ms"),
+        ({"coding": 1}, r"coding: expected an integer >= 2, got 1"),
+    ],
+)
+def test_networks_that_make_no_sense_are_refused(fields, text):
+    with pytest.raises(ValueError, match=text):
+        LSNN(**fields)

@@ -9,27 +9,34 @@ import pytest
 
 from l2l_snn.checks import check_optimizee
 from optimizees.vehicle import Vehicle
-from optimizees.vehicle import brain as agent
+from optimizees.vehicle.brain import Brain, sensor_rates
 from optimizees.vehicle.drive import progress
+from optimizees.vehicle.lessons import LessonParameters, Training, desired, first_weights, learn
 from optimizees.vehicle.world import COLLIDED, LATE, REACHED, Arena, Senses, State, World, bearings
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
 ARENA = Arena(obstacles=4, steps=50)
-BRAIN = agent.Brain(8, 0.6, 3, 1000.0, 100.0, 10.0, 2.0, 2.0, 1.0)
-LEARNING = agent.Learning(eta=0.03, tau_plus=12.0, tau_minus=8.0, tau_e=30.0, w_max=3.0)
-VEHICLE = Vehicle(worlds=10, budget=1500, tests=60, shown=2)
-SMALL = Vehicle(worlds=3, budget=60, tests=4, shown=2, steps=40, obstacles=3, cells=4, motor=2)
-MLP = Vehicle(mode="mlp", mlp_hidden=2, tests=40, shown=2, obstacles=1, blocking=0, steps=200)
+BRAIN = Brain(cells=8, motor=3, delay=2.0)
+PARAMETERS = LessonParameters(eta=0.03, tau_plus=12.0, tau_minus=8.0, tau_e=30.0, w_max=3.0)
+VEHICLE = Vehicle(training=Training(worlds=10, budget=1500), tests=60, shown=2)
+SMALL = Vehicle(
+    training=Training(worlds=3, budget=60),
+    arena=Arena(steps=40, obstacles=3),
+    brain=Brain(cells=4, motor=2),
+    tests=4,
+    shown=2,
+)
+MLP = Vehicle(mode="mlp", mlp_hidden=2, tests=40, shown=2, arena=Arena(obstacles=1, blocking=0, steps=200))
 
 
 @pytest.fixture(scope="module")
 def lessons():
     """Lessons in three worlds, recorded, in float64; and the weights before."""
     with jax.enable_x64(True):
-        first = agent.first_weights(BRAIN, ARENA, LEARNING, jax.random.key(1))
-        course = {"worlds": 3, "budget": 120, "keep": True}
-        run = jax.jit(lambda w, key: agent.learn(BRAIN, ARENA, LEARNING, w, key, **course))
+        first = first_weights(BRAIN, ARENA, PARAMETERS, jax.random.key(1))
+        training = Training(worlds=3, budget=120)
+        run = jax.jit(lambda w, key: learn(BRAIN, ARENA, training, PARAMETERS, w, key, record=True))
         return jax.tree.map(np.asarray, run(first, jax.random.key(2))), np.asarray(first)
 
 
@@ -44,66 +51,66 @@ def senses(proximity=(0,) * 6, angle=0.0, distance=3.0):
 
 
 def test_the_weights_follow_from_spikes_and_rewards_by_eq_2_and_3(lessons):
-    (found, first), p, L = lessons, LEARNING, round(BRAIN.delay / BRAIN.resolution)
-    w, moments = first.copy(), found.moments
+    (found, first), p, L = lessons, PARAMETERS, round(BRAIN.delay / BRAIN.resolution)
+    w, record = first.copy(), found.record
     ends, ended = np.cumsum(found.steps), 0
     fresh = True
     for t in range(int(found.ticks)):
         if fresh:
             pre_trace, post_trace = np.zeros(len(w)), np.zeros(w.shape[1])
             late, e = [np.zeros(w.shape[1])] * L, np.zeros_like(w)
-        for pre, post in zip(moments.sensor[t], moments.motor[t], strict=True):
+        for pre, post in zip(record.sensor[t], record.motor[t], strict=True):
             late = [*late, post]
             seen, late = late[0], late[1:]  # the synapse sees a post spike after the delay
             pre_trace, post_trace = pre_trace * np.exp(-1 / p.tau_plus), post_trace * np.exp(-1 / p.tau_minus)
             e = e * np.exp(-1 / p.tau_e)
             e += p.a_plus * np.outer(pre_trace, seen) - p.a_minus * np.outer(pre, post_trace)
             pre_trace, post_trace = pre_trace + pre, post_trace + seen
-        w = np.clip(w + p.eta * np.repeat(moments.reward[t], BRAIN.motor) * e, 0.0, p.w_max)
+        w = np.clip(w + p.eta * np.repeat(record.reward[t], BRAIN.motor) * e, 0.0, p.w_max)
         fresh = t + 1 in ends
         ended += fresh
     np.testing.assert_allclose(found.weights, w, rtol=0, atol=1e-9)
     assert np.abs(w - first).mean() > 0.05
     assert ended >= 2
     np.testing.assert_array_equal(np.isfinite(found.errors), np.arange(120) < found.ticks)
-    np.testing.assert_allclose(found.errors[: found.ticks], np.abs(moments.reward).mean(axis=1)[: found.ticks])
+    np.testing.assert_allclose(found.errors[: found.ticks], np.abs(record.reward).mean(axis=1)[: found.ticks])
 
 
 def test_the_wheels_turn_as_the_motor_neurons_fire(lessons):
-    moments = lessons[0].moments
-    counts = moments.motor.reshape(120, 50, 2, BRAIN.motor).sum(axis=1).mean(axis=2)
-    np.testing.assert_allclose(moments.wheels, np.minimum(counts / 0.05 / BRAIN.full, 1.0))
-    assert len(np.unique(moments.wheels)) > 5
-    turned = np.angle(np.exp(1j * np.diff(moments.state.heading[:40])))
-    np.testing.assert_allclose(turned, np.diff(moments.wheels[:39], axis=1)[:, 0] * 0.05 / ARENA.axle, atol=1e-9)
+    record = lessons[0].record
+    counts = record.motor.reshape(120, 50, 2, BRAIN.motor).sum(axis=1).mean(axis=2)
+    np.testing.assert_allclose(record.wheels, np.minimum(counts / 0.05 / BRAIN.full, 1.0))
+    assert len(np.unique(record.wheels)) > 5
+    turned = np.angle(np.exp(1j * np.diff(record.state.heading[:40])))
+    np.testing.assert_allclose(turned, np.diff(record.wheels[:39], axis=1)[:, 0] * 0.05 / ARENA.axle, atol=1e-9)
 
 
 def test_sensors_share_one_rate_and_the_nearest_obstacle_takes_its_part():
     for one in (senses(angle=2.5), senses((0, 0, 0.7, 0.4, 0, 0), -1.0), senses((0.2, 0, 0, 0, 0, 0.9))):
-        np.testing.assert_allclose(agent.sensor_rates(BRAIN, ARENA, one).sum(), BRAIN.rate, rtol=1e-6)
-    rates = agent.sensor_rates(BRAIN, ARENA, senses((0, 0, 0.7, 0.4, 0, 0), 0.4))
+        np.testing.assert_allclose(sensor_rates(BRAIN, ARENA, one).sum(), BRAIN.rate, rtol=1e-6)
+    rates = sensor_rates(BRAIN, ARENA, senses((0, 0, 0.7, 0.4, 0, 0), 0.4))
     np.testing.assert_allclose(rates[8:], [0, 0, 700, 0, 0, 0], rtol=1e-6)
     cells = (np.arange(8) + 0.5) * np.pi / 4 - np.pi
     away = np.angle(np.exp(1j * (0.4 - cells))) / (np.pi / 4)
     code = np.exp(-0.5 * (away / 0.6) ** 2)
     np.testing.assert_allclose(rates[:8], 300 * code / code.sum(), rtol=1e-4)
-    beyond = agent.sensor_rates(BRAIN, ARENA, senses((0, 0, 0.7, 0, 0, 0), 0.4, distance=0.3))
+    beyond = sensor_rates(BRAIN, ARENA, senses((0, 0, 0.7, 0, 0, 0), 0.4, distance=0.3))
     np.testing.assert_array_equal(beyond[8:], 0)  # it is behind the target
-    turned = [agent.sensor_rates(BRAIN, ARENA, senses(angle=x))[:8] for x in (-np.pi, np.pi - 1e-6)]
+    turned = [sensor_rates(BRAIN, ARENA, senses(angle=x))[:8] for x in (-np.pi, np.pi - 1e-6)]
     np.testing.assert_allclose(*turned, rtol=1e-3)  # the circle is closed
 
 
 def test_the_teacher_turns_to_the_target_and_away_from_the_obstacle():
-    left, right = agent.desired(ARENA, LEARNING, senses(angle=0.5))
-    assert left < LEARNING.cruise < right
-    np.testing.assert_allclose(agent.desired(ARENA, LEARNING, senses(angle=0.0)), LEARNING.cruise)
+    left, right = desired(ARENA, PARAMETERS, senses(angle=0.5))
+    assert left < PARAMETERS.cruise < right
+    np.testing.assert_allclose(desired(ARENA, PARAMETERS, senses(angle=0.0)), PARAMETERS.cruise)
     for k in range(6):
         near = np.eye(6)[k]
-        left, right = agent.desired(ARENA, LEARNING, senses(near, 0.3))
+        left, right = desired(ARENA, PARAMETERS, senses(near, 0.3))
         assert (left > right) == (bearings(6)[k] > 0)
-        mirrored = agent.desired(ARENA, LEARNING, senses(near[::-1], -0.3))
+        mirrored = desired(ARENA, PARAMETERS, senses(near[::-1], -0.3))
         np.testing.assert_allclose(mirrored, [right, left], rtol=1e-6)
-    ahead, aside = (agent.desired(ARENA, LEARNING, senses(np.eye(6)[k])) for k in (3, 5))
+    ahead, aside = (desired(ARENA, PARAMETERS, senses(np.eye(6)[k])) for k in (3, 5))
     assert ahead[0] - ahead[1] > aside[0] - aside[1] > 0
 
 
@@ -126,11 +133,11 @@ def test_after_learning_nine_of_ten_unseen_targets_are_reached_and_hardly_any_be
 
 
 def test_with_rewards_of_random_sign_nothing_is_learned():
-    course = {"worlds": VEHICLE.worlds, "budget": VEHICLE.budget, "reward": "random"}
-    brain, arena, learning = VEHICLE._brain, VEHICLE._arena, agent.Learning()
+    brain, arena, training = VEHICLE.brain, VEHICLE.arena, replace(VEHICLE.training, reward="random")
+    parameters = LessonParameters()
     with jax.enable_x64(False):
-        first = agent.first_weights(brain, arena, learning, jax.random.key(1))
-        found = jax.jit(lambda w, key: agent.learn(brain, arena, learning, w, key, **course))(first, jax.random.key(2))
+        first = first_weights(brain, arena, parameters, jax.random.key(1))
+        found = jax.jit(lambda w, key: learn(brain, arena, training, parameters, w, key))(first, jax.random.key(2))
     weights = np.asarray(found.weights).reshape(18, 2, 10).mean(axis=2)
     angles = np.radians((np.arange(12) + 0.5) * 30 - 180)
     assert np.corrcoef(weights[:12, 1] - weights[:12, 0], np.sin(angles))[0, 1] < 0.7
@@ -147,15 +154,15 @@ def test_the_pictures_show_the_drives_that_were_counted(evaluation):
             target = np.linalg.norm(found["target"][v] - way[-1])
             gaps = np.linalg.norm(found["centers"][v] - way[-1][None], axis=1) - found["radii"][v]
             if outcome[i, v] == LATE:
-                assert len(way) == VEHICLE.steps
+                assert len(way) == VEHICLE.arena.steps
             elif outcome[i, v] == REACHED:
                 assert target < 0.25 + 0.06
             else:
                 assert outcome[i, v] == COLLIDED
                 assert gaps[found["radii"][v] > 0].min() < 0.15 + 0.06
     lengths = found["training_length"][found["training_outcome"] > 0]
-    assert lengths.max() <= VEHICLE.steps
-    assert lengths.sum() <= evaluation.metrics["training_steps"][0] <= VEHICLE.budget
+    assert lengths.max() <= VEHICLE.arena.steps
+    assert lengths.sum() <= evaluation.metrics["training_steps"][0] <= VEHICLE.training.budget
 
 
 def test_it_draws_its_pictures(tmp_path):
@@ -209,28 +216,35 @@ def test_it_conforms_to_the_contract(vehicle):
 
 def test_the_middle_of_the_space_is_what_was_set_by_hand():
     found = VEHICLE.space.decode(VEHICLE.by_hand)
-    for name, value in agent.Learning()._asdict().items():
+    for name, value in LessonParameters()._asdict().items():
         np.testing.assert_allclose(found[name], value, rtol=1e-12)
     with pytest.raises(ValueError, match="mode: expected rstdp, got mlp; weights of an mlp are not set by hand"):
         _ = MLP.by_hand
 
 
 @pytest.mark.parametrize(
-    ("fields", "text"),
+    ("part", "fields", "text"),
     [
-        ({"sectors": 5}, "sectors: expected an even number, got 5; half of them are on each side"),
-        ({"budget": 100}, "budget: expected an integer >= 300, got 100; a drive has to fit in"),
-        ({"tests": 3}, "tests: expected an integer >= 4, got 3; the worlds that are shown are among them"),
-        ({"mode": "ann"}, "mode: expected one of 'rstdp', 'mlp', got 'ann'"),
-        ({"reward": "none"}, "reward: expected one of 'real', 'random', got 'none'"),
-        ({"sight": 0.0}, "sight: expected a number > 0, got 0"),
-        ({"delay": 0.4}, "delay: expected a multiple of the resolution, 1.0 ms, got 0.4"),
+        (Arena, {"sectors": 5}, "sectors: expected an even number, got 5; half of them are on each side"),
+        (Arena, {"sight": 0.0}, "sight: expected a number > 0, got 0"),
+        (Arena, {"small": 0.6}, "large: expected a radius >= small, 0.6 m, got 0.5 m"),
+        (Brain, {"delay": 0.4}, "delay: expected a multiple of .*1.* ms, got 0.4"),
+        (Brain, {"cells": 2}, "cells: expected an integer >= 3, got 2"),
+        (Training, {"reward": "none"}, "reward: expected one of 'real', 'random', got 'none'"),
         (
-            {"resolution": 0.3, "delay": 0.3, "t_ref": 0.3},
-            "window: expected a multiple of the resolution, 0.3 ms, got 50",
+            Vehicle,
+            {"training": Training(budget=100)},
+            "budget: expected an integer >= 300, got 100; a drive has to fit in",
+        ),
+        (Vehicle, {"tests": 3}, "tests: expected an integer >= 4, got 3; the worlds that are shown are among them"),
+        (Vehicle, {"mode": "ann"}, "mode: expected one of 'rstdp', 'mlp', got 'ann'"),
+        (
+            Vehicle,
+            {"brain": Brain(resolution=0.3, delay=0.3, t_ref=0.3)},
+            "arena.tick, ms: expected a multiple of .*0.3.* ms, got 50",
         ),
     ],
 )
-def test_wrong_fields_are_refused(fields, text):
+def test_wrong_fields_are_refused(part, fields, text):
     with pytest.raises(ValueError, match=text):
-        Vehicle(**fields)
+        part(**fields)

@@ -9,9 +9,20 @@ from gymnasium.utils.env_checker import check_env
 from scipy.integrate import solve_ivp
 from scipy.sparse.csgraph import dijkstra
 
-from optimizees.vehicle import world as task
 from optimizees.vehicle.env import VehicleEnv
-from optimizees.vehicle.world import COLLIDED, DRIVING, REACHED, Arena, State, World
+from optimizees.vehicle.world import (
+    COLLIDED,
+    DRIVING,
+    REACHED,
+    Arena,
+    State,
+    World,
+    create,
+    observation,
+    sense,
+    shortest,
+    step,
+)
 
 ARENA = Arena()
 
@@ -20,7 +31,7 @@ ARENA = Arena()
 def many():
     """200 random worlds and starts, in float64."""
     with jax.enable_x64(True):
-        made = jax.jit(jax.vmap(lambda key: task.create(ARENA, key)))(jax.random.split(jax.random.key(3), 200))
+        made = jax.jit(jax.vmap(lambda key: create(ARENA, key)))(jax.random.split(jax.random.key(3), 200))
         return jax.tree.map(np.asarray, made)
 
 
@@ -32,7 +43,7 @@ def test_the_way_of_a_control_step_is_that_of_the_integrated_wheels():
     generator = np.random.default_rng(1)
     nowhere = World(np.array([50.0, 50.0]), np.full((1, 2), 100.0), np.zeros(1))
     with jax.enable_x64(True):
-        step = jax.jit(lambda state, wheels: task.step(ARENA, nowhere, state, wheels))
+        move = jax.jit(lambda state, wheels: step(ARENA, nowhere, state, wheels))
         for wheels in (*generator.uniform(-1, 1, (4, 2)), np.array([0.7, 0.7]), np.array([-0.4, 0.4])):
             state = State(generator.normal(size=2), np.float64(generator.uniform(-3, 3)))
             left, right = wheels * ARENA.speed
@@ -44,7 +55,7 @@ def test_the_way_of_a_control_step_is_that_of_the_integrated_wheels():
             expected = solve_ivp(rates, (0, ARENA.tick), [*state.position, state.heading], rtol=1e-11, atol=1e-12).y[
                 :, -1
             ]
-            found, outcome = step(state, wheels)
+            found, outcome = move(state, wheels)
             np.testing.assert_allclose(found.position, expected[:2], rtol=0, atol=1e-10)
             np.testing.assert_allclose(np.exp(1j * found.heading), np.exp(1j * expected[2]), rtol=0, atol=1e-10)
             assert outcome == DRIVING
@@ -54,14 +65,14 @@ def test_wheels_are_clipped_and_a_touched_obstacle_or_target_ends_the_drive():
     world = World(np.array([1.0, 0.0]), np.array([[-1.0, 0.0], [0.0, 0.0]]), np.array([0.5, 0.0]))
     touch = -0.5 + ARENA.body
     with jax.enable_x64(True):
-        step = jax.jit(lambda state, wheels: task.step(ARENA, world, state, wheels))
+        move = jax.jit(lambda state, wheels: step(ARENA, world, state, wheels))
         for x, heading, expected in (
             (touch + 0.06, np.pi, DRIVING),
             (touch + 0.04, np.pi, COLLIDED),
             (1.0 - ARENA.reach - 0.06, 0.0, DRIVING),
             (1.0 - ARENA.reach - 0.04, 0.0, REACHED),
         ):
-            state, outcome = step(State(np.array([x, 0.0]), np.float64(heading)), np.array([5.0, 9.0]))
+            state, outcome = move(State(np.array([x, 0.0]), np.float64(heading)), np.array([5.0, 9.0]))
             assert outcome == expected
             np.testing.assert_allclose(abs(state.position[0] - x), ARENA.speed * ARENA.tick)
 
@@ -71,7 +82,7 @@ def test_proximities_are_those_that_rays_find(many):
     generator, inner = np.random.default_rng(2), np.linspace(0, 1, 400)
     places = generator.uniform(-2.5, 2.5, (40, 2))
     with jax.enable_x64(True):
-        look = jax.jit(lambda world, state: task.sense(ARENA, world, state))
+        look = jax.jit(lambda world, state: sense(ARENA, world, state))
         seen = 0
         for i, place in enumerate(places):
             world = one(worlds, i)
@@ -135,8 +146,8 @@ def way_round(start, target, center, radius, points=240):
 def test_the_shortest_way_round_an_obstacle_is_that_of_a_search(many):
     worlds, starts = many
     with jax.enable_x64(True):
-        run = jax.jit(jax.vmap(lambda world, state: task.shortest(ARENA, world, state)))
-        shortest = np.asarray(run(worlds, starts))
+        run = jax.jit(jax.vmap(lambda world, state: shortest(ARENA, world, state)))
+        found = np.asarray(run(worlds, starts))
     for i in range(6):
         world, start = one(worlds, i), starts.position[i]
         ways = [
@@ -144,10 +155,10 @@ def test_the_shortest_way_round_an_obstacle_is_that_of_a_search(many):
             for center, radius in zip(world.centers, world.radii, strict=True)
             if radius > 0
         ]
-        np.testing.assert_allclose(shortest[i], max(ways) - ARENA.reach, rtol=5e-4)
+        np.testing.assert_allclose(found[i], max(ways) - ARENA.reach, rtol=5e-4)
     straight = np.linalg.norm(worlds.target - starts.position, axis=1) - ARENA.reach
-    assert (shortest - straight >= -1e-9).all()
-    assert (shortest - straight > 0.02).sum() > 50
+    assert (found - straight >= -1e-9).all()
+    assert (found - straight > 0.02).sum() > 50
 
 
 @pytest.fixture(scope="module")
@@ -173,11 +184,11 @@ def test_its_episodes_are_those_of_the_dynamics_step_for_step(env):
     generator, ends = np.random.default_rng(4), set()
 
     def go(world, state, wheels):
-        def step(state, wheels):
-            state, outcome = task.step(ARENA, world, state, wheels)
-            return state, (state, outcome, task.observation(ARENA, task.sense(ARENA, world, state)))
+        def one_step(state, wheels):
+            state, outcome = step(ARENA, world, state, wheels)
+            return state, (state, outcome, observation(ARENA, sense(ARENA, world, state)))
 
-        return jax.lax.scan(step, state, wheels)[1]
+        return jax.lax.scan(one_step, state, wheels)[1]
 
     with jax.enable_x64(False):
         run = jax.jit(go)

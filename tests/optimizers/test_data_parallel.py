@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from stepping import with_step
 
 from l2l_snn import BatchOptimizee
 from l2l_snn.loop.job import Job
@@ -18,14 +19,14 @@ from l2l_snn.storage.store import Store
 from l2l_snn.workers.in_process import Inline
 from l2l_snn.workers.ray_pool import RayPool
 from optimizees.cue_association import CueAssociation
-from optimizees.cue_association.trials import Trials
+from optimizees.cue_association.trials import NOISE, Schedule, Trials, random_trials
 from optimizers.gradient_ascent import GradientAscent
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
 SHARD = CueAssociation(
-    rule="decay", trials=4, cues=3, cue=10.0, gap=5.0, rests=(10.0, 15.0), horizon=80.0, delta_tau=10.0, group=3,
-    hidden=6, w_hidden=2.0, w_out=8.0, alpha=20.0, gain=2.0, precision="float64",
+    rule="decay", trials=4, schedule=Schedule(cues=3, cue=10.0, gap=5.0, rests=(10.0, 15.0), horizon=80.0, group=3),
+    delta_tau=10.0, hidden=6, w_hidden=2.0, w_out=8.0, alpha=20.0, gain=2.0, precision="float64",
 )  # fmt: skip
 SEEDS = np.array([11, 12, 13])
 
@@ -49,13 +50,13 @@ def slope_of_all(z, seeds, used):
     parts = []
     for seed in seeds:
         of_trials, _ = jax.random.split(jax.random.key(seed))
-        parts.append(SHARD._draw_trials(of_trials, None, SHARD.trials, True))
+        parts.append(random_trials(SHARD.schedule, NOISE[SHARD.noise], of_trials, SHARD.trials))
     axes = Trials(spikes=1, cues=0, deciding=1, answer=0)
     trials = Trials(*(jnp.concatenate(p, axis) for *p, axis in zip(*parts, axes, strict=True)))
     counts = jnp.repeat(used, SHARD.trials)
 
     def mean_reward(z):
-        p = jax.nn.softmax(SHARD._log_odds(trials, SHARD._simulate(z, trials, 1)[1]))
+        p = jax.nn.softmax(SHARD.log_odds(trials, SHARD.simulate(SHARD.space.decode(z), trials, 1)[1]))
         of_trial = 2 * jnp.take_along_axis(p, trials.answer[:, None], axis=1)[:, 0] - 1
         return (counts * of_trial).sum() / counts.sum()
 
@@ -64,10 +65,10 @@ def slope_of_all(z, seeds, used):
 
 @pytest.mark.parametrize("failing", [-1, 12])
 def test_the_mean_over_shards_is_the_gradient_of_one_loss_over_all_of_their_tasks(failing):
-    ascent = GradientAscent(evaluations=3, rule="sgd", learning_rate=1.0)
-    z, state = ascent.ask(ascent.init(SHARD.space, 1))
+    ascent = with_step(GradientAscent, evaluations=3, rule="sgd", learning_rate=1.0)
+    z, state = ascent.ask(SHARD.space, ascent.init(SHARD.space, 1))
     done = Inline(Failing(failing), chunk=1).evaluate(z, SEEDS, with_grad=True).evaluation
-    told = ascent.tell(state, z, done)
+    told = ascent.tell(SHARD.space, state, z, done)
     with jax.enable_x64(True):
         fitness, gradient = jax.device_get(slope_of_all(z[0], SEEDS.astype(np.uint32), 1.0 * (failing != SEEDS)))
     np.testing.assert_allclose(told.z[0] - z[0], gradient, rtol=1e-9, atol=1e-12)
@@ -77,7 +78,7 @@ def test_the_mean_over_shards_is_the_gradient_of_one_loss_over_all_of_their_task
     assert np.abs(done.grad[0] - gradient).max() > 0.01  # no shard would do for all
 
 
-ASCENT = GradientAscent(evaluations=3, learning_rate=0.1, clip="global_norm")
+ASCENT = with_step(GradientAscent, evaluations=3, learning_rate=0.1, clip="global_norm")
 GENERATIONS = 4
 
 

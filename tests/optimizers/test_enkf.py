@@ -21,8 +21,8 @@ def linear(z, matrix=MAP, target=TARGET):
 def run(enkf, space, evaluate, generations, seed=1):
     state = enkf.init(space, seed)
     for _ in range(generations):
-        z, state = enkf.ask(state)
-        state = enkf.tell(state, z, evaluate(z))
+        z, state = enkf.ask(space, state)
+        state = enkf.tell(space, state, z, evaluate(z))
     return state
 
 
@@ -84,7 +84,7 @@ def test_one_perturbed_update_gives_bayes_posterior_of_a_linear_gaussian_problem
     mean = covariance @ MAP.T @ noise @ TARGET
     np.testing.assert_allclose(state.z.mean(axis=0), mean, atol=0.02)
     np.testing.assert_allclose(np.cov(state.z.T), covariance, atol=0.02)
-    np.testing.assert_allclose(enkf.recommend(state), state.z.mean(axis=0))
+    np.testing.assert_allclose(enkf.recommend(SPACE, state), state.z.mean(axis=0))
 
 
 def test_without_perturbation_the_mean_is_right_and_the_spread_too_small():
@@ -104,12 +104,12 @@ def test_unperturbed_updates_end_at_least_squares_in_the_span_of_the_ensemble(po
         population=population, observations=("y",), targets=tuple(target), gamma=1e-4, perturb=False
     )
     space = Space(w=Free((12,)))
-    first, _ = enkf.ask(enkf.init(space, 1))
+    first, _ = enkf.ask(space, enkf.init(space, 1))
     state = run(enkf, space, lambda z: linear(z, matrix, target), 5)
     mean = first.mean(axis=0)
     span = (first - mean).T
     weights = np.linalg.lstsq(matrix @ span, target - matrix @ mean, rcond=1e-10)[0]
-    np.testing.assert_allclose(enkf.recommend(state), mean + span @ weights, atol=1e-5)
+    np.testing.assert_allclose(enkf.recommend(space, state), mean + span @ weights, atol=1e-5)
 
 
 def test_repetitions_are_generations_of_a_linear_problem():
@@ -129,7 +129,7 @@ def test_the_ensemble_stays_in_the_span_of_the_first_also_after_failures_but_not
         return Evaluation(fitness, {"y": np.sin(z).sum(axis=1), "x": (z**3).mean(axis=1)})
 
     def outside(enkf):
-        first, _ = enkf.ask(enkf.init(space, 1))
+        first, _ = enkf.ask(space, enkf.init(space, 1))
         state = run(enkf, space, evaluate, 6)
         basis = np.linalg.svd(first - first.mean(axis=0), full_matrices=False)[2][: enkf.population - 1]
         away = state.z - first.mean(axis=0)
@@ -154,15 +154,15 @@ def test_numbered_metrics_come_in_the_order_of_their_numbers():
 def test_the_fitness_is_the_observation_if_there_is_no_other():
     fields = {"population": 6, "targets": 2.0, "gamma": 0.5, "perturb": False}
     alone = EnsembleKalmanFilter(**fields)
-    z, state = alone.ask(alone.init(SPACE, 1))
+    z, state = alone.ask(SPACE, alone.init(SPACE, 1))
     fitness = -np.abs(z).sum(axis=1)
     named = EnsembleKalmanFilter(observations=("y",), **fields)
-    told = named.tell(state, z, Evaluation(fitness, {"y": fitness}))
-    np.testing.assert_array_equal(alone.tell(state, z, Evaluation(fitness)).z, told.z)
+    told = named.tell(SPACE, state, z, Evaluation(fitness, {"y": fitness}))
+    np.testing.assert_array_equal(alone.tell(SPACE, state, z, Evaluation(fitness)).z, told.z)
     ahead = EnsembleKalmanFilter(**fields | {"targets": None})
     best = EnsembleKalmanFilter(**fields | {"targets": float(fitness.max() + fitness.std())})
     np.testing.assert_array_equal(
-        ahead.tell(state, z, Evaluation(fitness)).z, best.tell(state, z, Evaluation(fitness)).z
+        ahead.tell(SPACE, state, z, Evaluation(fitness)).z, best.tell(SPACE, state, z, Evaluation(fitness)).z
     )
 
 
@@ -180,7 +180,7 @@ def test_an_exponential_decay_is_identified_from_noisy_observations():
     target = 3.0 * np.exp(-t / 20.0) + noise
     enkf = EnsembleKalmanFilter(population=40, observations=("y",), targets=tuple(target), gamma=0.02 * 3)
     state = run(enkf, space, model, 10)
-    found = space.decode(enkf.recommend(state))
+    found = space.decode(enkf.recommend(space, state))
     assert found == pytest.approx(truth, rel=0.03)
 
 
@@ -196,27 +196,27 @@ def test_failed_members_take_no_part():
     metrics = {name: np.where(np.isnan(fitness), np.nan, value) for name, value in evaluation.metrics.items()}
     metrics["y_0"][5] = np.inf  # a fitness but no observation
     six = EnsembleKalmanFilter(population=6, **fields)
-    told = six.tell(six.init(SPACE, 1), z, Evaluation(fitness, metrics))
+    told = six.tell(SPACE, six.init(SPACE, 1), z, Evaluation(fitness, metrics))
     three = EnsembleKalmanFilter(population=3, **fields)
-    alone = three.tell(three.init(SPACE, 1), z[[0, 2, 3]], linear(z[[0, 2, 3]]))
+    alone = three.tell(SPACE, three.init(SPACE, 1), z[[0, 2, 3]], linear(z[[0, 2, 3]]))
     np.testing.assert_allclose(told.z[[0, 2, 3]], alone.z, rtol=1e-12)
     assert np.isfinite(told.z).all()
 
 
 def test_failed_members_are_drawn_from_the_normal_distribution_of_the_others():
     enkf = EnsembleKalmanFilter(population=8000, observations=("y",), targets=TARGET, gamma=0.3)
-    z, state = enkf.ask(enkf.init(SPACE, 1))
+    z, state = enkf.ask(SPACE, enkf.init(SPACE, 1))
     evaluation = linear(z)
     fitness = np.where(np.arange(8000) < 4000, np.nan, evaluation.fitness)
-    told = enkf.tell(state, z, Evaluation(fitness, evaluation.metrics))
+    told = enkf.tell(SPACE, state, z, Evaluation(fitness, evaluation.metrics))
     np.testing.assert_allclose(told.z[:4000].mean(axis=0), told.z[4000:].mean(axis=0), atol=0.05)
     np.testing.assert_allclose(np.cov(told.z[:4000].T), np.cov(told.z[4000:].T), atol=0.05)
 
 
 def test_when_all_fail_all_are_drawn_as_at_first_and_no_metrics_are_needed():
     enkf = EnsembleKalmanFilter(population=3000, observations=("y",), targets=1.0, sigma=0.5)
-    z, state = enkf.ask(enkf.init(SPACE, 1))
-    told = enkf.tell(state._replace(z=z + 7), z + 7, Evaluation(np.full(3000, np.nan)))
+    z, state = enkf.ask(SPACE, enkf.init(SPACE, 1))
+    told = enkf.tell(SPACE, state._replace(z=z + 7), z + 7, Evaluation(np.full(3000, np.nan)))
     np.testing.assert_allclose(told.z.mean(axis=0), 0, atol=0.05)
     np.testing.assert_allclose(told.z.std(axis=0), 0.5, atol=0.05)
 
@@ -224,15 +224,15 @@ def test_when_all_fail_all_are_drawn_as_at_first_and_no_metrics_are_needed():
 def test_jitter_is_in_units_of_the_spread_and_equal_fitness_moves_nothing_else():
     space = Space(x=Real(-5, 5, shape=(2,)), w=Free((2,)))
     enkf = EnsembleKalmanFilter(population=4000, jitter=0.1)
-    z, state = enkf.ask(enkf.init(space, 1))
-    told = enkf.tell(state, z, Evaluation(np.ones(4000)))
+    z, state = enkf.ask(space, enkf.init(space, 1))
+    told = enkf.tell(space, state, z, Evaluation(np.ones(4000)))
     np.testing.assert_allclose((told.z - z).std(axis=0), 0.1 * np.array([12**-0.5, 12**-0.5, 1, 1]), rtol=0.05)
 
 
 def test_the_worst_are_replaced_by_the_best():
     enkf = EnsembleKalmanFilter(population=6, replaced=2, jitter=1e-9, gamma=1e20)  # gamma: nothing moves else
-    z, state = enkf.ask(enkf.init(SPACE, 1))
-    told = enkf.tell(state, z, Evaluation(np.array([3.0, 1.0, 5.0, np.nan, 0.0, 4.0])))
+    z, state = enkf.ask(SPACE, enkf.init(SPACE, 1))
+    told = enkf.tell(SPACE, state, z, Evaluation(np.array([3.0, 1.0, 5.0, np.nan, 0.0, 4.0])))
     np.testing.assert_allclose(told.z[[0, 2, 5]], z[[0, 2, 5]], atol=1e-7)
     np.testing.assert_allclose(told.z[[4, 1]], z[[2, 5]], atol=1e-7)
 
@@ -242,9 +242,9 @@ def test_asked_and_recommended_z_keep_to_the_bounds():
     enkf = EnsembleKalmanFilter(population=20, targets=50.0, gamma=0.01, observations=("y",))
     state = run(enkf, space, lambda z: Evaluation(z.sum(axis=1), {"y": z.sum(axis=1)}), 1)
     assert state.z.max() > 2
-    z, _ = enkf.ask(state)
+    z, _ = enkf.ask(space, state)
     assert z.max() == 1.0
-    np.testing.assert_array_equal(enkf.recommend(state), [1.0, 1.0])
+    np.testing.assert_array_equal(enkf.recommend(space, state), [1.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -286,21 +286,22 @@ def test_metrics_that_do_not_fit_are_refused(fields, text):
 
 def test_wrong_use_is_refused():
     enkf = EnsembleKalmanFilter(population=4)
-    z, state = enkf.ask(enkf.init(SPACE, 1))
+    z, state = enkf.ask(SPACE, enkf.init(SPACE, 1))
     with pytest.raises(ValueError, match="expected one objective"):
-        enkf.tell(state, z, Evaluation(np.zeros((4, 2))))
+        enkf.tell(SPACE, state, z, Evaluation(np.zeros((4, 2))))
     with pytest.raises(ValueError, match=r"EnsembleKalmanFilter: z: expected an array of shape \(4, 3\)"):
-        enkf.tell(state, z[:3], Evaluation(np.zeros(3)))
+        enkf.tell(SPACE, state, z[:3], Evaluation(np.zeros(3)))
 
 
 def test_an_ensemble_that_grows_has_the_same_mean_and_covariance():
+    space = Space(w=Free((3,)))
     small, large = (
         EnsembleKalmanFilter(population=200, targets=0.0),
         EnsembleKalmanFilter(population=20_000, targets=0.0),
     )
-    state = small.init(Space(w=Free((3,))), 1)
+    state = small.init(space, 1)
     state = state._replace(z=state.z @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 5.0]]) + [7.0, 0.0, -3.0])
-    grown = large.resized(state)
+    grown = large.resized(space, state)
     np.testing.assert_allclose(grown.z.mean(axis=0), state.z.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(np.cov(grown.z.T), np.cov(state.z.T), atol=0.6)
     shift = grown.z[:200] - state.z  # the old members are still there, moved together
@@ -308,12 +309,13 @@ def test_an_ensemble_that_grows_has_the_same_mean_and_covariance():
 
 
 def test_an_ensemble_that_shrinks_keeps_its_mean_and_members_chosen_at_random():
+    space = Space(w=Free((2,)))
     large, small = EnsembleKalmanFilter(population=40, targets=0.0), EnsembleKalmanFilter(population=10, targets=0.0)
     chosen = set()
     for seed in range(20):
         row = np.arange(40.0)
-        state = large.init(Space(w=Free((2,))), seed)._replace(z=np.stack([row, row**2], axis=1))
-        shrunk = small.resized(state)
+        state = large.init(space, seed)._replace(z=np.stack([row, row**2], axis=1))
+        shrunk = small.resized(space, state)
         np.testing.assert_allclose(shrunk.z.mean(axis=0), state.z.mean(axis=0), atol=1e-9)
         gap = shrunk.z[1:] - shrunk.z[0]  # i - j and i^2 - j^2 of the rows i and j, whatever the common shift
         rows = (gap[:, 1] / gap[:, 0] + gap[:, 0]) / 2
@@ -321,4 +323,4 @@ def test_an_ensemble_that_shrinks_keeps_its_mean_and_members_chosen_at_random():
         assert (np.diff(rows) > 0).all()
         chosen |= set(np.round(rows).astype(int).tolist())
     assert chosen >= set(range(10, 40))  # the first one isn't counted
-    assert large.resized(state) is state
+    assert large.resized(space, state) is state

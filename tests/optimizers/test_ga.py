@@ -20,8 +20,8 @@ VARIANTS = [
 
 def told(ga, fitness, space=SPACE, seed=1):
     """Return the state after a first generation with this fitness."""
-    z, state = ga.ask(ga.init(space, seed))
-    return ga.tell(state, z, Evaluation(np.asarray(fitness, float)))
+    z, state = ga.ask(space, ga.init(space, seed))
+    return ga.tell(space, state, z, Evaluation(np.asarray(fitness, float)))
 
 
 def without_variation(**fields):
@@ -52,13 +52,13 @@ def test_selection_is_deaps_on_deaps_own_individuals():
         individuals = [Individual(*pair) for pair in zip(state.z.tolist(), fitness.tolist(), strict=True)]
         with python_random(draw(state.words)[0]):
             parents = tools.selTournament(individuals, 20, 3)
-        np.testing.assert_array_equal(ga.ask(state)[0], parents)
+        np.testing.assert_array_equal(ga.ask(SPACE, state)[0], parents)
 
 
 def test_without_variation_children_are_parents():
     ga = without_variation(population=9)
     state = told(ga, np.arange(9))
-    children, _ = ga.ask(state)
+    children, _ = ga.ask(SPACE, state)
     assert {tuple(child) for child in children} <= {tuple(parent) for parent in state.z}
 
 
@@ -67,7 +67,7 @@ def test_elites_go_on_unchanged_best_first_in_the_last_places(elites):
     ga = GeneticAlgorithm(population=8, elites=elites, mutation_probability=1.0, gene_probability=1.0)
     fitness = [3.0, np.nan, 7.0, 1.0, 9.0, 2.0, 0.0, 5.0]
     state = told(ga, fitness)
-    children, _ = ga.ask(state)
+    children, _ = ga.ask(SPACE, state)
     np.testing.assert_array_equal(children[8 - elites :], state.z[[4, 2, 7][:elites]])
     assert not any((child == state.z).all(axis=1).any() for child in children[: 8 - elites])
 
@@ -76,13 +76,13 @@ def test_the_last_of_an_odd_population_is_not_crossed():
     ga = GeneticAlgorithm(population=5, crossover_probability=1.0, mutation_probability=0.0)
     for seed in range(10):
         state = told(ga, np.arange(5), seed=seed)
-        children, _ = ga.ask(state)
+        children, _ = ga.ask(SPACE, state)
         assert (children[4] == state.z).all(axis=1).any()
 
 
 def test_children_are_clipped_to_the_bounds_and_free_genes_are_not():
     ga = GeneticAlgorithm(mutation_std=50.0, mutation_probability=1.0, gene_probability=1.0)
-    children, _ = ga.ask(told(ga, np.arange(32)))
+    children, _ = ga.ask(SPACE, told(ga, np.arange(32)))
     bounded, free = children[:, :4], children[:, 4:]
     assert set(np.unique(bounded[(bounded <= 0) | (bounded >= 1)])) == {0.0, 1.0}
     assert np.abs(free).max() > 10
@@ -92,7 +92,7 @@ def test_mutation_rates_are_those_asked_for():
     space = Space(w=Free((100,)))
     ga = GeneticAlgorithm(population=1000, crossover_probability=0, mutation_probability=0.7, gene_probability=0.45)
     state = told(ga, np.arange(1000), space)
-    changed = np.array([(child != state.z).sum(axis=1).min() for child in ga.ask(state)[0]])
+    changed = np.array([(child != state.z).sum(axis=1).min() for child in ga.ask(space, state)[0]])
     assert (changed > 0).mean() == pytest.approx(0.7, abs=0.05)
     assert changed[changed > 0].mean() / 100 == pytest.approx(0.45, abs=0.02)
 
@@ -101,7 +101,7 @@ def test_crossover_rate_is_that_asked_for():
     ga = GeneticAlgorithm(population=2000, crossover_probability=0.7, mutation_probability=0, tournament=1)
     state = told(ga, np.zeros(2000), Space(w=Free((3,))))
     parents = {tuple(row) for row in state.z}
-    crossed = np.array([tuple(child) not in parents for child in ga.ask(state)[0]]).reshape(-1, 2)
+    crossed = np.array([tuple(child) not in parents for child in ga.ask(SPACE, state)[0]]).reshape(-1, 2)
     assert (crossed[:, 0] == crossed[:, 1]).mean() > 0.99  # pairs (0, 1), (2, 3); a pair of equals changes little
     assert crossed.mean() == pytest.approx(0.7, abs=0.05)
 
@@ -113,18 +113,18 @@ def test_recommends_the_best_evaluation_so_far_and_never_a_failed_one():
     ga = GeneticAlgorithm(population=4)
     state = told(ga, [np.nan, 2.0, 2.0, 2.0])  # filled, the failed one equals the best
     best = state.z[1]
-    np.testing.assert_array_equal(ga.recommend(state), best)
-    z, state = ga.ask(state)
-    state = ga.tell(state, z, Evaluation(np.array([1.0, 0.0, -1.0, np.nan])))
-    np.testing.assert_array_equal(ga.recommend(state), best)
-    z, state = ga.ask(state)
-    state = ga.tell(state, z, Evaluation(np.array([1.0, 0.0, 2.5, np.nan])))
-    np.testing.assert_array_equal(ga.recommend(state), z[2])
+    np.testing.assert_array_equal(ga.recommend(SPACE, state), best)
+    z, state = ga.ask(SPACE, state)
+    state = ga.tell(SPACE, state, z, Evaluation(np.array([1.0, 0.0, -1.0, np.nan])))
+    np.testing.assert_array_equal(ga.recommend(SPACE, state), best)
+    z, state = ga.ask(SPACE, state)
+    state = ga.tell(SPACE, state, z, Evaluation(np.array([1.0, 0.0, 2.5, np.nan])))
+    np.testing.assert_array_equal(ga.recommend(SPACE, state), z[2])
 
 
 def test_the_first_generation_is_a_sample_of_the_space():
     ga = GeneticAlgorithm(population=500)
-    z, _ = ga.ask(ga.init(SPACE, 3))
+    z, _ = ga.ask(SPACE, ga.init(SPACE, 3))
     assert z[:, :4].min() >= 0
     assert z[:, :4].max() <= 1
     assert z[:, 4:].std() == pytest.approx(1, abs=0.1)
@@ -160,15 +160,15 @@ def test_two_point_needs_two_genes():
 
 def test_several_objectives_are_refused():
     ga = GeneticAlgorithm()
-    z, state = ga.ask(ga.init(SPACE, 1))
+    z, state = ga.ask(SPACE, ga.init(SPACE, 1))
     with pytest.raises(ValueError, match=r"expected one objective, got \(32, 2\)"):
-        ga.tell(state, z, Evaluation(np.zeros((32, 2))))
+        ga.tell(SPACE, state, z, Evaluation(np.zeros((32, 2))))
 
 
 def test_another_number_of_individuals_is_refused():
     ga = GeneticAlgorithm()
-    z, state = ga.ask(ga.init(SPACE, 1))
+    z, state = ga.ask(SPACE, ga.init(SPACE, 1))
     with pytest.raises(ValueError, match=r"z: expected an array of shape \(32, 7\), got shape \(31, 7\)"):
-        ga.tell(state, z[:31], Evaluation(np.zeros(31)))
+        ga.tell(SPACE, state, z[:31], Evaluation(np.zeros(31)))
     with pytest.raises(ValueError, match=r"fitness: expected an array of shape \(32\)"):
-        ga.tell(state, z, Evaluation(np.zeros(31)))
+        ga.tell(SPACE, state, z, Evaluation(np.zeros(31)))

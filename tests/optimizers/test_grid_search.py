@@ -18,8 +18,8 @@ def asked(grid, space, generations, seed=1):
     """Return the z (generations, P, D) of a run."""
     state, all_z = grid.init(space, seed), []
     for _ in range(generations):
-        z, state = grid.ask(state)
-        state = grid.tell(state, z, Evaluation(np.zeros(len(z))))
+        z, state = grid.ask(space, state)
+        state = grid.tell(space, state, z, Evaluation(np.zeros(len(z))))
         all_z.append(z)
     return np.array(all_z)
 
@@ -116,17 +116,18 @@ def test_recommends_the_best_point_and_before_any_success_the_middle():
     space = Space(a=Real(0, 1), w=Free())
     grid = GridSearch(population=5, points=5)
     state = grid.init(space, 1)
-    np.testing.assert_array_equal(grid.recommend(state), [0.5, 0.0])
+    np.testing.assert_array_equal(grid.recommend(space, state), [0.5, 0.0])
     for _ in range(5):
-        z, state = grid.ask(state)
-        state = grid.tell(state, z, Evaluation(-np.abs(z - [0.75, -1.0]).sum(axis=1)))
-    np.testing.assert_array_equal(grid.recommend(state), [0.75, -1.0])
+        z, state = grid.ask(space, state)
+        state = grid.tell(space, state, z, Evaluation(-np.abs(z - [0.75, -1.0]).sum(axis=1)))
+    np.testing.assert_array_equal(grid.recommend(space, state), [0.75, -1.0])
 
 
 def test_the_largest_grid_by_default_asks_in_milliseconds_of_memory_not_stored():
+    space = Space(a=Real(0, 1, shape=(5,)))
     grid = GridSearch(points=10, order="coarse")
-    state = grid.init(Space(a=Real(0, 1, shape=(5,))), 1)
-    z, later = grid.ask(state)
+    state = grid.init(space, 1)
+    z, later = grid.ask(space, state)
     assert z.shape == (32, 5)
     assert sum(value.nbytes for value in later) < 1000  # the 100,000 points aren't in the state
 
@@ -172,9 +173,9 @@ def test_a_grid_beyond_all_memory_is_refused_at_once():
 
 def test_another_number_of_individuals_is_refused():
     grid = GridSearch(population=4)
-    z, state = grid.ask(grid.init(SPACE, 1))
+    z, state = grid.ask(SPACE, grid.init(SPACE, 1))
     with pytest.raises(ValueError, match=r"GridSearch: fitness: expected an array of shape \(4\)"):
-        grid.tell(state, z, Evaluation(np.zeros(3)))
+        grid.tell(SPACE, state, z, Evaluation(np.zeros(3)))
 
 
 def test_a_grid_beyond_all_printing_is_refused_too():
@@ -186,9 +187,9 @@ def test_batches_of_another_size_go_on_with_the_same_grid():
     small, large = GridSearch(population=4, points=3), GridSearch(population=7, points=3)
     space = Space(x=Real(0, 1, shape=(3,)))
     whole = GridSearch(population=27, points=3)
-    expected, _ = whole.ask(whole.init(space, 1))
+    expected, _ = whole.ask(space, whole.init(space, 1))
     state, asked = small.init(space, 1), []
     for grid in (small, large, large, small, small, GridSearch(population=1, points=3)):
-        z, state = grid.ask(grid.resized(state))
+        z, state = grid.ask(space, grid.resized(space, state))
         asked.append(z)
     np.testing.assert_array_equal(np.concatenate(asked), expected)

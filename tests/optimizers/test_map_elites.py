@@ -28,9 +28,9 @@ def test_keeps_the_contract(map_elites, beats_random):
 
 def told(map_elites, state, fitness, a, b):
     """Return z and the state after one more generation with this fitness and these descriptors."""
-    z, state = map_elites.ask(state)
+    z, state = map_elites.ask(SPACE, state)
     metrics = {"a": np.asarray(a, float), "b": np.asarray(b, float), "other": np.full(len(z), np.nan)}
-    return z, map_elites.tell(state, z, Evaluation(np.asarray(fitness, float), metrics))
+    return z, map_elites.tell(SPACE, state, z, Evaluation(np.asarray(fitness, float), metrics))
 
 
 # The archive
@@ -76,14 +76,14 @@ def test_the_archive_is_that_of_the_papers_loop():
             np.testing.assert_array_equal(state.descriptors[row], descriptors)
     assert coverage(state) == len(archive) / 20
     assert qd_score(state, -7.0) == sum(f + 7 for f, _, _ in archive.values())
-    np.testing.assert_array_equal(map_elites.recommend(state), state.z[np.nanargmax(state.fitness)])
+    np.testing.assert_array_equal(map_elites.recommend(SPACE, state), state.z[np.nanargmax(state.fitness)])
 
 
 def test_a_generation_that_failed_altogether_needs_no_metrics_and_changes_only_the_count():
     map_elites = MapElites(**MAP, population=4)
     _, state = told(map_elites, map_elites.init(SPACE, 1), [1, 2, 3, 4], [0.1, 0.3, 0.5, 0.7], [0, 0, 0, 0])
-    z, asked = map_elites.ask(state)
-    after = map_elites.tell(asked, z, Evaluation(np.full(4, np.nan)))
+    z, asked = map_elites.ask(SPACE, state)
+    after = map_elites.tell(SPACE, asked, z, Evaluation(np.full(4, np.nan)))
     for name in ("z", "fitness", "descriptors"):
         np.testing.assert_array_equal(getattr(after, name), getattr(state, name))
     assert after.told == 2
@@ -93,12 +93,12 @@ def test_before_any_success_it_samples_the_space_and_recommends_its_middle():
     map_elites = MapElites(**MAP, population=2000)
     state = map_elites.init(SPACE, 1)
     for _ in range(3):
-        z, state = map_elites.ask(state)
-        state = map_elites.tell(state, z, Evaluation(np.full(2000, np.nan)))
-        mean, std = SPACE.spread()
+        z, state = map_elites.ask(SPACE, state)
+        state = map_elites.tell(SPACE, state, z, Evaluation(np.full(2000, np.nan)))
+        mean, std = SPACE.center, SPACE.scale
         np.testing.assert_allclose(z.mean(axis=0), mean, atol=0.1)
         np.testing.assert_allclose(z.std(axis=0), std, rtol=0.1)
-        np.testing.assert_array_equal(map_elites.recommend(state), [0.5, 0.5, 0.5, 0, 0])
+        np.testing.assert_array_equal(map_elites.recommend(SPACE, state), [0.5, 0.5, 0.5, 0, 0])
     assert coverage(state) == 0
     assert qd_score(state, 0.0) == 0
 
@@ -118,12 +118,13 @@ def test_as_many_generations_are_random_as_asked_for():
 
 def children_of_two(**fields):
     """Return two elites and 40,000 children of them on free coordinates."""
+    space = Space(w=Free((2,)))
     map_elites = MapElites(("a",), (0.0,), (1.0,), (9,), population=40_000, **fields)
-    state = map_elites.init(Space(w=Free((2,))), 1)
+    state = map_elites.init(space, 1)
     elites = np.array([[-1.0, -1.0], [2.0, 3.0]])
     archive = state.z.copy(), state.fitness.copy()
     archive[0][[2, 7]], archive[1][[2, 7]] = elites, 0.0
-    z, _ = map_elites.ask(state._replace(told=np.array(1), z=archive[0], fitness=archive[1]))
+    z, _ = map_elites.ask(space, state._replace(told=np.array(1), z=archive[0], fitness=archive[1]))
     return elites, z
 
 
@@ -151,9 +152,9 @@ def test_gaussian_children_take_no_step_along_the_line():
 def test_steps_are_in_units_of_the_samples_std_and_children_stay_in_bounds():
     map_elites = MapElites(("a",), (0.0,), (1.0,), (1,), population=20_000, sigma=0.1, variation="gaussian")
     state = map_elites.init(SPACE, 1)
-    state = state._replace(told=np.array(1), z=SPACE.spread()[0][None], fitness=np.zeros(1))
-    np.testing.assert_allclose(map_elites.ask(state)[0].std(axis=0), 0.1 * SPACE.spread()[1], rtol=0.03)
-    z, _ = map_elites.ask(state._replace(z=np.array([[0.0, 1.0, 0.5, 9.0, -9.0]])))
+    state = state._replace(told=np.array(1), z=SPACE.center[None], fitness=np.zeros(1))
+    np.testing.assert_allclose(map_elites.ask(SPACE, state)[0].std(axis=0), 0.1 * SPACE.scale, rtol=0.03)
+    z, _ = map_elites.ask(SPACE, state._replace(z=np.array([[0.0, 1.0, 0.5, 9.0, -9.0]])))
     assert z[:, :3].min() == 0
     assert z[:, :3].max() == 1
     assert z[:, 3].max() > 9
@@ -166,18 +167,21 @@ def test_steps_are_in_units_of_the_samples_std_and_children_stay_in_bounds():
 def test_a_map_with_known_elites_is_found(variation, sigma):
     # fitness = -|z - 0.5|^2 on six coordinates, described by the first two: the best of a cell has its point nearest
     # to the middle, and 0.5 in the other four
+    space = Space(x=Real(0, 1, shape=(6,)))
     map_elites = MapElites(("a", "b"), (0.0, 0.0), (1.0, 1.0), (10, 10), variation=variation, sigma=sigma)
-    state = map_elites.init(Space(x=Real(0, 1, shape=(6,))), 1)
+    state = map_elites.init(space, 1)
     for _ in range(300):
-        z, state = map_elites.ask(state)
-        state = map_elites.tell(state, z, Evaluation(-((z - 0.5) ** 2).sum(axis=1), {"a": z[:, 0], "b": z[:, 1]}))
+        z, state = map_elites.ask(space, state)
+        state = map_elites.tell(
+            space, state, z, Evaluation(-((z - 0.5) ** 2).sum(axis=1), {"a": z[:, 0], "b": z[:, 1]})
+        )
     away = np.maximum(np.abs(np.arange(10) + 0.5 - 5) - 0.5, 0) / 10  # (10,) of a cell's nearest point from the middle
     known = -(away[:, None] ** 2 + away[None, :] ** 2)
     assert coverage(state) == 1
     assert np.all(state.fitness.reshape(10, 10) <= known + 1e-12)
     whole = qd_score(state._replace(fitness=known.ravel()), -1.5)
     assert qd_score(state, -1.5) > 0.97 * whole
-    np.testing.assert_allclose(map_elites.recommend(state), 0.5, atol=0.1)
+    np.testing.assert_allclose(map_elites.recommend(space, state), 0.5, atol=0.1)
 
 
 # Refusals
@@ -213,22 +217,22 @@ def test_wrong_fields_are_refused(fields, error, text):
 
 def test_a_descriptor_that_is_no_metric_is_refused():
     map_elites = MapElites(("rate", "b"), (0.0, 0.0), (1.0, 1.0), (2, 2), population=3)
-    z, state = map_elites.ask(map_elites.init(SPACE, 1))
+    z, state = map_elites.ask(SPACE, map_elites.init(SPACE, 1))
     with pytest.raises(
         ValueError, match=r"descriptors: expected metrics of the optimizee, got 'rate'; did you .*'rates'"
     ):
-        map_elites.tell(state, z, Evaluation(np.zeros(3), {"rates": np.zeros(3), "b": np.zeros(3)}))
+        map_elites.tell(SPACE, state, z, Evaluation(np.zeros(3), {"rates": np.zeros(3), "b": np.zeros(3)}))
     with pytest.raises(ValueError, match="none are known here"):
-        map_elites.tell(state, z, Evaluation(np.zeros(3)))
+        map_elites.tell(SPACE, state, z, Evaluation(np.zeros(3)))
 
 
 def test_several_objectives_and_other_numbers_of_individuals_are_refused():
     map_elites = MapElites(**MAP, population=3)
-    z, state = map_elites.ask(map_elites.init(SPACE, 1))
+    z, state = map_elites.ask(SPACE, map_elites.init(SPACE, 1))
     metrics = {"a": np.zeros(3), "b": np.zeros(3)}
     with pytest.raises(ValueError, match=r"MapElites: fitness: expected one objective, got \(3, 2\)"):
-        map_elites.tell(state, z, Evaluation(np.zeros((3, 2)), metrics))
+        map_elites.tell(SPACE, state, z, Evaluation(np.zeros((3, 2)), metrics))
     with pytest.raises(ValueError, match=r"MapElites: z: expected an array of shape \(3, 5\)"):
-        map_elites.tell(state, z[:2], Evaluation(np.zeros(3), metrics))
+        map_elites.tell(SPACE, state, z[:2], Evaluation(np.zeros(3), metrics))
     with pytest.raises(ValueError, match=r"MapElites: metrics\['b'\]: expected an array of shape \(3\)"):
-        map_elites.tell(state, z, Evaluation(np.zeros(3), {"a": np.zeros(3), "b": np.zeros(2)}))
+        map_elites.tell(SPACE, state, z, Evaluation(np.zeros(3), {"a": np.zeros(3), "b": np.zeros(2)}))

@@ -32,8 +32,8 @@ def test_keeps_the_contract(nsga2):
 
 def told(nsga2, fitness, space=SPACE, seed=1):
     """Return the state after a first generation with this fitness."""
-    z, state = nsga2.ask(nsga2.init(space, seed))
-    return nsga2.tell(state, z, Evaluation(np.asarray(fitness, float)))
+    z, state = nsga2.ask(space, nsga2.init(space, seed))
+    return nsga2.tell(space, state, z, Evaluation(np.asarray(fitness, float)))
 
 
 # Operators against DEAP, from the same random numbers
@@ -128,7 +128,7 @@ def test_tournaments_are_deaps_and_parents_come_at_most_twice():
         generator.permutation(20)
         with python_random(generator):
             parents = tools.selTournamentDCD(entrants, 20)
-        children, _ = nsga2.ask(state)
+        children, _ = nsga2.ask(SPACE, state)
         np.testing.assert_array_equal(children, state.z[[parent.row for parent in parents]])
         assert np.unique(children, axis=0, return_counts=True)[1].max() <= 2
 
@@ -217,12 +217,13 @@ def hypervolume(fitness):
 
 @pytest.mark.parametrize(("kind", "integral"), [(1, 2 / 3), (2, 1 / 3)])  # of 1 - f2 over the front, f1 from 0 to 1
 def test_the_hypervolume_of_zdt_is_reached_within_the_papers_25000_evaluations(kind, integral):
+    space = Space(x=Real(0, 1, shape=(30,)))
     whole = integral + (REFERENCE - 1) + (REFERENCE - 1) * REFERENCE
     nsga2 = NSGA2()
-    state = nsga2.init(Space(x=Real(0, 1, shape=(30,))), 1)
+    state = nsga2.init(space, 1)
     for _ in range(250):
-        z, state = nsga2.ask(state)
-        state = nsga2.tell(state, z, Evaluation(zdt(kind, z)))
+        z, state = nsga2.ask(space, state)
+        state = nsga2.tell(space, state, z, Evaluation(zdt(kind, z)))
     assert 0.98 < hypervolume(state.fitness) / whole < 1
     f1 = np.sort(-state.fitness[:, 0])
     assert f1[0] < 0.01
@@ -236,8 +237,8 @@ def test_one_objective_is_an_elitist_search_of_an_ill_conditioned_ellipsoid():
     state = nsga2.init(SPACE, 1)
     best = []
     for _ in range(200):
-        z, state = nsga2.ask(state)
-        state = nsga2.tell(state, z, Evaluation(-(scale * (z - 0.3) ** 2).sum(axis=1)))
+        z, state = nsga2.ask(SPACE, state)
+        state = nsga2.tell(SPACE, state, z, Evaluation(-(scale * (z - 0.3) ** 2).sum(axis=1)))
         best.append(state.fitness.max())
     assert np.all(np.diff(best) >= 0)
     assert best[-1] > 0.003 * best[0]
@@ -263,11 +264,11 @@ def test_a_success_drives_failures_out_of_tournaments_and_of_the_population():
     state = told(nsga2, fitness)
     good = {tuple(row) for row in state.z[:4]}
     for seed in range(5):
-        children, _ = nsga2.ask(state._replace(words=state.words + np.array([seed, 0], np.uint64)))
+        children, _ = nsga2.ask(SPACE, state._replace(words=state.words + np.array([seed, 0], np.uint64)))
         assert sum(tuple(child) in good for child in children) >= 4  # no failed one beats a good one
-    z, state = nsga2.ask(state)
+    z, state = nsga2.ask(SPACE, state)
     worse = np.repeat([[-9.0, -9.0]], 8, axis=0) - np.arange(8)[:, None]
-    state = nsga2.tell(state, z, Evaluation(worse))
+    state = nsga2.tell(SPACE, state, z, Evaluation(worse))
     assert np.isfinite(state.fitness).all()
 
 
@@ -275,27 +276,29 @@ def test_recommends_the_compromise_nearest_the_ideal_point():
     nsga2 = NSGA2(population=5)
     # a front of four, scaled very differently, and one that is dominated; distances by hand: row 2 is the nearest
     state = told(nsga2, [[0.0, 1000.0], [4.0, 900.0], [8.0, 700.0], [10.0, 0.0], [3.0, 100.0]])
-    z, _ = nsga2.ask(nsga2.init(SPACE, 1))
-    np.testing.assert_array_equal(nsga2.recommend(state), z[2])
+    z, _ = nsga2.ask(SPACE, nsga2.init(SPACE, 1))
+    np.testing.assert_array_equal(nsga2.recommend(SPACE, state), z[2])
 
 
 def test_recommends_the_best_so_far_of_one_objective_and_never_a_failed_one():
     nsga2 = NSGA2(population=4)
     state = told(nsga2, [np.nan, 2.0, 1.0, 0.0])
-    z, asked = nsga2.ask(state)
-    first, _ = nsga2.ask(nsga2.init(SPACE, 1))
-    np.testing.assert_array_equal(nsga2.recommend(state), first[1])
-    np.testing.assert_array_equal(nsga2.recommend(nsga2.tell(asked, z, Evaluation(np.full(4, np.nan)))), first[1])
-    np.testing.assert_array_equal(nsga2.recommend(nsga2.tell(asked, z, Evaluation(np.arange(4.0)))), z[3])
+    z, asked = nsga2.ask(SPACE, state)
+    first, _ = nsga2.ask(SPACE, nsga2.init(SPACE, 1))
+    np.testing.assert_array_equal(nsga2.recommend(SPACE, state), first[1])
+    np.testing.assert_array_equal(
+        nsga2.recommend(SPACE, nsga2.tell(SPACE, asked, z, Evaluation(np.full(4, np.nan)))), first[1]
+    )
+    np.testing.assert_array_equal(nsga2.recommend(SPACE, nsga2.tell(SPACE, asked, z, Evaluation(np.arange(4.0)))), z[3])
 
 
 @pytest.mark.parametrize("genes", [0.0, 99.0])
 def test_children_stay_in_bounds_and_a_parent_told_from_outside_does_no_harm(genes):
     nsga2 = NSGA2(crossover_probability=0.5, crossover_eta=0.0, mutation_eta=0.0, mutated_genes=genes)
-    z, state = nsga2.ask(nsga2.init(SPACE, 1))
+    z, state = nsga2.ask(SPACE, nsga2.init(SPACE, 1))
     outside = z * 3 - 1
-    state = nsga2.tell(state, outside, Evaluation(np.random.default_rng(1).normal(size=(100, 2))))
-    children, _ = nsga2.ask(state)
+    state = nsga2.tell(SPACE, state, outside, Evaluation(np.random.default_rng(1).normal(size=(100, 2))))
+    children, _ = nsga2.ask(SPACE, state)
     assert children[:, :4].min() >= 0
     assert children[:, :4].max() <= 1
     assert np.abs(children[:, 4:]).max() > 1
@@ -305,7 +308,7 @@ def test_as_many_genes_mutate_as_asked_for():
     nsga2 = NSGA2(population=2000, crossover_probability=0.0, mutated_genes=2.0)
     space = Space(w=Free((50,)))
     state = told(nsga2, np.zeros(2000), space)
-    children, _ = nsga2.ask(state)
+    children, _ = nsga2.ask(space, state)
     values = [set(column) for column in state.z.T]
     changed = sum(gene not in values[j] for child in children.tolist() for j, gene in enumerate(child))
     assert changed / 2000 == pytest.approx(2.0, abs=0.1)
@@ -331,11 +334,11 @@ def test_wrong_fields_are_refused(fields, error, text):
 def test_another_number_of_individuals_or_objectives_is_refused():
     nsga2 = NSGA2(population=4)
     state = told(nsga2, np.zeros((4, 2)))
-    z, state = nsga2.ask(state)
+    z, state = nsga2.ask(SPACE, state)
     with pytest.raises(ValueError, match=r"NSGA2: z: expected an array of shape \(4, 7\)"):
-        nsga2.tell(state, z[:3], Evaluation(np.zeros((3, 2))))
+        nsga2.tell(SPACE, state, z[:3], Evaluation(np.zeros((3, 2))))
     with pytest.raises(ValueError, match=r"NSGA2: fitness: expected an array of shape \(4, 2\), got shape \(4, 3\)"):
-        nsga2.tell(state, z, Evaluation(np.zeros((4, 3))))
+        nsga2.tell(SPACE, state, z, Evaluation(np.zeros((4, 3))))
     with pytest.raises(ValueError, match="one objective or more"):
         told(nsga2, np.zeros((4, 0)))
 
@@ -344,14 +347,14 @@ def test_another_number_of_individuals_or_objectives_is_refused():
 def test_after_a_change_of_p_the_best_of_old_parents_and_new_children_live_on(people):
     before, after = NSGA2(population=10), NSGA2(population=people)
     space = Space(x=Real(0, 1, shape=(4,)))
-    z, state = before.ask(before.init(space, 1))
-    state = before.tell(state, z, Evaluation(-np.sum((z - 0.3) ** 2, axis=1)))
+    z, state = before.ask(space, before.init(space, 1))
+    state = before.tell(space, state, z, Evaluation(-np.sum((z - 0.3) ** 2, axis=1)))
     parents = state.z
-    children, state = after.ask(after.resized(state))
+    children, state = after.ask(space, after.resized(space, state))
     assert children.shape == (people, 4)
-    state = after.tell(state, children, Evaluation(-np.sum((children - 0.3) ** 2, axis=1)))
+    state = after.tell(space, state, children, Evaluation(-np.sum((children - 0.3) ** 2, axis=1)))
     everyone = np.concatenate([parents, children])
     best = np.sort(-np.sum((everyone - 0.3) ** 2, axis=1))[::-1][:people]
     np.testing.assert_allclose(state.fitness[:, 0], best)
-    z, _ = after.ask(state)
+    z, _ = after.ask(space, state)
     assert z.shape == (people, 4)

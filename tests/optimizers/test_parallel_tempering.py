@@ -14,8 +14,8 @@ def walked(tempering, space, fitness, generations, seed=1):
     """Return the places (generations, L, R, D) of the replicas and the last state."""
     state, places = tempering.init(space, seed), []
     for _ in range(generations):
-        z, state = tempering.ask(state)
-        state = tempering.tell(state, z, Evaluation(fitness(z)))
+        z, state = tempering.ask(space, state)
+        state = tempering.tell(space, state, z, Evaluation(fitness(z)))
         places.append(state.z.reshape(tempering.ladders, tempering.rungs, -1))
     return np.array(places), state
 
@@ -50,9 +50,9 @@ def test_the_exchange_rule_is_the_ratio_of_boltzmann_weights():
 
 def test_exchanges_happen_as_often_as_the_rule_says():
     tempering = ParallelTempering(rungs=2, ladders=20000, coldest=0.5, hottest=2.0)
-    z, state = tempering.ask(tempering.init(SPACE, 1))
+    z, state = tempering.ask(SPACE, tempering.init(SPACE, 1))
     for cold, hot in ((1.0, 0.5), (0.0, -1.0), (0.0, 0.3)):
-        told = tempering.tell(state, z, Evaluation(np.tile([cold, hot], 20000)))
+        told = tempering.tell(SPACE, state, z, Evaluation(np.tile([cold, hot], 20000)))
         exchanged = (told.z[::2] == z[1::2]).all(axis=1)
         expected = min(1.0, np.exp((1 / 0.5 - 1 / 2.0) * (hot - cold)))
         assert exchanged.mean() == pytest.approx(expected, abs=0.015)
@@ -65,8 +65,8 @@ def test_pairs_take_turns_and_swap_every_is_kept():
     tempering = ParallelTempering(rungs=5, ladders=3, swap_every=2)
     state, tried = tempering.init(SPACE, 1), []
     for _ in range(8):
-        z, state = tempering.ask(state)
-        state = tempering.tell(state, z, Evaluation(np.zeros(15)))
+        z, state = tempering.ask(SPACE, state)
+        state = tempering.tell(SPACE, state, z, Evaluation(np.zeros(15)))
         tried.append(state.tried)
     steps = np.diff([[0] * 4, *tried], axis=0)
     even, odd, none = [3, 0, 3, 0], [0, 3, 0, 3], [0, 0, 0, 0]
@@ -111,30 +111,30 @@ def test_steps_shrink_with_the_temperature():
     tempering = ParallelTempering(rungs=3, ladders=4000, coldest=0.01, hottest=1.0, step=0.2, step_power=0.5)
     _, state = walked(tempering, SPACE, lambda z: np.zeros(len(z)), 1)
     state = state._replace(z=np.full_like(state.z, 0.5))
-    steps = (tempering.ask(state)[0] - 0.5).reshape(4000, 3, 4).std(axis=0)
+    steps = (tempering.ask(SPACE, state)[0] - 0.5).reshape(4000, 3, 4).std(axis=0)
     expected = 0.2 * np.array([0.1, 10**-0.5, 1.0])[:, None] * np.array([12**-0.5, 12**-0.5, 1, 1])
     np.testing.assert_allclose(steps, expected, rtol=0.05)
 
 
 def test_failures_are_rejected_exchange_with_nobody_and_start_anew():
     tempering = ParallelTempering(rungs=2, ladders=2, coldest=1.0, hottest=2.0)
-    first, state = tempering.ask(tempering.init(SPACE, 1))
-    state = tempering.tell(state, first, Evaluation(np.array([np.nan, 5.0, 1.0, np.nan])))
+    first, state = tempering.ask(SPACE, tempering.init(SPACE, 1))
+    state = tempering.tell(SPACE, state, first, Evaluation(np.array([np.nan, 5.0, 1.0, np.nan])))
     np.testing.assert_array_equal(state.fitness, [-np.inf, 5.0, 1.0, -np.inf])
     np.testing.assert_array_equal(state.z, first)
     assert state.tried == 0
-    second, state = tempering.ask(state)
+    second, state = tempering.ask(SPACE, state)
     moved = np.abs(second - first).max(axis=1)
     assert moved[0] > 0.3
-    state = tempering.tell(state, second, Evaluation(np.full(4, np.nan)))
+    state = tempering.tell(SPACE, state, second, Evaluation(np.full(4, np.nan)))
     np.testing.assert_array_equal(state.fitness, [-np.inf, 5.0, 1.0, -np.inf])
 
 
 def test_huge_differences_of_fitness_do_not_overflow():
     tempering = ParallelTempering(rungs=3, ladders=2, coldest=1e-50, hottest=1e50)
     for _ in range(3):
-        z, state = tempering.ask(tempering.init(SPACE, 1))
-        state = tempering.tell(state, z, Evaluation(np.array([1e300, -1e300, 0.0, -1e300, 1e300, 1e-300])))
+        z, state = tempering.ask(SPACE, tempering.init(SPACE, 1))
+        state = tempering.tell(SPACE, state, z, Evaluation(np.array([1e300, -1e300, 0.0, -1e300, 1e300, 1e-300])))
         assert np.isfinite(state.fitness).all()
 
 
@@ -157,21 +157,22 @@ def test_wrong_fields_are_refused(fields, text):
 
 def test_wrong_use_is_refused():
     tempering = ParallelTempering(rungs=3, ladders=1)
-    z, state = tempering.ask(tempering.init(SPACE, 1))
+    z, state = tempering.ask(SPACE, tempering.init(SPACE, 1))
     with pytest.raises(ValueError, match="expected one objective"):
-        tempering.tell(state, z, Evaluation(np.zeros((3, 2))))
+        tempering.tell(SPACE, state, z, Evaluation(np.zeros((3, 2))))
     with pytest.raises(ValueError, match=r"ParallelTempering: z: expected an array of shape \(3, 4\)"):
-        tempering.tell(state, z[:2], Evaluation(np.zeros(2)))
+        tempering.tell(SPACE, state, z[:2], Evaluation(np.zeros(2)))
 
 
 def changed(tempering, individuals):
     """Return the fitness (L, R) and the z of rung and ladder numbers after a change of P."""
-    state = tempering.init(Space(w=Free((2,))), 1)
+    space = Space(w=Free((2,)))
+    state = tempering.init(space, 1)
     ladder, rung = np.divmod(np.arange(tempering.ladders * tempering.rungs), tempering.rungs)
     fitness = ladder % 3 - rung / 10.0
     state = state._replace(z=np.stack([ladder, rung], axis=1) + 0.0, fitness=fitness, moved=state.moved + 7)
     other = tempering.sized(individuals, 2)
-    after = other.resized(state)
+    after = other.resized(space, state)
     np.testing.assert_array_equal(after.fitness, after.z[:, 0] % 3 - after.z[:, 1] / 10.0)  # each with its own
     return other, after, after.z.reshape(other.ladders, other.rungs, 2)
 

@@ -9,7 +9,7 @@ from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.search.shaping import shaped, utilities
 from l2l_snn.seeding import draw
-from optimizers.snes import SNES
+from optimizers.snes import SNES, WIDEST
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
 FREE = Space(w=Free((10,)))
@@ -20,8 +20,8 @@ def run(snes, space, function, generations, seed=1):
     """Return the states after each generation of maximising function: (P, D) z -> (P,) fitness."""
     states = [snes.init(space, seed)]
     for _ in range(generations):
-        z, state = snes.ask(states[-1])
-        states.append(snes.tell(state, z, Evaluation(function(z))))
+        z, state = snes.ask(space, states[-1])
+        states.append(snes.tell(space, state, z, Evaluation(function(z))))
     return states
 
 
@@ -35,8 +35,9 @@ def test_keeps_the_contract(snes):
 
 @pytest.mark.parametrize(("size", "population"), [(1, 4), (2, 6), (5, 8), (10, 10), (20, 12), (100, 17)])
 def test_the_default_population_is_the_published_one(size, population):
+    space = Space(w=Free((size,)))
     snes = SNES()
-    assert snes.ask(snes.init(Space(w=Free((size,))), 1))[0].shape == (population, size)
+    assert snes.ask(space, snes.init(space, 1))[0].shape == (population, size)
 
 
 def test_utilities_are_those_of_the_formula_and_sum_to_zero():
@@ -62,10 +63,10 @@ def test_equal_fitness_shares_utility_and_order_does_not_matter():
 def test_a_step_is_the_published_formula():
     snes = SNES(population=9)
     state = snes.init(SPACE, 1)
-    mean, sigma = SPACE.spread()
+    mean, sigma = SPACE.center, SPACE.scale
     rate = (3 + np.log(5)) / (5 * np.sqrt(5))
     for generation in range(3):
-        z, state = snes.ask(state)
+        z, state = snes.ask(SPACE, state)
         fitness = np.cos(np.arange(9.0) * (generation + 1))
         best_first = np.argsort(-fitness)
         gradient_mean, gradient_sigma = np.zeros(5), np.zeros(5)
@@ -76,7 +77,7 @@ def test_a_step_is_the_published_formula():
         mean, sigma = mean + sigma * gradient_mean, sigma * np.exp(rate / 2 * gradient_sigma)
         sigma[:2] = np.minimum(sigma[:2], 1)
         mean[:2] = np.clip(mean[:2], 0, 1)
-        state = snes.tell(state, z, Evaluation(fitness))
+        state = snes.tell(SPACE, state, z, Evaluation(fitness))
         np.testing.assert_allclose(state.mean, mean, rtol=1e-10)
         np.testing.assert_allclose(state.sigma, sigma, rtol=1e-10)
 
@@ -92,9 +93,9 @@ def test_steps_are_evosaxs_from_the_same_sample():
         other = theirs.init(key, jnp.zeros(10), params)
         state = snes.init(FREE, 1)
         for _ in range(5):
-            z, state = snes.ask(state)
+            z, state = snes.ask(FREE, state)
             fitness = generator.normal(size=12)
-            state = snes.tell(state, z, Evaluation(fitness))
+            state = snes.tell(FREE, state, z, Evaluation(fitness))
             other, _ = theirs.tell(key, z, -fitness, other, params)
             np.testing.assert_allclose(state.mean, np.asarray(other.mean), rtol=1e-9)
             np.testing.assert_allclose(state.sigma, np.asarray(other.std), rtol=1e-9)
@@ -104,7 +105,7 @@ def test_the_sample_is_normal_with_the_state_s_mean_and_sigma():
     snes = SNES(population=6)
     state = run(snes, FREE, lambda z: -(z**2).sum(axis=1), 3)[-1]
     expected = state.mean + state.sigma * draw(state.words)[0].standard_normal((6, 10))
-    np.testing.assert_allclose(snes.ask(state)[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(snes.ask(FREE, state)[0], expected, rtol=1e-12)
 
 
 def test_only_the_order_of_fitness_counts():
@@ -121,8 +122,8 @@ def test_a_free_coordinate_in_other_units_is_searched_alike():
     start = SNES().init(FREE, 1)
     state = start._replace(sigma=start.sigma * weights)
     for _ in range(30):
-        z, state = SNES().ask(state)
-        state = SNES().tell(state, z, Evaluation(-((z / weights - target) ** 2).sum(axis=1)))
+        z, state = SNES().ask(FREE, state)
+        state = SNES().tell(FREE, state, z, Evaluation(-((z / weights - target) ** 2).sum(axis=1)))
     np.testing.assert_allclose(state.mean / weights, plain.mean, rtol=1e-9)
 
 
@@ -157,9 +158,10 @@ def test_converged_to_the_last_bit_it_stays():
 def test_sigma_does_not_shrink_to_nothing():
     snes = SNES(population=8, sigma_rate=2.0)
     start = snes.init(FREE, 1)
-    state = start._replace(sigma=start.narrowest)
-    z = np.arange(8.0)[:, None] * start.narrowest  # the nearest is the best
-    np.testing.assert_array_equal(snes.tell(state, z, Evaluation(-np.arange(8.0))).sigma, start.narrowest)
+    narrowest = FREE.scale / WIDEST
+    state = start._replace(sigma=narrowest)
+    z = np.arange(8.0)[:, None] * narrowest  # the nearest is the best
+    np.testing.assert_array_equal(snes.tell(FREE, state, z, Evaluation(-np.arange(8.0))).sigma, narrowest)
 
 
 def test_separable_ellipsoid_of_condition_a_million():
@@ -179,8 +181,8 @@ def test_an_optimum_beyond_a_bound_is_met_at_the_bound():
     space = Space(x=Real(0, 1, shape=(3,)))
     snes = SNES(population=20)
     state = run(snes, space, lambda z: z[:, 0] - z[:, 1] - (z[:, 2] - 0.4) ** 2, 200)[-1]
-    np.testing.assert_allclose(snes.recommend(state), [1, 0, 0.4], atol=1e-3)
-    z, _ = snes.ask(state)
+    np.testing.assert_allclose(snes.recommend(space, state), [1, 0, 0.4], atol=1e-3)
+    z, _ = snes.ask(space, state)
     assert z.min() >= 0
     assert z.max() <= 1
 
@@ -220,10 +222,10 @@ def test_wrong_fields_are_refused(fields, error, text):
 
 def test_another_shape_is_refused():
     snes = SNES(population=8)
-    z, state = snes.ask(snes.init(FREE, 1))
+    z, state = snes.ask(FREE, snes.init(FREE, 1))
     with pytest.raises(ValueError, match=r"expected one objective, got \(8, 2\)"):
-        snes.tell(state, z, Evaluation(np.zeros((8, 2))))
+        snes.tell(FREE, state, z, Evaluation(np.zeros((8, 2))))
     with pytest.raises(ValueError, match=r"SNES: z: expected an array of shape \(8, 10\)"):
-        snes.tell(state, z[:7], Evaluation(np.zeros(7)))
+        snes.tell(FREE, state, z[:7], Evaluation(np.zeros(7)))
     with pytest.raises(ValueError, match="SNES: fitness"):
-        snes.tell(state, z, Evaluation(np.zeros(7)))
+        snes.tell(FREE, state, z, Evaluation(np.zeros(7)))

@@ -16,11 +16,11 @@ def full(ga, fitness, space=SPACE, seed=1):
     """Return the state of a population with this fitness, z of member i being i everywhere, told in order."""
     fitness = np.asarray(fitness, float)
     z = np.repeat(np.arange(len(fitness))[:, None], space.size, axis=1).astype(float)
-    return ga.tell(ga.init(space, seed), z, Evaluation(fitness))
+    return ga.tell(space, ga.init(space, seed), z, Evaluation(fitness))
 
 
 def tell(ga, state, value, fitness):
-    return ga.tell(state, np.full((1, len(state.low)), float(value)), Evaluation(np.array([fitness])))
+    return ga.tell(SPACE, state, np.full((1, state.z.shape[1]), float(value)), Evaluation(np.array([fitness])))
 
 
 def members(state):
@@ -99,9 +99,9 @@ def test_an_all_failed_start_goes_on_sampling_the_space():
     ga = SteadyStateGA(population=4, children=200)
     state = ga.init(SPACE, 1)
     for _ in range(3):
-        z, state = ga.ask(state)
-        state = ga.tell(state, z, Evaluation(np.full(200, np.nan)))
-    z, _ = ga.ask(state)
+        z, state = ga.ask(SPACE, state)
+        state = ga.tell(SPACE, state, z, Evaluation(np.full(200, np.nan)))
+    z, _ = ga.ask(SPACE, state)
     assert ((z[:, :2] >= 0) & (z[:, :2] <= 1)).all()
     assert z[:, 0].std() == pytest.approx(12**-0.5, abs=0.05)
     assert z[:, 2:].std() == pytest.approx(1.0, abs=0.1)
@@ -115,15 +115,15 @@ def test_children_are_those_of_the_operators_on_the_population():
     state = full(ga, np.arange(8.0))
     generator, _ = draw(state.words)
     children = state.z[tournament(state.fitness, 6, 4, generator)]
-    vary(children, state.low, state.high, ga, generator)
-    np.testing.assert_array_equal(ga.ask(state)[0], children[:5])
+    vary(children, SPACE, ga, generator)
+    np.testing.assert_array_equal(ga.ask(SPACE, state)[0], children[:5])
 
 
 def test_ask_changes_the_words_alone():
     ga = SteadyStateGA(population=4)
     for state in (ga.init(SPACE, 1), full(ga, [1, 2, 3, 4])):
-        first, asked = ga.ask(state)
-        second, _ = ga.ask(asked)
+        first, asked = ga.ask(SPACE, state)
+        second, _ = ga.ask(SPACE, asked)
         assert not np.array_equal(first, second)
         for name, before, after in zip(state._fields, state, asked, strict=True):
             assert np.array_equal(before, after) == (name != "words")
@@ -134,10 +134,10 @@ def test_one_by_one_is_the_same_as_all_at_once():
     z = np.random.default_rng(1).random((8, 4))
     for replaces in ("worst", "oldest"):
         ga = SteadyStateGA(population=3, replaces=replaces)
-        once = ga.tell(ga.init(SPACE, 1), z, Evaluation(fitness))
+        once = ga.tell(SPACE, ga.init(SPACE, 1), z, Evaluation(fitness))
         single = ga.init(SPACE, 1)
         for i in range(8):
-            single = ga.tell(single, z[i : i + 1], Evaluation(fitness[i : i + 1]))
+            single = ga.tell(SPACE, single, z[i : i + 1], Evaluation(fitness[i : i + 1]))
         for name in ("told", "members", "z", "fitness", "born", "best_z", "best_fitness"):
             np.testing.assert_array_equal(getattr(once, name), getattr(single, name))
 
@@ -151,7 +151,7 @@ def test_with_the_worst_replaced_the_population_is_the_best_told_in_whatever_ord
         order = rng.permutation(40)
         state = ga.init(SPACE, 1)
         for rows in np.array_split(order, 11):
-            state = ga.tell(state, z[rows], Evaluation(fitness[rows]))
+            state = ga.tell(SPACE, state, z[rows], Evaluation(fitness[rows]))
         best = np.argsort(fitness)[-6:]
         np.testing.assert_array_equal(np.sort(state.fitness), fitness[best])
         np.testing.assert_array_equal(state.z[np.argsort(state.fitness)], z[best])
@@ -165,17 +165,17 @@ def test_an_asynchronous_loop_with_eight_in_flight_climbs_a_sphere():
     rng = np.random.default_rng(1)
     state, flying = ga.init(SPACE, 1), []
     for _ in range(8):
-        z, state = ga.ask(state)
+        z, state = ga.ask(SPACE, state)
         flying.append(z)
     for _ in range(1500):
         z = flying.pop(int(rng.integers(len(flying))))  # the evaluations end in any order
-        state = ga.tell(state, z, fitness(z))
-        z, state = ga.ask(state)
+        state = ga.tell(SPACE, state, z, fitness(z))
+        z, state = ga.ask(SPACE, state)
         flying.append(z)
     sample = fitness(SPACE.sample(rng, 1500)).fitness
     assert float(state.best_fitness) > 0.1 * sample.max()
     assert float(state.best_fitness) > -0.003
-    np.testing.assert_array_equal(fitness(ga.recommend(state)[None]).fitness, state.best_fitness)
+    np.testing.assert_array_equal(fitness(ga.recommend(SPACE, state)[None]).fitness, state.best_fitness)
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_wrong_use_is_refused():
     ga = SteadyStateGA(population=4)
     state = ga.init(SPACE, 1)
     with pytest.raises(ValueError, match=r"SteadyStateGA: z: expected .* shape \(any, 4\), got shape \(2, 3\)"):
-        ga.tell(state, np.zeros((2, 3)), Evaluation(np.zeros(2)))
+        ga.tell(SPACE, state, np.zeros((2, 3)), Evaluation(np.zeros(2)))
     with pytest.raises(ValueError, match="expected one objective"):
-        ga.tell(state, np.zeros((2, 4)), Evaluation(np.zeros((2, 2))))
+        ga.tell(SPACE, state, np.zeros((2, 4)), Evaluation(np.zeros((2, 2))))
     with pytest.raises(ValueError, match="2 or more coordinates"):
         SteadyStateGA(crossover="two_point").init(Space(x=Real(0, 1)), 1)
 
@@ -208,7 +208,7 @@ def test_wrong_use_is_refused():
 def filled(ga, members):
     state = ga.init(SPACE, 1)
     z = SPACE.sample(np.random.default_rng(1), members)
-    return ga.tell(state, z, Evaluation(np.arange(members, dtype=float) % 4))
+    return ga.tell(SPACE, state, z, Evaluation(np.arange(members, dtype=float) % 4))
 
 
 def test_of_a_population_that_shrinks_the_best_stay():
@@ -216,7 +216,7 @@ def test_of_a_population_that_shrinks_the_best_stay():
     small = ga.sized(3, SPACE.size)
     assert small == SteadyStateGA(population=3, children=2)
     state = filled(ga, 8)
-    shrunk = small.resized(state)
+    shrunk = small.resized(SPACE, state)
     np.testing.assert_array_equal(shrunk.fitness, [2, 3, 3])
     np.testing.assert_array_equal(shrunk.z, state.z[[2, 3, 7]])
     np.testing.assert_array_equal(shrunk.born, state.born[[2, 3, 7]])
@@ -228,15 +228,15 @@ def test_a_full_population_that_grows_is_filled_with_its_members_and_a_new_one_w
     large = ga.sized(20, SPACE.size)
     assert large.children == 10
     state = filled(ga, 8)
-    grown = large.resized(state)
+    grown = large.resized(SPACE, state)
     np.testing.assert_array_equal(grown.z[:8], state.z)
     source = (grown.z[:, None] == state.z).all(axis=2).argmax(axis=1)
     np.testing.assert_array_equal(grown.z, state.z[source])
     np.testing.assert_array_equal(grown.fitness, state.fitness[source])
     assert grown.members == 20
-    state = large.resized(filled(ga, 5))
+    state = large.resized(SPACE, filled(ga, 5))
     assert state.members == 5
     assert (state.fitness[5:] == -np.inf).all()
-    z, state = large.ask(state)  # still a sample of the space
-    state = large.tell(state, z, Evaluation(np.zeros(10)))
+    z, state = large.ask(SPACE, state)  # still a sample of the space
+    state = large.tell(SPACE, state, z, Evaluation(np.zeros(10)))
     assert state.members == 15

@@ -8,6 +8,7 @@ from stores import SPACE, make, state_after
 
 from l2l_snn.results import figures, tables
 from l2l_snn.results.compare import compare, draw_comparison, quartiles
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import RunUnknown, Store
 
 NAN = float("nan")
@@ -22,11 +23,11 @@ def store(tmp_path):
 def add(store, name, fitness, job="job", seed=1, **optimizer):
     """Add a run whose generations have this fitness: a list of lists."""
     store.create(name, job, {"job": {"seed": seed, "optimizer": {"class": "m:A", **optimizer}}}, SPACE)
-    with store.lease(name) as lease:
+    with drive(store, name) as driver:
         for number, values in enumerate(fitness):
             part = make(number, len(values), fitness=np.array(values), metrics={})
-            store.commit(lease, part, state_after(number))
-        store.finish(lease, "finished", seconds=10.0 * seed)
+            driver.commit(part, state_after(number))
+        driver.finish("finished", seconds=10.0 * seed)
 
 
 def random_fitness(seed, generations, population, failed=0.2):
@@ -102,8 +103,8 @@ def test_a_run_that_ended_early_keeps_its_best(store):
 
 def test_of_several_objectives_the_first_is_compared(store):
     store.create("a", "job", {"job": {"seed": 1}}, SPACE)
-    with store.lease("a") as lease:
-        store.commit(lease, make(0, fitness=np.array([[1.0, 9.0], [3.0, 5.0], [7.0, NAN]])), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0, fitness=np.array([[1.0, 9.0], [3.0, 5.0], [7.0, NAN]])), state_after(0))
     table, curves = compare(store, ["a"], target=2.5)
     assert table["best"][0] == 3.0
     assert list(curves["median"]) == [3.0]

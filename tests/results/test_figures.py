@@ -141,13 +141,13 @@ def test_of_several_objectives_the_first_is_drawn():
     assert axes.get_ylabel() == "fitness (first objective)"
 
 
-def test_a_million_individuals_take_less_than_ten_seconds_and_the_legend_says_what_is_drawn(tmp_path):
+def test_a_million_individuals_take_less_than_ten_seconds_of_a_core_and_the_legend_says_what_is_drawn(tmp_path):
     rows, summary = tables(31_250, 32, failed=0.05)
     finite = int(rows["fitness"].notna().sum())
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: others may keep the machine busy
     figure = figures.draw_fitness(rows, summary)
     figures.save(figure, tmp_path / "million.png")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert len(figure.axes[0].collections[0].get_offsets()) == figures.MAX_DOTS
     assert f"individual (20,000 of {finite:,}, drawn at random)" in legend(figure)
     assert f"failed ({1_000_000 - finite:,} of 1,000,000)" in legend(figure)
@@ -303,12 +303,12 @@ def test_a_silent_layer_is_an_empty_panel(tmp_path):
     assert car.raster(empty, empty, {"output": (0, 2)}, 20.0, tmp_path / "silent.png").exists()
 
 
-def test_the_film_has_a_frame_for_each_state_and_takes_less_than_twenty_seconds(tmp_path):
+def test_the_film_has_a_frame_for_each_state_and_takes_less_than_twenty_seconds_of_a_core(tmp_path):
     run = drive()
     assert len(run["actions"]) == 110
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: others may keep the machine busy
     path = car.animation(**run, path=tmp_path / "film.gif")
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     with Image.open(path) as film:
         assert film.format == "GIF"
         assert film.size == (480, 320)

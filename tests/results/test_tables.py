@@ -7,7 +7,9 @@ from stores import SPACE, make, state_after
 
 from l2l_snn.results import tables
 from l2l_snn.space import Free, Integer, Real, Space
-from l2l_snn.storage.store import Generation, RunUnknown, Store
+from l2l_snn.storage.driver import drive
+from l2l_snn.storage.records import Generation
+from l2l_snn.storage.store import RunUnknown, Store
 
 RUNS = ["run", "job", "state", "generation", "evaluations", "failed", "best", "started", "finished", "seconds"]
 GENERATIONS = [
@@ -34,9 +36,9 @@ def store(store_url):
 
 def add(store: Store, name: str, *parts: Generation, space: Space = SPACE) -> None:
     store.create(name, "job", {}, space)
-    with store.lease(name) as lease:
+    with drive(store, name) as driver:
         for part in parts:
-            store.commit(lease, part, state_after(part.number))
+            driver.commit(part, state_after(part.number))
 
 
 def test_empty_store_gives_empty_tables_with_their_columns(store):
@@ -204,7 +206,7 @@ def test_store_can_be_a_url(store, store_url):
 
 def test_table_is_read_while_the_driver_writes(store, store_url):
     store.create("a", "job", {}, SPACE)
-    with store.lease("a") as lease, Store(store_url) as reader:
+    with drive(store, "a") as driver, Store(store_url) as reader:
         for number in range(3):
-            store.commit(lease, make(number), state_after(number))
+            driver.commit(make(number), state_after(number))
             assert len(tables.individuals(reader, "a")) == 3 * (number + 1)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from l2l_snn.cli import app
 from l2l_snn.results import tables, transfer
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, RUNS, STATES
 from l2l_snn.storage.store import RunExists, Store, StoreError
 
@@ -92,11 +93,11 @@ def test_runs_move_from_a_laptop_and_back_the_same_to_the_byte(store, url, lapto
             assert stored(again, name) == stored(laptop, name)
             table = tables.individuals(laptop, name)
             pd.testing.assert_frame_equal(tables.individuals(again, name), table)
-    with store.lease("odd") as lease:
-        store.commit(lease, make(2), state_after(2))
+    with drive(store, "odd") as driver:
+        driver.commit(make(2), state_after(2))
     assert store.optimizer_state("odd", state_after(0)).step == 2
-    with store.lease("wide") as lease:
-        store.commit(lease, wide(2), state_after(2))
+    with drive(store, "wide") as driver:
+        driver.commit(wide(2), state_after(2))
     assert store.individual("wide", 2, 1).z.tobytes() == wide(2).z[1].tobytes()
 
 
@@ -134,10 +135,10 @@ def test_exported_tables_are_those_of_the_store(laptop, tmp_path, form):
 
 def test_a_run_that_is_driven_is_exported_as_it_is_after_its_last_generation(store, laptop, tmp_path):
     store.create("a", "job", {}, SPACE)
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), state_after(0))
         transfer.export(store, ["a"], tmp_path / "out")
-        store.commit(lease, make(1), state_after(1))
+        driver.commit(make(1), state_after(1))
     transfer.import_runs(laptop, tmp_path / "out")
     run = laptop.load("a")
     assert (run.generation, run.state, run.message) == (1, "stopped", "exported while it ran")

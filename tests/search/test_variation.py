@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from deap import tools
 
+from l2l_snn import Free, Real, Space
 from l2l_snn.search.variation import Genes, blend, blocks, gaussian, tournament, uniform, vary
 from l2l_snn.seeding import python_random
 
@@ -23,11 +24,12 @@ SETTINGS = {
 }
 
 
-def varied(z, low=-np.inf, high=np.inf, seed=1, **changes):
+def varied(z, bounded=False, seed=1, **changes):
     """Return the children that `vary` makes of z (P, D)."""
     children = z.copy()
-    bounds = (np.full(z.shape[1], bound) for bound in (low, high))
-    vary(children, *bounds, SimpleNamespace(**SETTINGS | changes), np.random.default_rng(seed))
+    shape = (z.shape[1],)
+    space = Space(x=Real(0, 1, shape=shape) if bounded else Free(shape))
+    vary(children, space, SimpleNamespace(**SETTINGS | changes), np.random.default_rng(seed))
     return children
 
 
@@ -80,9 +82,9 @@ def test_two_point_on_rows_is_deaps_on_lists():
 
 
 def test_uniform_redraws_each_gene_as_the_space_samples_it():
-    low = np.repeat([0.0, -np.inf], 50)
+    inside = np.repeat([True, False], 50)
     z = np.full((400, 100), 9.0)
-    new = uniform(z, low, 0.25, np.random.default_rng(1))
+    new = uniform(z, inside, 0.25, np.random.default_rng(1))
     bounded, free = new[:, :50], new[:, 50:]
     assert (new != 9.0).mean() == pytest.approx(0.25, abs=0.01)
     bounded, free = bounded[bounded != 9.0], free[free != 9.0]
@@ -143,7 +145,7 @@ def test_two_point_children_are_deaps_pair_by_pair():
 
 def test_children_are_clipped_and_parents_are_left_alone_without_variation():
     z = np.random.default_rng(1).random((8, 5))
-    children = varied(z, 0.0, 1.0, mutation_std=30.0)
+    children = varied(z, bounded=True, mutation_std=30.0)
     assert set(np.unique(children)) > {0.0, 1.0}
     assert ((children >= 0) & (children <= 1)).all()
     np.testing.assert_array_equal(varied(z, crossover_probability=0.0, mutation_probability=0.0), z)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from l2l_snn.cli import app
 from l2l_snn.storage.credentials import is_secret, scrubbed, shown
 from l2l_snn.storage.database import explained
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import Store, StoreError
 
 
@@ -117,9 +118,9 @@ def test_the_password_is_in_no_table_and_no_log(store_url, caplog, monkeypatch, 
     caplog.set_level(logging.DEBUG)
     with Store(store_url) as store:
         store.create("a", "job", {"seed": 1}, SPACE)
-        with store.lease("a") as lease:
-            store.commit(lease, make(0), state_after(0))
-        with pytest.raises(StoreError), store.lease("a"), explained("opening", store_url):
+        with drive(store, "a") as driver:
+            driver.commit(make(0), state_after(0))
+        with pytest.raises(StoreError), drive(store, "a"), explained("opening", store_url):
             raise OSError(f"bad: {PASSWORD}")
         assert "ended by StoreError: opening postgresql://l2l:***@" in store.load("a").message
         with store.read() as connection:

@@ -13,9 +13,10 @@ from l2l_snn.results import tables
 from l2l_snn.space import Free, Space
 from l2l_snn.storage import prune
 from l2l_snn.storage.database import StoreError
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.genomes import LARGE, GenomeMissing, Genomes, place_of
-from l2l_snn.storage.records import elite
-from l2l_snn.storage.store import Generation, RunBusy, Store
+from l2l_snn.storage.records import Generation, elite
+from l2l_snn.storage.store import RunBusy, Store
 
 SMALLEST = LARGE // 8 + 1  # coordinates of the smallest genome that goes into a file
 
@@ -106,8 +107,8 @@ def test_elite_keeps_what_was_as_good_as_all_before(store, space):
 
 def test_elite_goes_on_from_the_best_before(store):
     fill(store, "a", wide(0, fitness=[5.0, 1.0, 1.0]), genomes="elite")
-    with store.lease("a") as lease:
-        store.commit(lease, wide(1, fitness=[4.0, 5.0, 3.0]), state_after(1))
+    with drive(store, "a") as driver:
+        driver.commit(wide(1, fitness=[4.0, 5.0, 3.0]), state_after(1))
     assert [bool(k) for k in tables.individuals(store, "a")["param.tau"].notna()][3:] == [False, True, False]
 
 
@@ -121,8 +122,8 @@ def test_none_keeps_no_genome_and_all_else(store, space, tmp_path):
         _ = best.z
     table = tables.individuals(store, "a")
     assert table[["param.tau", "metric.rate"]].notna().mean().tolist() == [0.0, 1.0]
-    with store.lease("a") as lease:  # the optimizer's state is all that going on needs
-        store.commit(lease, wide(2, size=space.size), state_after(2))
+    with drive(store, "a") as driver:  # the optimizer's state is all that going on needs
+        driver.commit(wide(2, size=space.size), state_after(2))
 
 
 def test_elite_of_scores_by_hand():
@@ -135,15 +136,15 @@ def test_elite_of_scores_by_hand():
 def test_a_store_without_a_folder_for_large_genomes_says_so_before_anything_is_evaluated(store_url):
     with Store(store_url) as store:
         store.create("a", "job", {}, WIDE)
-        with pytest.raises(StoreError, match=r"64 KB each.* name a folder .* URL: \?genomes=FOLDER"), store.lease("a"):
+        with pytest.raises(StoreError, match=r"64 KB each.* name a folder .* URL: \?genomes=FOLDER"), drive(store, "a"):
             pass
         assert store.load("a").state == "stopped"
         store.create("b", "job", {}, SPACE)
-        with store.lease("b") as lease:
-            store.commit(lease, make(0), state_after(0))
+        with drive(store, "b") as driver:
+            driver.commit(make(0), state_after(0))
         store.create("c", "job", {"job": {"genomes": "none"}}, WIDE)
-        with store.lease("c") as lease:
-            store.commit(lease, wide(0), state_after(0))
+        with drive(store, "c") as driver:
+            driver.commit(wide(0), state_after(0))
 
 
 def test_places_of_genomes(tmp_path, monkeypatch):
@@ -185,21 +186,21 @@ def test_a_damaged_or_missing_file_is_one_clear_line(store, tmp_path):
 def test_a_folder_that_cannot_be_made_is_told_before_anything_is_evaluated(store, tmp_path):
     (tmp_path / "l2l.genomes").write_text("a file")
     store.create("a", "job", {}, WIDE)
-    with pytest.raises(StoreError, match=r"making the genome folder of run 'a' in .* failed"), store.lease("a"):
+    with pytest.raises(StoreError, match=r"making the genome folder of run 'a' in .* failed"), drive(store, "a"):
         pass
     assert store.load("a").state == "stopped"
 
 
 KILLED_BEFORE_COMMIT = """
-from stores import Genomes, wide
-with Store(url) as store, store.lease("a") as lease:
-    store.commit(lease, wide(0), state_after(0))
+from l2l_snn.storage.genomes import Genomes
+with Store(url) as store, drive(store, "a") as driver:
+    driver.commit(wide(0), state_after(0))
     write = Genomes.write
     def write_and_die(*arguments):
         write(*arguments)
         os.kill(os.getpid(), signal.SIGKILL)
     Genomes.write = write_and_die
-    store.commit(lease, wide(1), state_after(1))
+    driver.commit(wide(1), state_after(1))
 """
 
 
@@ -211,8 +212,8 @@ def test_a_kill_between_file_and_commit_leaves_a_store_that_goes_on(store, url, 
     assert len(files(tmp_path)) == 2
     assert store.load("a").generation == 1
     assert len(tables.individuals(store, "a")) == 3
-    with store.lease("a") as lease:
-        store.commit(lease, wide(1), state_after(1))
+    with drive(store, "a") as driver:
+        driver.commit(wide(1), state_after(1))
         assert prune.sweep(store)[:2] == (0, 0)  # what a driver may be about to commit stays
     left = [path for path in files(tmp_path) if path.startswith("a/g000001")]
     assert len(left) == 2
@@ -224,20 +225,20 @@ def test_a_kill_between_file_and_commit_leaves_a_store_that_goes_on(store, url, 
 
 def test_a_driver_that_was_replaced_can_not_change_the_files_of_its_successor(store):
     store.create("a", "job", {}, WIDE)
-    with store.lease("a") as first, store.lease("a", take_over=True) as second:
-        store.commit(second, wide(0), state_after(0))
+    with drive(store, "a") as first, drive(store, "a", take_over=True) as second:
+        second.commit(wide(0), state_after(0))
         other = wide(0)
         other.z[:] = 7.0
         with pytest.raises(RunBusy, match="taken over"):
-            store.commit(first, other, state_after(0))
+            first.commit(other, state_after(0))
     assert store.individual("a", 0, 1).z.tobytes() == wide(0).z[1].tobytes()
 
 
 def test_a_copy_keeps_its_genomes_when_the_run_is_deleted_and_its_name_taken_again(store, tmp_path):
     fill(store, "a", wide(0))
     store.copy("a", "b")
-    with store.lease("b") as lease:
-        store.commit(lease, wide(1), state_after(1))
+    with drive(store, "b") as driver:
+        driver.commit(wide(1), state_after(1))
     prune.delete(store, ["a"])
     prune.sweep(store)
     fill(store, "a", _as_first(wide(5)))

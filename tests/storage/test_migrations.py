@@ -18,6 +18,7 @@ from l2l_snn.cli import app
 from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.results import tables
 from l2l_snn.storage.database import connect
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import RunBusy, Store
 
 DATA = Path(__file__).parent / "data"
@@ -95,18 +96,18 @@ def test_what_the_first_version_stored_reads_the_same(url):
         np.testing.assert_array_equal(store.individual("multi", 0, 0).fitness, [1.0, 5.0])
         assert store.workers("done") == []
         assert len(tables.individuals(store, "done")) == 5
-        with pytest.raises(RunBusy, match="process 4711 on node7 since 2025-10-09"), store.lease("held"):
+        with pytest.raises(RunBusy, match="process 4711 on node7 since 2025-10-09"), drive(store, "held"):
             pass
 
 
 def test_a_store_of_the_first_version_can_be_written_to(url):
     with Store(url) as store:
-        with store.lease("done") as lease:
-            assert not store.report(lease, [WorkerStatus("n:1", 2, 0, 3, 1.0)])
-            store.commit(lease, make(2), state_after(2))
+        with drive(store, "done") as driver:
+            assert not driver.report([WorkerStatus("n:1", 2, 0, 3, 1.0)])
+            driver.commit(make(2), state_after(2))
         assert store.individual("done", 2, 1).z.tobytes() == make(2).z[1].tobytes()
-        with store.lease("held", take_over=True) as lease:
-            store.commit(lease, make(0), state_after(0))
+        with drive(store, "held", take_over=True) as driver:
+            driver.commit(make(0), state_after(0))
         store.copy("done", "again")
         assert store.load("again").generation == 3
         store.create("new", "line", {}, SPACE)

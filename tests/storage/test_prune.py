@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from l2l_snn.cli import app
 from l2l_snn.results import tables
 from l2l_snn.storage import prune
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import RunBusy, RunUnknown, Store
 
 FITNESS = [[1.0, 0.5, 2.0], [1.5, np.nan, 2.0]]
@@ -59,8 +60,8 @@ def test_deleted_runs_are_gone_and_the_others_as_they_were(store, url, tmp_path)
 def test_thinned_runs_keep_the_elite_and_all_that_was_measured(store, url, space):
     made = parts(space)
     fill(store, "a", *made, space=space)
-    with store.lease("a") as lease:
-        store.finish(lease, "finished")
+    with drive(store, "a") as driver:
+        driver.finish("finished")
     fill(store, "stopped", *made, space=space)
     store.copy("a", "copy")
     measured = tables.individuals(store, "a")
@@ -77,14 +78,14 @@ def test_thinned_runs_keep_the_elite_and_all_that_was_measured(store, url, space
     assert "forgot 3 genomes of 1 runs" in l2l("prune", "a", "--genomes", "none", "--yes", "--store", url)
     assert tables.individuals(store, "a")["param.tau"].isna().all()
     assert store.optimizer_state("a", state_after(0)).step == 1
-    with store.lease("a") as lease:
-        store.commit(lease, wide(2, size=space.size), state_after(2))
+    with drive(store, "a") as driver:
+        driver.commit(wide(2, size=space.size), state_after(2))
 
 
 def test_a_run_that_is_driven_is_refused_and_loses_nothing(store, url, tmp_path):
     fill(store, "a", *parts(WIDE))
     fill(store, "b", *parts(WIDE))
-    with store.lease("b"):
+    with drive(store, "b"):
         for arguments in (["a", "b"], ["a", "b", "--genomes", "none"]):
             assert "run 'b' is driven by process" in l2l("prune", *arguments, "--yes", "--store", url, status=2)
         for act in (prune.delete, lambda opened, names: prune.thin(opened, names, "none")):

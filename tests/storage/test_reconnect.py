@@ -13,6 +13,7 @@ from stores import SPACE, contents, make, on_postgres, state_after
 from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.results import tables
 from l2l_snn.storage import reconnect
+from l2l_snn.storage.driver import drive
 from l2l_snn.storage.reconnect import lost, persist
 from l2l_snn.storage.store import Store, StoreError
 
@@ -37,13 +38,13 @@ def test_reads_and_commits_wait_for_a_server_that_is_killed_and_started_again(st
         while not ended.is_set():
             assert len(tables.individuals(store, "a")) % 3 == 0
 
-    def drive() -> None:
-        with store.lease("a") as lease:
+    def commit_and_report() -> None:
+        with drive(store, "a") as driver:
             for number in range(6):
-                assert not store.report(lease, [WorkerStatus("n:1", number, 0, 2, 1.0)])
-                store.commit(lease, make(number), state_after(number))
+                assert not driver.report([WorkerStatus("n:1", number, 0, 2, 1.0)])
+                driver.commit(make(number), state_after(number))
                 committed[number].set()
-            store.finish(lease, "finished")
+            driver.finish("finished")
 
     def noted(what) -> None:
         try:
@@ -51,7 +52,7 @@ def test_reads_and_commits_wait_for_a_server_that_is_killed_and_started_again(st
         except BaseException as error:
             problems.append(error)
 
-    reader, driver = (threading.Thread(target=noted, args=(what,)) for what in (read, drive))
+    reader, driver = (threading.Thread(target=noted, args=(what,)) for what in (read, commit_and_report))
     reader.start()
     driver.start()
     try:
@@ -164,14 +165,14 @@ def test_what_was_committed_without_an_answer_is_not_committed_twice(store_url, 
             broken.append(when)
             store.create("a", "job", {}, SPACE)
             broken.append(when)
-            with store.lease("a") as lease:
+            with drive(store, "a") as driver:
                 for number in range(2):
                     broken.append(when)
-                    store.commit(lease, make(number), state_after(number))
+                    driver.commit(make(number), state_after(number))
                 broken.append(when)
-                assert store.report(lease, [WorkerStatus("n:1", 2, 0, 2, 1.0)]) is False
+                assert driver.report([WorkerStatus("n:1", 2, 0, 2, 1.0)]) is False
                 broken.append(when)
-                store.finish(lease, "finished", "done")
+                driver.finish("finished", "done")
                 broken.append(when)
             broken.append(when)
             store.copy("a", "b")
@@ -189,10 +190,10 @@ def test_what_was_committed_without_an_answer_is_not_committed_twice(store_url, 
 
 @on_postgres
 def test_a_generation_committed_by_somebody_else_is_not_taken_for_ones_own(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), state_after(0))
         with pytest.raises(StoreError, match="generation 0 can't be committed, its next one is 1"):
-            store.commit(lease, make(0), state_after(0))
+            driver.commit(make(0), state_after(0))
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,11 @@ from sqlalchemy import text
 from stores import SPACE, Bomb, State, contents, ended, execute, is_sqlite, make, on_sqlite, start, state_after
 
 from l2l_snn.evaluation import WorkerStatus
-from l2l_snn.storage import rows as run_rows
+from l2l_snn.storage import rows
 from l2l_snn.storage.database import connect, shown
-from l2l_snn.storage.store import Generation, RunBusy, RunExists, RunUnknown, Store, StoreError
+from l2l_snn.storage.driver import drive
+from l2l_snn.storage.records import Generation
+from l2l_snn.storage.store import RunBusy, RunExists, RunUnknown, Store, StoreError
 
 
 @pytest.fixture
@@ -43,8 +45,8 @@ def test_individual_comes_back_bit_for_bit(store):
         0, fitness=fitness, metrics={"b": np.array([0.1, np.nan, -np.inf]), "a": np.zeros(3)}, errors=("", "X: é", "")
     )
     part.z[1] = [np.nan, np.inf, -0.0, 5e-324, 1, 2, 3, 4]
-    with store.lease("a") as lease:
-        store.commit(lease, part, state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(part, state_after(0))
     for i in range(3):
         found = store.individual("a", 0, i)
         assert (found.generation, found.index, found.population) == (0, i, 3)
@@ -58,8 +60,8 @@ def test_individual_comes_back_bit_for_bit(store):
 
 def test_several_objectives_come_back(store):
     fitness = np.array([[1.0, 5.0], [2.0, np.nan], [2.0, -1.0]])
-    with store.lease("a") as lease:
-        store.commit(lease, make(0, fitness=fitness), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0, fitness=fitness), state_after(0))
     for i in range(3):
         np.testing.assert_array_equal(store.individual("a", 0, i).fitness, fitness[i])
     best = store.individual("a")  # the second has no second objective: it failed
@@ -82,8 +84,8 @@ def test_several_objectives_come_back(store):
 )
 def test_optimizer_state_comes_back_with_type_and_shape(store, array):
     state = State(array, np.array([1], np.uint64), 3)
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), state)
+    with drive(store, "a") as driver:
+        driver.commit(make(0), state)
     found = store.optimizer_state("a", state_after(0))
     assert type(found) is State
     assert found.mean.dtype == array.dtype
@@ -93,26 +95,26 @@ def test_optimizer_state_comes_back_with_type_and_shape(store, array):
 
 
 def test_of_a_state_only_what_changed_is_written_and_all_of_it_by_each_driver(store, monkeypatch):
-    written, append = [], run_rows.append
+    written, append = [], rows.append
 
     def watched(connection, run, generation, individuals, states, seconds):
         written.append({row["field"] for row in states})
         append(connection, run, generation, individuals, states, seconds)
 
-    monkeypatch.setattr(run_rows, "append", watched)
+    monkeypatch.setattr(rows, "append", watched)
     whole = set(State._fields)
     first = State(np.zeros(8), np.array([1], np.uint64), np.array(0))
     second = first._replace(step=np.array(1))
     third = second._replace(mean=np.ones(8))
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), first)
-        store.commit(lease, make(1), second)
-        store.commit(lease, make(2), second)
+    with drive(store, "a") as driver:
+        driver.commit(make(0), first)
+        driver.commit(make(1), second)
+        driver.commit(make(2), second)
         with pytest.raises(StoreError, match="generation 7 can't be committed"):
-            store.commit(lease, make(7), third)
-        store.commit(lease, make(3), third)
-    with store.lease("a") as lease:
-        store.commit(lease, make(4), third)
+            driver.commit(make(7), third)
+        driver.commit(make(3), third)
+    with drive(store, "a") as driver:
+        driver.commit(make(4), third)
     assert written == [whole, {"step"}, set(), whole, whole]
     for field, value in zip(State._fields, store.optimizer_state("a", state_after(0)), strict=True):
         np.testing.assert_array_equal(value, getattr(third, field))
@@ -141,8 +143,8 @@ def whole(number: int) -> Whole:
 
 
 def test_states_in_a_state_come_back_and_are_stored_by_dotted_names(store, url):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), whole(4))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), whole(4))
     fields = ["best", "inner.mean", "inner.step", "inner.words", "pair.left.mean", "pair.left.step", "pair.left.words"]
     assert [row.field for row in execute(url, "SELECT field FROM states ORDER BY field")] == fields
     found = store.optimizer_state("a", whole(0))
@@ -154,56 +156,59 @@ def test_states_in_a_state_come_back_and_are_stored_by_dotted_names(store, url):
 
 
 def test_of_a_state_in_a_state_only_what_changed_is_written(store, url):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), whole(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), whole(0))
         execute(url, "UPDATE states SET data = :data WHERE field LIKE '%words'", data=b"as it was")
         later = whole(0)
-        store.commit(lease, make(1), later._replace(inner=state_after(1)))
+        driver.commit(make(1), later._replace(inner=state_after(1)))
     rows = execute(url, "SELECT field FROM states WHERE data = :data", data=b"as it was")
     assert [row.field for row in rows] == ["pair.left.words"]
 
 
 def test_a_state_whose_inner_state_changed_its_form_is_refused(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), whole(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), whole(0))
     flat = Whole(np.zeros(1), np.zeros(1), whole(0).pair, Empty())
     with pytest.raises(StoreError, match=r"it lacks inner and has inner\.mean, inner\.step, inner\.words besides"):
         store.optimizer_state("a", flat)
-    with pytest.raises(TypeError, match=r"state\.inner\.mean: expected an array of numbers"), store.lease("a") as lease:
-        store.commit(lease, make(1), whole(0)._replace(inner=state_after(0)._replace(mean=(1, 2))))
+    with (
+        pytest.raises(TypeError, match=r"state\.inner\.mean: expected an array of numbers"),
+        drive(store, "a") as driver,
+    ):
+        driver.commit(make(1), whole(0)._replace(inner=state_after(0)._replace(mean=(1, 2))))
 
 
 @pytest.mark.parametrize("value", [None, object(), np.random.default_rng(), (1, 2), {"a": 1}, np.zeros(2, "V2")])
 def test_state_that_is_no_array_of_numbers_is_refused(store, value):
-    with store.lease("a") as lease, pytest.raises(TypeError, match=r"state\.mean: expected an array of numbers"):
-        store.commit(lease, make(0), State(value, np.zeros(1), np.zeros(1)))
+    with drive(store, "a") as driver, pytest.raises(TypeError, match=r"state\.mean: expected an array of numbers"):
+        driver.commit(make(0), State(value, np.zeros(1), np.zeros(1)))
     assert store.load("a").generation == 0
 
 
 def test_run_carries_totals_of_its_generations(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0, fitness=[1.0, 2.0, np.nan]), state_after(0))
-        store.commit(lease, make(1, fitness=[np.nan] * 3), state_after(1))
+    with drive(store, "a") as driver:
+        driver.commit(make(0, fitness=[1.0, 2.0, np.nan]), state_after(0))
+        driver.commit(make(1, fitness=[np.nan] * 3), state_after(1))
         assert store.load("a").state == "running"
-        store.commit(lease, make(2, fitness=[0.5, 0.25, -1.0]), state_after(2))
-        store.finish(lease, "finished", "fitness reached", seconds=12.5)
+        driver.commit(make(2, fitness=[0.5, 0.25, -1.0]), state_after(2))
+        driver.finish("finished", "fitness reached", seconds=12.5)
     run = store.load("a")
     assert (run.job, run.manifest, run.space) == ("job", {"seed": 1}, SPACE)
     assert (run.generation, run.evaluations, run.failed, run.best) == (3, 9, 4, 2.0)
     assert (run.state, run.message, run.seconds) == ("finished", "fitness reached", 12.5)
     assert run.finished >= run.started
     assert run.started.tzinfo is not None
-    with store.lease("a") as lease:
+    with drive(store, "a") as driver:
         assert store.load("a").finished is None
-        store.finish(lease, "stopped", seconds=1.0)
+        driver.finish("stopped", seconds=1.0)
     assert store.load("a").seconds == 13.5
 
 
 def test_best_individual_is_that_of_the_largest_score(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0, fitness=[1.0, 2.0, np.nan]), state_after(0))
-        store.commit(lease, make(1, fitness=[4.0, 0.0, 4.0]), state_after(1))
-        store.commit(lease, make(2, fitness=[3.0, np.nan, -9.0]), state_after(2))
+    with drive(store, "a") as driver:
+        driver.commit(make(0, fitness=[1.0, 2.0, np.nan]), state_after(0))
+        driver.commit(make(1, fitness=[4.0, 0.0, 4.0]), state_after(1))
+        driver.commit(make(2, fitness=[3.0, np.nan, -9.0]), state_after(2))
     best = store.individual("a")
     assert (best.generation, best.index, best.fitness) == (1, 0, 4.0)
     assert store.individual("a", 0).index == 1
@@ -213,8 +218,8 @@ def test_best_individual_is_that_of_the_largest_score(store):
 def test_missing_individual_is_a_clear_line(store):
     with pytest.raises(StoreError, match=r"has no individual with a fitness; it has no generation yet"):
         store.individual("a")
-    with store.lease("a") as lease:
-        store.commit(lease, make(0, fitness=[np.nan] * 3), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0, fitness=[np.nan] * 3), state_after(0))
     with pytest.raises(StoreError, match=r"no individual with a fitness in generation 0"):
         store.individual("a", 0)
     with pytest.raises(StoreError, match=r"no individual 3 in generation 0; it has the generations 0 to 0"):
@@ -224,12 +229,12 @@ def test_missing_individual_is_a_clear_line(store):
 
 
 def test_copy_goes_on_by_itself(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), state_after(0))
         store.copy("a", "b")  # while it runs
     assert store.optimizer_state("b", state_after(0)).step == 0
-    with store.lease("b") as lease:
-        store.commit(lease, make(1), state_after(1))
+    with drive(store, "b") as driver:
+        driver.commit(make(1), state_after(1))
     a, b = store.load("a"), store.load("b")
     assert (a.generation, b.generation, b.evaluations, b.state) == (1, 2, 6, "stopped")
     assert (b.manifest, b.space) == (a.manifest, a.space)
@@ -243,11 +248,11 @@ def test_copy_goes_on_by_itself(store):
 
 
 def test_texts_that_databases_refuse_are_stored_without_the_bad_characters(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0, errors=("\ud800x", "a\0b", "")), state_after(0))
-        store.report(lease, [WorkerStatus("w\ud800\0", 0, 0, 0, 0.0)])
+    with drive(store, "a") as driver:
+        driver.commit(make(0, errors=("\ud800x", "a\0b", "")), state_after(0))
+        driver.report([WorkerStatus("w\ud800\0", 0, 0, 0, 0.0)])
         assert store.workers("a")[0].worker == "w?"
-        store.finish(lease, "failed", "\ud800\0no")
+        driver.finish("failed", "\ud800\0no")
     assert [store.individual("a", 0, i).error for i in range(3)] == ["?x", "ab", ""]
     assert store.load("a").message == "?no"
     store.create("b", "j\ud800\0", {"key \0": "\ud800"}, SPACE)
@@ -257,14 +262,14 @@ def test_texts_that_databases_refuse_are_stored_without_the_bad_characters(store
 def test_the_largest_and_smallest_seeds_come_back(store):
     part = make(0)
     part.seeds[:] = [2**63 - 1, -(2**63), 2**31]
-    with store.lease("a") as lease:
-        store.commit(lease, part, state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(part, state_after(0))
     assert [store.individual("a", 0, i).seed for i in range(3)] == part.seeds.tolist()
 
 
 def test_infinite_scores_are_stored_and_are_not_the_best(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0, fitness=[np.inf, 1.0, -np.inf]), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0, fitness=[np.inf, 1.0, -np.inf]), state_after(0))
     assert [store.individual("a", 0, i).fitness for i in range(3)] == [np.inf, 1.0, -np.inf]
     assert store.individual("a").index == 1
 
@@ -291,7 +296,7 @@ def test_unknown_run_is_refused_with_the_closest_name(store):
     for method in (store.load, store.individual, lambda name: store.optimizer_state(name, state_after(0))):
         with pytest.raises(RunUnknown, match="got 'moutain_car-1'; did you mean 'mountain_car-1'"):
             method("moutain_car-1")
-    with pytest.raises(RunUnknown, match="known are a, mountain_car-1"), store.lease("zzz"):
+    with pytest.raises(RunUnknown, match="known are a, mountain_car-1"), drive(store, "zzz"):
         pass
 
 
@@ -309,11 +314,11 @@ def test_next_name_is_the_first_free_one(store):
 
 
 def test_commit_of_a_wrong_generation_is_refused(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), state_after(0))
         for number in (0, 2):
             with pytest.raises(StoreError, match=f"generation {number} can't be committed, its next one is 1"):
-                store.commit(lease, make(number), state_after(number))
+                driver.commit(make(number), state_after(number))
     assert store.load("a").evaluations == 3
 
 
@@ -325,16 +330,16 @@ def test_commit_of_a_wrong_shape_is_refused(store):
         Generation(0, good.z, good.seeds, good.evaluation, good.seconds, good.workers[:2], 0.5),
         Generation(0, good.z[:2], good.seeds, good.evaluation, good.seconds, good.workers, 0.5),
     ]
-    with store.lease("a") as lease:
+    with drive(store, "a") as driver:
         for part in wrong:
             with pytest.raises(ValueError, match=r"expected an array|argument"):
-                store.commit(lease, part, state_after(0))
+                driver.commit(part, state_after(0))
     assert store.load("a").generation == 0
 
 
 def test_error_in_the_middle_of_a_commit_leaves_nothing_of_it(store, url):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), state_after(0))
         if is_sqlite(url):
             when = "BEFORE INSERT ON states WHEN NEW.field = 'words'"
             bad, good = [f"CREATE TRIGGER bad {when} BEGIN SELECT RAISE(ABORT, 'bang'); END"], "DROP TRIGGER bad"
@@ -344,18 +349,18 @@ def test_error_in_the_middle_of_a_commit_leaves_nothing_of_it(store, url):
             bad, good = [bang, f"CREATE TRIGGER bad {when} EXECUTE FUNCTION bang()"], "DROP TRIGGER bad ON states"
         execute(url, *bad)
         with pytest.raises(StoreError, match=r"committing generation 1 of run 'a' in \w+:.* failed: bang"):
-            store.commit(lease, make(1), state_after(1))
+            driver.commit(make(1), state_after(1))
         assert contents(store) == (1, 3, 0)
         execute(url, good)
-        store.commit(lease, make(1), state_after(1))
+        driver.commit(make(1), state_after(1))
     assert contents(store) == (2, 6, 1)
 
 
 COMMIT_FOR_EVER = """
-with Store(url) as store, store.lease("a") as lease:
+with Store(url) as store, drive(store, "a") as driver:
     number = store.load("a").generation
     while True:
-        store.commit(lease, make(number, 200), state_after(number))
+        driver.commit(make(number, 200), state_after(number))
         print(number, flush=True)
         number += 1
 """
@@ -385,11 +390,11 @@ def test_full_disk_is_told_and_nothing_is_lost(store, url):
 import resource
 with Store(url) as store:
     try:
-        with store.lease("a") as lease:
+        with drive(store, "a") as driver:
             for number in range(100):
                 if number == 3:
                     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-                store.commit(lease, make(number, 200), state_after(number))
+                driver.commit(make(number, 200), state_after(number))
     except StoreError as error:
         print(error)
         print(number)
@@ -398,19 +403,19 @@ with Store(url) as store:
     assert f"committing generation {number} of run 'a' in sqlite:///" in message
     assert "then go on with: l2l resume" in message
     assert contents(store, 200)[0] == int(number)
-    with store.lease("a") as lease:
-        store.commit(lease, make(int(number), 200), state_after(int(number)))
+    with drive(store, "a") as driver:
+        driver.commit(make(int(number), 200), state_after(int(number)))
 
 
 @on_sqlite
 def test_full_database_is_told_and_nothing_is_lost(store):
-    with store.lease("a") as lease:
-        store.commit(lease, make(0, 200), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0, 200), state_after(0))
         with store.read() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 3}")
         with pytest.raises(StoreError, match="database or disk is full; make room, then go on with: l2l resume"):
-            store.commit(lease, make(1, 200), state_after(1))
+            driver.commit(make(1, 200), state_after(1))
         assert contents(store, 200) == (1, 200, 0)
 
 
@@ -418,42 +423,42 @@ def test_full_database_is_told_and_nothing_is_lost(store):
 
 
 def test_second_driver_is_refused(store, url):
-    with store.lease("a"), Store(url) as other:
+    with drive(store, "a"), Store(url) as other:
         with (
             pytest.raises(RunBusy, match=rf"run 'a' is driven by process {os.getpid()} on .* UTC; wait .*kill"),
-            other.lease("a"),
+            drive(other, "a"),
         ):
             pass
         assert store.load("a").state == "running"
-    with store.lease("a"):
+    with drive(store, "a"):
         pass
 
 
 def test_lease_taken_over_ends_the_first_driver(store):
-    with store.lease("a") as first:
-        store.commit(first, make(0), state_after(0))
-        with store.lease("a", take_over=True) as second:
+    with drive(store, "a") as first:
+        first.commit(make(0), state_after(0))
+        with drive(store, "a", take_over=True) as second:
             with pytest.raises(RunBusy, match="run 'a' was taken over by process"):
-                store.commit(first, make(1), state_after(1))
+                first.commit(make(1), state_after(1))
             with pytest.raises(RunBusy, match="taken over"):
-                store.finish(first, "finished")
-            store.commit(second, make(1), state_after(1))
+                first.finish("finished")
+            second.commit(make(1), state_after(1))
     with pytest.raises(RunBusy, match="taken over; this"):
-        store.commit(second, make(2), state_after(2))
+        second.commit(make(2), state_after(2))
     assert contents(store) == (2, 6, 1)
 
 
 def test_released_first_lease_leaves_the_second_alone(store):
-    first = store.lease("a")
+    first = drive(store, "a")
     first.__enter__()
-    with store.lease("a", take_over=True) as second:
+    with drive(store, "a", take_over=True) as second:
         first.__exit__(None, None, None)
         assert store.load("a").state == "running"
-        store.commit(second, make(0), state_after(0))
+        second.commit(make(0), state_after(0))
 
 
 def test_driver_that_raises_leaves_a_stopped_run(store):
-    with pytest.raises(KeyboardInterrupt), store.lease("a"):
+    with pytest.raises(KeyboardInterrupt), drive(store, "a"):
         raise KeyboardInterrupt
     run = store.load("a")
     assert (run.state, run.message) == ("stopped", "ended by KeyboardInterrupt: ")
@@ -462,10 +467,10 @@ def test_driver_that_raises_leaves_a_stopped_run(store):
 
 @pytest.mark.parametrize("reaped", [True, False])
 def test_dead_drivers_lease_is_taken_over_silently(store, url, reaped):
-    code = 'store = Store(url); lease = store.lease("a"); lease.__enter__(); print("mine", flush=True); input()'
+    code = 'store = Store(url); taken = drive(store, "a"); taken.__enter__(); print("mine", flush=True); input()'
     process = start(url, code)
     assert process.stdout.readline() == "mine\n"
-    with pytest.raises(RunBusy, match=f"process {process.pid} "), store.lease("a"):
+    with pytest.raises(RunBusy, match=f"process {process.pid} "), drive(store, "a"):
         pass
     process.kill()
     if reaped:
@@ -476,7 +481,7 @@ def test_dead_drivers_lease_is_taken_over_silently(store, url, reaped):
     assert run.state == "stopped"
     assert f"process {process.pid} " in run.message
     assert "l2l resume a" in run.message
-    with store.lease("a"):
+    with drive(store, "a"):
         assert store.load("a").state == "running"
     process.communicate(timeout=60)
 
@@ -486,23 +491,23 @@ def change_lease(url: str, **values) -> None:
 
 
 def test_driver_on_another_machine_is_busy_until_told_otherwise(store, url):
-    with store.lease("a"):
+    with drive(store, "a"):
         change_lease(url, machine="elsewhere", host="node7", pid=2**22 + 1)
         with (
             pytest.raises(RunBusy, match=r"on node7 since .*certainly dead: l2l resume a --take-over"),
-            store.lease("a"),
+            drive(store, "a"),
         ):
             pass
         assert store.load("a").state == "running"
-        with store.lease("a", take_over=True) as lease:
-            store.commit(lease, make(0), state_after(0))
+        with drive(store, "a", take_over=True) as driver:
+            driver.commit(make(0), state_after(0))
 
 
 def test_another_process_with_the_pid_of_the_driver_is_not_the_driver(store, url):
-    with store.lease("a"):
+    with drive(store, "a"):
         started = psutil.Process().create_time() - psutil.boot_time()
         change_lease(url, pid_started=started - 100)
-        with store.lease("a"):
+        with drive(store, "a"):
             pass
 
 
@@ -512,7 +517,7 @@ store = Store(url)
 print("ready", flush=True)
 input()
 try:
-    with store.lease("a"):
+    with drive(store, "a"):
         print("won", flush=True)
         input()
 except RunBusy:
@@ -537,22 +542,22 @@ STATUS = [WorkerStatus("n1:12", 3, 0, 4, 1.5), WorkerStatus("n2:9", 3, -1, -1, 2
 
 def test_workers_are_what_was_reported_last(store):
     assert store.workers("a") == []
-    with store.lease("a") as lease:
-        assert store.report(lease, STATUS[::-1]) is False
+    with drive(store, "a") as driver:
+        assert driver.report(STATUS[::-1]) is False
         assert store.workers("a") == STATUS
-        assert store.report(lease, [STATUS[0]._replace(generation=4)]) is False
+        assert driver.report([STATUS[0]._replace(generation=4)]) is False
         assert store.workers("a") == [WorkerStatus("n1:12", 4, 0, 4, 1.5)]
         store.create("b", "job", {}, SPACE)
-        with store.lease("b") as other:
-            store.report(other, STATUS)
+        with drive(store, "b") as other:
+            other.report(STATUS)
             assert len(store.workers("a")) == 1
-            store.report(other, [])
+            other.report([])
             assert store.workers("b") == []
-        with store.lease("a", take_over=True) as second:
+        with drive(store, "a", take_over=True) as second:
             assert store.workers("a") == []
             with pytest.raises(RunBusy, match="taken over"):
-                store.report(lease, STATUS)
-            store.report(second, STATUS)
+                driver.report(STATUS)
+            second.report(STATUS)
     assert store.workers("a") == []
     with pytest.raises(RunUnknown):
         store.workers("zzz")
@@ -561,21 +566,21 @@ def test_workers_are_what_was_reported_last(store):
 def test_a_stop_is_asked_for_and_told_to_the_driver_until_the_next_one(store):
     with pytest.raises(StoreError, match=r"run 'a' in .* can't be asked to stop: it is stopped, not running"):
         store.request_stop("a")
-    with store.lease("a") as lease:
-        assert store.report(lease, STATUS) is False
+    with drive(store, "a") as driver:
+        assert driver.report(STATUS) is False
         assert not store.load("a").stop_requested
         store.request_stop("a")
         store.request_stop("a")
         assert store.load("a").stop_requested
-        assert store.report(lease, STATUS) is True
-        store.finish(lease, "stopped", "stop requested")
+        assert driver.report(STATUS) is True
+        driver.finish("stopped", "stop requested")
     assert not store.load("a").stop_requested
-    with store.lease("a") as lease:
-        assert store.report(lease, STATUS) is False
+    with drive(store, "a") as driver:
+        assert driver.report(STATUS) is False
         store.request_stop("a")
         store.copy("a", "b")
-        with store.lease("a", take_over=True) as second:
-            assert store.report(second, []) is False
+        with drive(store, "a", take_over=True) as second:
+            assert second.report([]) is False
     assert not store.load("b").stop_requested
     with pytest.raises(RunUnknown):
         store.request_stop("zzz")
@@ -585,22 +590,22 @@ def test_a_stop_is_asked_for_and_told_to_the_driver_until_the_next_one(store):
 
 
 def test_a_reader_sees_one_state_while_a_driver_commits(store, url):
-    with store.lease("a") as lease, store.read() as connection:
+    with drive(store, "a") as driver, store.read() as connection:
         count = text("SELECT count(*) FROM individuals")
         assert connection.execute(count).scalar() == 0
         with Store(url) as other:
-            other.commit(lease, make(0), state_after(0))
+            driver.commit(make(0), state_after(0))
             assert other.load("a").evaluations == 3
         assert connection.execute(count).scalar() == 0
         assert connection.execute(text("SELECT generation FROM runs")).scalar() == 0
 
 
 DRIVE_ANOTHER = """
-with Store(url) as store, store.lease(args[0]) as lease:
+with Store(url) as store, drive(store, args[0]) as driver:
     for number in range(10):
-        store.commit(lease, make(number), state_after(number))
-        store.report(lease, [])
-    store.finish(lease, "finished")
+        driver.commit(make(number), state_after(number))
+        driver.report([])
+    driver.finish("finished")
 """
 
 
@@ -808,8 +813,8 @@ def test_state_of_another_class_is_refused(store):
 
     with pytest.raises(StoreError, match="has no state of an optimizer: nothing is committed yet"):
         store.optimizer_state("a", state_after(0))
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), state_after(0))
     text = (
         "the optimizer's state of run 'a' in .* was stored in another form than Other has now: it lacks sigma and has "
         r"step, words besides; continue it with the code that made it \(see: l2l show a\), or start a new run$"
@@ -820,8 +825,8 @@ def test_state_of_another_class_is_refused(store):
 
 def test_pickles_in_the_store_are_refused_unread(store, url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with store.lease("a") as lease:
-        store.commit(lease, make(0), state_after(0))
+    with drive(store, "a") as driver:
+        driver.commit(make(0), state_after(0))
     np.save(tmp_path / "bomb.npy", np.array([Bomb()], object), allow_pickle=True)
     bomb = (tmp_path / "bomb.npy").read_bytes()
     for data in (bomb, bomb[128:], b"", b"\x93NUMPY", b"PK\x03\x04" + b"\0" * 100, np.zeros(3).tobytes()):

@@ -16,11 +16,20 @@ export function color(name) {
 
 export function faint(name, alpha) {
   const value = color(name);
-  return value + Math.round(255 * alpha).toString(16).padStart(2, "0");
+  return (
+    value +
+    Math.round(255 * alpha)
+      .toString(16)
+      .padStart(2, "0")
+  );
 }
 
 // Draw, or draw anew. `traces` is a function, called again when the colours change.
-export async function draw(id, traces, { x, y, range = null, log = {}, shapes = () => [], legend = true, zero = false } = {}) {
+export async function draw(
+  id,
+  traces,
+  { x, y, range = null, log = {}, shapes = () => [], legend = true, zero = false } = {},
+) {
   await ready;
   const element = byId(id);
   const again = () => {
@@ -48,7 +57,11 @@ export async function draw(id, traces, { x, y, range = null, log = {}, shapes = 
       shapes: shapes(),
       uirevision: "kept",
     };
-    return window.Plotly.react(element, traces(), layout, { displayModeBar: false, responsive: true, doubleClick: "reset+autosize" });
+    return window.Plotly.react(element, traces(), layout, {
+      displayModeBar: false,
+      responsive: true,
+      doubleClick: "reset+autosize",
+    });
   };
   const first = !drawn.has(id);
   drawn.set(id, again);
@@ -57,4 +70,6 @@ export async function draw(id, traces, { x, y, range = null, log = {}, shapes = 
   return element;
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach((again) => again()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const again of drawn.values()) again();
+});

@@ -27,12 +27,14 @@ export function say(id, text) {
 }
 
 // addresses: every part of a path is encoded, so that a name stays one part
-export const runPath = (run, ...rest) => ["/runs", run, ...rest].map((part, k) => (k ? encodeURIComponent(part) : part)).join("/");
+export const runPath = (run, ...rest) =>
+  ["/runs", run, ...rest].map((part, k) => (k ? encodeURIComponent(part) : part)).join("/");
 export const api = (path) => `/api${path}`;
 export function query(values) {
   const parts = new URLSearchParams();
   for (const [key, value] of Object.entries(values)) {
-    for (const one of Array.isArray(value) ? value : [value]) if (one !== null && one !== undefined && one !== "") parts.append(key, one);
+    for (const one of Array.isArray(value) ? value : [value])
+      if (one !== null && one !== undefined && one !== "") parts.append(key, one);
   }
   const text = parts.toString();
   return text ? `?${text}` : "";
@@ -55,7 +57,10 @@ export async function request(path, { method = "GET", body, seconds = 30 } = {})
   try {
     answer = await fetch(path, options);
   } catch (error) {
-    throw new Refusal(0, error.name === "TimeoutError" ? `no answer in ${seconds} s` : "the server of this page can't be reached");
+    throw new Refusal(
+      0,
+      error.name === "TimeoutError" ? `no answer in ${seconds} s` : "the server of this page can't be reached",
+    );
   }
   const content = await answer.json().catch(() => ({ error: `unreadable answer, status ${answer.status}` }));
   if (!answer.ok) throw new Refusal(answer.status, content.error ?? `status ${answer.status}`);
@@ -99,7 +104,10 @@ export function number(value, digits = 5) {
   if (typeof value === "string") return value.replace("-", "−").replace("inf", "∞");
   if (value === 0) return "0";
   const size = Math.abs(value);
-  const text = size >= 1e6 || size < 1e-4 ? value.toExponential(digits - 2).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(digits)));
+  const text =
+    size >= 1e6 || size < 1e-4
+      ? value.toExponential(digits - 2).replace(/\.?0+e/, "e")
+      : String(Number(value.toPrecision(digits)));
   return text.replace("-", "−");
 }
 

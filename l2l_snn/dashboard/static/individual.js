@@ -1,5 +1,20 @@
 // One individual: what its row says, its parameters, and a replay on request.
-import { api, byId, count, data, duration, el, fact, number, poll, query, request, runPath, say, show } from "./common.js";
+import {
+  api,
+  byId,
+  count,
+  data,
+  duration,
+  el,
+  fact,
+  number,
+  poll,
+  query,
+  request,
+  runPath,
+  say,
+  show,
+} from "./common.js";
 
 const { run, generation, index } = data;
 const address = api(runPath(run, "individuals", generation, index));
@@ -21,8 +36,13 @@ async function load() {
     return;
   }
   say("error", found.error);
-  const fitness = found.objectives.length ? found.objectives.map((value) => number(value, 6)).join(", ") : number(found.fitness, 8);
-  const facts = [fact("Fitness", found.fitness === null && !found.objectives.length ? "failed" : fitness), fact("Seed", String(found.seed))];
+  const fitness = found.objectives.length
+    ? found.objectives.map((value) => number(value, 6)).join(", ")
+    : number(found.fitness, 8);
+  const facts = [
+    fact("Fitness", found.fitness === null && !found.objectives.length ? "failed" : fitness),
+    fact("Seed", String(found.seed)),
+  ];
   facts.push(fact("Evaluated in", duration(found.seconds)), fact("Worker", found.worker));
   facts.push(...Object.entries(found.metrics).map(([name, value]) => fact(name, number(value, 6))));
   byId("facts").replaceChildren(...facts);
@@ -43,7 +63,12 @@ function parameter(p) {
   }
   if (p.heat) parts.push(heatMap(p));
   if (p.size > p.first.length) {
-    const link = (form) => el("a", { href: `${address}/parameter${query({ name: p.name, form })}`, download: "" }, `all entries as .${form}`);
+    const link = (form) =>
+      el(
+        "a",
+        { href: `${address}/parameter${query({ name: p.name, form })}`, download: "" },
+        `all entries as .${form}`,
+      );
     parts.push(el("p", {}, link("npy"), " · ", link("csv")));
   }
   return el("section", { className: "parameter", "aria-label": `Parameter ${p.name}` }, ...parts);
@@ -57,21 +82,50 @@ function heatMap({ name, heat, shape }) {
   const signs = low < 0 && high > 0;
   const largest = Math.max(-low, high);
   const canvas = el("canvas", { width: heat.columns, height: heat.rows, role: "img" });
-  const blocks = heat.rows * heat.columns < shape.reduce((a, b) => a * b, 1) ? `means over blocks, from ${number(low)} to ${number(high)}` : "";
-  canvas.setAttribute("aria-label", `Heat map of ${name}, ${heat.rows} by ${heat.columns}${blocks ? `: ${blocks}` : ""}`);
+  const blocks =
+    heat.rows * heat.columns < shape.reduce((a, b) => a * b, 1)
+      ? `means over blocks, from ${number(low)} to ${number(high)}`
+      : "";
+  canvas.setAttribute(
+    "aria-label",
+    `Heat map of ${name}, ${heat.rows} by ${heat.columns}${blocks ? `: ${blocks}` : ""}`,
+  );
   canvas.style.height = `${Math.max(24, Math.min(300, heat.rows * 8))}px`;
   const context = canvas.getContext("2d");
   const image = context.createImageData(heat.columns, heat.rows);
   heat.values.forEach((value, k) => {
-    const u = typeof value !== "number" ? null : signs ? value / largest : high > low ? (2 * (value - low)) / (high - low) - 1 : 0;
+    const u =
+      typeof value !== "number"
+        ? null
+        : signs
+          ? value / largest
+          : high > low
+            ? (2 * (value - low)) / (high - low) - 1
+            : 0;
     image.data.set(u === null ? [128, 128, 128, 60] : shade(u), 4 * k);
   });
   context.putImageData(image, 0, 0);
-  return el("div", {}, canvas, blocks ? el("p", {}, `Heat map: ${blocks}. Blue is low, orange is high.`) : el("p", {}, "Heat map: blue is low, orange is high."));
+  return el(
+    "div",
+    {},
+    canvas,
+    blocks
+      ? el("p", {}, `Heat map: ${blocks}. Blue is low, orange is high.`)
+      : el("p", {}, "Heat map: blue is low, orange is high."),
+  );
 }
 
 function shade(u) {
-  const [from, to] = u < 0 ? [[247, 247, 247], [0, 94, 160]] : [[247, 247, 247], [213, 94, 0]];
+  const [from, to] =
+    u < 0
+      ? [
+          [247, 247, 247],
+          [0, 94, 160],
+        ]
+      : [
+          [247, 247, 247],
+          [213, 94, 0],
+        ];
   const t = Math.abs(u);
   return [...from.map((a, k) => Math.round(a + t * (to[k] - a))), 255];
 }
@@ -100,13 +154,18 @@ function drawReplay(replay) {
   const figures = replay.pictures.map((name) => {
     const said = name.replace(/\.[a-z]+$/, "").replaceAll("_", " ");
     const src = `${address}/replay/${encodeURIComponent(name)}`;
-    return el("figure", {}, el("figcaption", {}, said), el("a", { href: src }, el("img", { src, alt: `${said} of the replay` })));
+    return el(
+      "figure",
+      {},
+      el("figcaption", {}, said),
+      el("a", { href: src }, el("img", { src, alt: `${said} of the replay` })),
+    );
   });
   byId("pictures").replaceChildren(...figures);
   data.replayed = replay.state;
 }
 
-let again = poll(tick);
+const again = poll(tick);
 async function order(method) {
   try {
     drawReplay(await request(`${address}/replay`, { method }));

@@ -31,9 +31,19 @@ function heading(column, sortable = true) {
   if (!sortable) return el("th", { scope: "col" }, label);
   const sorted = state.sort === column;
   const direction = state.order === "desc" ? "descending" : "ascending";
-  const button = el("button", { type: "button", title: `Sort by ${column}` }, label + (sorted ? (state.order === "desc" ? " ↓" : " ↑") : ""));
-  button.addEventListener("click", () => go({ sort: column, order: sorted && state.order === "desc" ? "asc" : "desc" }));
-  return el("th", { scope: "col", className: numeric ? "number" : "", "aria-sort": sorted ? direction : null, "data-column": column }, button);
+  const button = el(
+    "button",
+    { type: "button", title: `Sort by ${column}` },
+    label + (sorted ? (state.order === "desc" ? " ↓" : " ↑") : ""),
+  );
+  button.addEventListener("click", () =>
+    go({ sort: column, order: sorted && state.order === "desc" ? "asc" : "desc" }),
+  );
+  return el(
+    "th",
+    { scope: "col", className: numeric ? "number" : "", "aria-sort": sorted ? direction : null, "data-column": column },
+    button,
+  );
 }
 
 function value(row, column) {
@@ -47,7 +57,14 @@ function value(row, column) {
 }
 
 function line(row, columns) {
-  const link = el("a", { href: runPath(run, "individuals", row.generation, row.individual), "aria-label": `Generation ${row.generation}, individual ${row.individual}` }, "open");
+  const link = el(
+    "a",
+    {
+      href: runPath(run, "individuals", row.generation, row.individual),
+      "aria-label": `Generation ${row.generation}, individual ${row.individual}`,
+    },
+    "open",
+  );
   const cells = columns.map((column) => {
     const text = column === "worker" || column === "error";
     return el("td", { className: text ? "text" : "number" }, value(row, column));
@@ -82,13 +99,31 @@ async function load() {
   if (mine !== asked) return; // another question was asked since
   say("problem", "");
   say("note", found.note);
-  byId("count").textContent = found.stored ? `${count(found.total)} ${found.total === 1 ? "individual" : "individuals"}` : "The run has no individuals yet.";
+  byId("count").textContent = found.stored
+    ? `${count(found.total)} ${found.total === 1 ? "individual" : "individuals"}`
+    : "The run has no individuals yet.";
   const columns = found.columns.filter((column) => column !== "failed");
-  const order = ["generation", "individual", "fitness", ...columns.filter((c) => /^fitness_/.test(c)), ...columns.filter((c) => c.startsWith("metric.")), "error", "seed", "seconds", "worker"];
+  const order = [
+    "generation",
+    "individual",
+    "fitness",
+    ...columns.filter((c) => /^fitness_/.test(c)),
+    ...columns.filter((c) => c.startsWith("metric.")),
+    "error",
+    "seed",
+    "seconds",
+    "worker",
+  ];
   const focused = document.activeElement?.closest?.("th")?.dataset.column;
   const headings = order.map((column) => heading(column));
-  byId("individuals").tHead.replaceChildren(el("tr", {}, el("th", { scope: "col" }, el("span", { className: "hidden" }, "Link")), ...headings));
-  if (focused) headings.find((one) => one.dataset.column === focused)?.querySelector("button").focus();
+  byId("individuals").tHead.replaceChildren(
+    el("tr", {}, el("th", { scope: "col" }, el("span", { className: "hidden" }, "Link")), ...headings),
+  );
+  if (focused)
+    headings
+      .find((one) => one.dataset.column === focused)
+      ?.querySelector("button")
+      .focus();
   byId("individuals").tBodies[0].replaceChildren(...found.rows.map((row) => line(row, order)));
   const select = byId("add").column;
   const chosen = select.value;

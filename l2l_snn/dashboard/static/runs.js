@@ -1,5 +1,23 @@
 // The list of runs.
-import { api, badge, byId, control, count, data, duration, el, moment, number, pager, poll, query, request, runPath, say, show } from "./common.js";
+import {
+  api,
+  badge,
+  byId,
+  control,
+  count,
+  data,
+  duration,
+  el,
+  moment,
+  number,
+  pager,
+  poll,
+  query,
+  request,
+  runPath,
+  say,
+  show,
+} from "./common.js";
 
 const LIMIT = 50;
 const chosen = new Set();
@@ -14,8 +32,11 @@ function cell(label, content, className = "") {
 }
 
 function progress(run) {
-  const text = run.generations === null ? count(run.generation) : `${count(run.generation)} of ${count(run.generations)}`;
-  const bar = run.generations ? el("progress", { max: run.generations, value: run.generation, "aria-label": `generations of ${run.run}` }) : null;
+  const text =
+    run.generations === null ? count(run.generation) : `${count(run.generation)} of ${count(run.generations)}`;
+  const bar = run.generations
+    ? el("progress", { max: run.generations, value: run.generation, "aria-label": `generations of ${run.run}` })
+    : null;
   return el("div", {}, text, bar);
 }
 
@@ -61,13 +82,23 @@ async function tick() {
     const rows = found.runs.map(row);
     const place = focused === undefined ? null : document.activeElement.tagName;
     byId("runs").tBodies[0].replaceChildren(...rows);
-    if (place) rows.find((one) => one.dataset.run === focused)?.querySelector(place.toLowerCase())?.focus();
+    if (place)
+      rows
+        .find((one) => one.dataset.run === focused)
+        ?.querySelector(place.toLowerCase())
+        ?.focus();
     before = now;
   }
   show(byId("runs"), found.runs.length > 0);
   const start = control ? "Start one from the page “Start a run”." : "Start one with: l2l run jobs/smoke.yaml";
-  say("empty", found.runs.length ? "" : found.stored ? "No run fits the filter." : `The store has no runs yet. ${start}`);
-  byId("count").textContent = found.total === found.stored ? `${count(found.stored)} runs` : `${count(found.total)} of ${count(found.stored)} runs`;
+  say(
+    "empty",
+    found.runs.length ? "" : found.stored ? "No run fits the filter." : `The store has no runs yet. ${start}`,
+  );
+  byId("count").textContent =
+    found.total === found.stored
+      ? `${count(found.stored)} runs`
+      : `${count(found.total)} of ${count(found.stored)} runs`;
   pager(byId("pager"), { offset, limit: LIMIT, total: found.total }, (to) => {
     offset = to;
     again();

@@ -17,7 +17,10 @@ async function start(form) {
   button.disabled = true;
   byId("answer").textContent = "checking the job…";
   say("problem", "");
-  const settings = form.settings.value.split("\n").map((line) => line.trim()).filter(Boolean);
+  const settings = form.settings.value
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
   const body = { job: form.job.value, settings, inline: form.inline.checked };
   if (form.elements.name.value.trim()) body.name = form.elements.name.value.trim();
   if (form.workers.value) body.workers = Number(form.workers.value);
