@@ -99,9 +99,10 @@ def test_mutation_rates_are_those_asked_for():
 
 def test_crossover_rate_is_that_asked_for():
     ga = GeneticAlgorithm(population=2000, crossover_probability=0.7, mutation_probability=0, tournament=1)
-    state = told(ga, np.zeros(2000), Space(w=Free((3,))))
+    space = Space(w=Free((3,)))
+    state = told(ga, np.zeros(2000), space)
     parents = {tuple(row) for row in state.z}
-    crossed = np.array([tuple(child) not in parents for child in ga.ask(SPACE, state)[0]]).reshape(-1, 2)
+    crossed = np.array([tuple(child) not in parents for child in ga.ask(space, state)[0]]).reshape(-1, 2)
     assert (crossed[:, 0] == crossed[:, 1]).mean() > 0.99  # pairs (0, 1), (2, 3); a pair of equals changes little
     assert crossed.mean() == pytest.approx(0.7, abs=0.05)
 
