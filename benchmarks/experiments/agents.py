@@ -115,8 +115,7 @@ def with_full_life(optimizee: Agent, fresh: int) -> Agent:
 
 def load_agent(path: Path, settings: list[str]) -> tuple[Job, Agent, Optimizer]:
     """Return a job with its agent and its optimizer."""
-    job = load(path, settings)
-    optimizee, optimizer = job.build()
+    job, optimizee, optimizer = load(path, settings)
     if not isinstance(optimizee, Agent):
         raise SystemExit(f"{path}: expected a job of an Agent, got {type(optimizee).__name__}")
     return job, optimizee, optimizer
@@ -247,7 +246,7 @@ def _show_spread(values: np.ndarray) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("speed")
     command.add_argument("--lives", type=int, default=32, help="of each of two processes")

@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 
-from l2l_snn.cli.common import stored_job
+from l2l_snn.loop.job import stored_job
 from l2l_snn.results import tables
 from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store
@@ -25,8 +25,8 @@ LEVELS = (0.5, 0.9)
 
 def row(store: Store, name: str) -> str | None:
     """Return the row of a run; None if it is one of another optimizee."""
-    job, stored = stored_job(store, name, [])
-    optimizee, optimizer = job.build()
+    job, optimizee, optimizer = stored_job(store, name)
+    stored = store.load(name)
     if not isinstance(optimizee, CueAssociation) or not stored.generation:
         return None
     done = tables.generations(store, name)

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from l2l_snn.loop.job import load
-from l2l_snn.loop.run import Progress, run
+from l2l_snn.loop.progress import Progress
+from l2l_snn.loop.run import run
 from l2l_snn.results import tables
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.in_process import Inline
@@ -34,8 +35,7 @@ FRAMEWORK_GENERATIONS = 3
 
 def ours(workers: int) -> tuple[float, float]:
     """Return evaluations a second and the loop's share of the time, the first two generations left out."""
-    job = load(JOB, ["stop.fitness=null", f"generations={GENERATIONS}"])
-    optimizee, optimizer = job.build()
+    job, optimizee, optimizer = load(JOB, ["stop.fitness=null", f"generations={GENERATIONS}"])
     ends: list[float] = []
     evaluating: list[float] = []
 
@@ -74,8 +74,7 @@ def breakdown() -> dict[str, float]:
     from l2l_snn.snn.nest import FeedForward
     from optimizees.mountain_car import on_nest
 
-    job = load(JOB)
-    optimizee, optimizer = job.build()
+    job, optimizee, optimizer = load(JOB)
     spent: dict[str, float] = defaultdict(float)
 
     def timed(owner: object, name: str, part: str) -> None:

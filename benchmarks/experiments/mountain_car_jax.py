@@ -47,8 +47,7 @@ def whole_run() -> float:
     """Return the seconds of 1000 generations of 32, loop and store included."""
     path = ROOT / "jobs" / "mountain_car_published.yaml"
     settings = ["stop.fitness=null", "optimizee.backend=jax", "optimizee.precision=float32"]
-    job = load(path, settings)
-    optimizee, optimizer = job.build()
+    job, optimizee, optimizer = load(path, settings)
     with tempfile.TemporaryDirectory() as folder, Store(f"sqlite:///{folder}/l2l.db") as store:
         store.create("run", "job", {}, optimizee.space)
         with RayPool(optimizee, job.chunk, job.max_tries, 2) as pool:

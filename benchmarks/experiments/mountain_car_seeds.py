@@ -43,11 +43,10 @@ def main() -> None:
     for path in arguments.jobs:
         reached = []
         for seed in range(1, arguments.seeds + 1):
-            job = load(
+            job, optimizee, optimizer = load(
                 path,
                 [f"seed={seed}", f"generations={arguments.generations}", f"stop.fitness={GOAL}", *arguments.settings],
             )
-            optimizee, optimizer = job.build()
             assert isinstance(optimizee, MountainCar)
             began = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder, Store(f"sqlite:///{folder}/l2l.db") as store:

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from l2l_snn.loop.stored_job import stored_job
+from l2l_snn.loop.job import stored_job
 from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store
 from optimizees.teacher import Teacher
@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for pictures")
     options = parser.parse_args()
     with Store(options.store, create=False) as store:
-        job, stored = stored_job(store, options.run, [])
-        trained, optimizer = job.build()
+        stored = store.load(options.run)
+        job, trained, optimizer = stored_job(store, options.run)
         if not isinstance(trained, Teacher):
             parser.error(f"run: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
         z = store.optimizer_state(options.run, optimizer.init(trained.space, job.seed)).z[:1]

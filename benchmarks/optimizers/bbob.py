@@ -121,11 +121,11 @@ def pycma(recorder: Recorder, dimension: int, seed: int, restarts: bool) -> None
 
 def build(name: str, settings: dict[str, Any]) -> Any:
     """Return one of our optimizers, "module:Class" of the folder optimizers/, with settings as a job file has them."""
-    from l2l_snn.loop import job
+    from l2l_snn.loop import components
     from l2l_snn.optimizer import Optimizer
 
-    job.find_modules(ROOT)
-    return job.build(f"optimizers.{name}", settings, Optimizer, "optimizer")
+    components.find_modules(ROOT)
+    return components.build({"class": f"optimizers.{name}", **settings}, "optimizer", Optimizer)
 
 
 def found(gradients: bool = False, settings: dict[str, dict[str, Any]] | None = None) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from l2l_snn.loop.job import Job, load, manifest
 from l2l_snn.loop.run import run
-from l2l_snn.results.compare import compare, draw_comparison
+from l2l_snn.results.compare import compare
+from l2l_snn.results.figures import draw_comparison
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.ray_pool import RayPool
 
@@ -26,7 +27,7 @@ LEFT_OUT = ("jax", "published")  # the genetic algorithm again
 def found(name: str, seed: int) -> tuple[Path, Job]:
     path = JOBS / f"mountain_car_{name}.yaml"
     settings = ["optimizee.backend=jax", "generations=100000", f"stop.evaluations={BUDGET}", f"seed={seed}"]
-    return path, load(path, settings)
+    return path, load(path, settings)[0]
 
 
 def main() -> None:

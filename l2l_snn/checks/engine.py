@@ -107,7 +107,7 @@ def close(first: Any, second: Any, argument: str, todo: str = "", tolerance: flo
     """Return "", or where two trees of float64 results differ by more than rounding."""
     for a, b in zip(arrays(first), arrays(second), strict=True):
         if a.shape != b.shape or not np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
-            return message(argument, a.reshape(-1)[-5:], b.reshape(-1)[-5:], todo)
+            return message(argument, f"{a.reshape(-1)[-5:]}", f"{b.reshape(-1)[-5:]}", todo)
     return ""
 
 

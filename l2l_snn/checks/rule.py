@@ -63,11 +63,14 @@ class Probe:
         generator = np.random.default_rng(self.seed)
         return [1.0 * (generator.random((self.steps, n)) < rate) for n in SHAPE]
 
+    def step(self, state: Any, w: Any, pre: Any, post: Any, signal: Any) -> Any:
+        return self.rule.step(state, w, pre, post, signal, self.dt)
+
     def roll(self, rule: Rule, w: Any, pre: Any, post: Any, signal: Any) -> Any:
         """Return state and weights after T steps, and the weights that a network uses in each."""
 
         def one(carry: Any, x: Any) -> Any:
-            state, w = rule.step(*carry, *x, self.dt)
+            state, w = rule.step(carry[0], carry[1], x[0], x[1], x[2], self.dt)
             return (state, w), rule.effective(w, state)
 
         return jax.lax.scan(one, (rule.init(*SHAPE), w), (pre, post, signal))
@@ -98,7 +101,7 @@ def _form(probe: Probe) -> str:
         with engine.precision(name):
             state, w = probe.rule.init(*SHAPE), jnp.asarray(probe.weights(), name)
             pre, post = (jnp.asarray(train[0], name) for train in probe.trains())
-            after = jax.eval_shape(lambda *x: probe.rule.step(*x, probe.dt), state, w, pre, post, jnp.ones((), name))
+            after = jax.eval_shape(probe.step, state, w, pre, post, jnp.ones((), name))
             text = engine.same_form((state, w), after, f"step: state and w in {name}")
             use = jax.eval_shape(probe.rule.effective, w, state)
             text = text or engine.same_form(w, use, f"effective: w in {name}")
@@ -159,9 +162,7 @@ def _interval(probe: Probe) -> str:
 def _pure(probe: Probe) -> str:
     with engine.precision("float64"):
         pre, post = (train[0] for train in probe.trains())
-        return engine.pure(
-            lambda *x: probe.rule.step(*x, probe.dt), probe.rule.init(*SHAPE), probe.weights(), pre, post, np.ones(())
-        )
+        return engine.pure(probe.step, probe.rule.init(*SHAPE), probe.weights(), pre, post, np.ones(()))
 
 
 def _traced(probe: Probe) -> str:
@@ -175,7 +176,9 @@ def _mapped(probe: Probe) -> str:
     """Compare two episodes side by side with each alone; a network's batch is such a `vmap`."""
     with engine.precision("float64"):
         trains = [np.stack([train, train[::-1]]) for train in probe.trains()]
-        both = jax.jit(jax.vmap(lambda *trains: probe.roll(probe.rule, probe.weights(), *trains, probe.signals(1.0))))
+        both = jax.jit(
+            jax.vmap(lambda pre, post: probe.roll(probe.rule, probe.weights(), pre, post, probe.signals(1.0)))
+        )
         found = both(*trains)[1]
     other = probe.learn(*(train[::-1].copy() for train in probe.trains()), signal=1.0)[1]
     text = engine.close(probe.known[1], found[0], "step of the first of two under vmap")
@@ -193,7 +196,8 @@ def _gradient(probe: Probe) -> str:
 
         def loss(values: Any, w: Any) -> jax.Array:
             rule = replace(probe.rule, **values)
-            return probe.roll(rule, w, *probe.trains(), probe.signals(1.0))[1][-1].sum()
+            pre, post = probe.trains()
+            return probe.roll(rule, w, pre, post, probe.signals(1.0))[1][-1].sum()
 
         slopes = jax.jit(jax.grad(loss, argnums=(0, 1)))(trained, probe.weights())
     return engine.finite(slopes, "d w / d parameters and first weights")

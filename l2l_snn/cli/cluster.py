@@ -54,7 +54,7 @@ def submit(
             raise ValueError("--resume: expected together with --name, got it alone; e.g. --name mine-1 --resume")
         check_store(store)
         chosen = check_name(name) if name is not None else free_name(job.stem)
-        found = packing.needed(job, jobs.load(job, [] if resume else settings or []), include or [])
+        found = packing.needed(job, jobs.load(job, [] if resume else settings or [])[0], include or [])
         typer.echo(f"packed {packing.described(found)}")
         submission = Submission(chosen, job.name, store, tuple(settings or ()), workers, resume)
         client = connect(address)

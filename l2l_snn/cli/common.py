@@ -1,4 +1,4 @@
-"""What the commands share: their options, how complaints and tables are printed, stores and stored jobs."""
+"""What the commands share: their options, how complaints and tables are printed, stores."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from l2l_snn.loop.stored_job import stored_job
 
 if TYPE_CHECKING:
     from l2l_snn.storage.store import Store, StoredRun
@@ -24,13 +22,11 @@ RESULTS = Path("runs")
 @contextmanager
 def complaints() -> Iterator[None]:
     """Turn what a user can mend into one line each on stderr and exit status 2."""
-    from l2l_snn.loop.job import JobError
-    from l2l_snn.storage.store import StoreError
-    from l2l_snn.workers.base import EvaluatorError
+    from l2l_snn.loop.errors import USER_ERRORS
 
     try:
         yield
-    except (JobError, StoreError, EvaluatorError, ValueError, TypeError, OSError, ImportError) as error:
+    except USER_ERRORS as error:
         if os.environ.get("L2L_TRACEBACK"):
             raise
         typer.echo(f"l2l: {error}", err=True)
@@ -45,32 +41,6 @@ def open_store(url: str, create: bool = False) -> "Store":
 
 def folder_of(name: str) -> Path:
     return RESULTS / name
-
-
-def draw(store: "Store", name: str) -> None:
-    """Write the run's pictures and those of its best individual."""
-    from l2l_snn.loop.run import repeat
-    from l2l_snn.results import figures, tables
-    from l2l_snn.storage.genomes import GenomeMissing
-
-    folder = folder_of(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    job, stored = stored_job(store, name, [])
-    if not stored.generation:
-        raise ValueError(f"run {name!r}: expected a committed generation, got none; go on with: l2l resume {name}")
-    optimizee, _ = job.build()
-    individuals, generations = tables.individuals(store, name), tables.generations(store, name)
-    path, title = folder / "fitness.png", f"Fitness over the run {name}"
-    goal, label = job.stop.fitness, optimizee.fitness_label
-    files = [figures.fitness(individuals, generations, path, title, goal=goal, label=label)]
-    if stored.best is not None:
-        try:
-            row, evaluation = repeat(store, name, job, optimizee)
-            if not evaluation.failed[0]:
-                files += optimizee.draw(stored.space.decode(row.z), evaluation, folder)
-        except GenomeMissing as error:
-            typer.echo(f"no picture of the best individual: {error}")
-    list_files(files)
 
 
 def print_summary(store: "Store", stored: "StoredRun") -> None:

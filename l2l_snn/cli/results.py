@@ -10,7 +10,6 @@ from l2l_snn.cli.common import (
     RunArgument,
     StoreOption,
     complaints,
-    draw,
     duration,
     indented,
     list_files,
@@ -20,6 +19,7 @@ from l2l_snn.cli.common import (
     print_table,
     short,
 )
+from l2l_snn.cli.pictures import draw_run
 from l2l_snn.storage import DEFAULT_STORE
 
 
@@ -89,7 +89,7 @@ def table(
 def plot(name: RunArgument, store: StoreOption = DEFAULT_STORE) -> None:
     """Draw a run's pictures into runs/RUN/."""
     with complaints(), open_store(store) as opened:
-        draw(opened, name)
+        draw_run(opened, name)
 
 
 def compare(
@@ -103,7 +103,7 @@ def compare(
     """Compare runs: best fitness against evaluations, medians and quartiles over runs that differ in their seed."""
     with complaints(), open_store(store) as opened:
         from l2l_snn.results.compare import compare as compare_runs
-        from l2l_snn.results.compare import draw_comparison
+        from l2l_snn.results.figures import draw_comparison
 
         if out.suffix != ".png":
             raise ValueError(f"--out: expected a file ending in .png, got {out}")

@@ -12,12 +12,11 @@ from l2l_snn.cli.common import (
     SetOption,
     StoreOption,
     complaints,
-    draw,
     list_files,
     open_store,
     print_summary,
 )
-from l2l_snn.loop.stored_job import stored_job
+from l2l_snn.cli.pictures import draw_run
 from l2l_snn.storage import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -53,16 +52,15 @@ def run(
     with complaints():
         from l2l_snn.loop import job as jobs
 
-        loaded = jobs.load(job, settings or [])
-        optimizee, optimizer = loaded.build()
-        evaluator = _evaluator(loaded, optimizee, workers, inline, address)
+        loaded, optimizee, optimizer = jobs.load(job, settings or [])
+        evaluator = _make_evaluator(loaded, optimizee, workers, inline, address)
         with open_store(store, create=True) as opened:
             manifest = jobs.manifest(loaded, job)
             if name is None:
                 name = opened.create_numbered(job.stem, manifest, optimizee.space)
             else:
                 opened.create(name, job.stem, manifest, optimizee.space)
-            _drive(opened, name, loaded, optimizer, evaluator)
+            _run_and_report(opened, name, loaded, optimizer, evaluator)
 
 
 def resume(
@@ -88,12 +86,11 @@ def resume(
                     raise jobs.JobError(
                         f"--set: {key}: can't change in a stored run, only {kept} can; start a new run for it"
                     )
-            loaded, _ = stored_job(opened, name, settings or [])
-            optimizee, optimizer = loaded.build()
-            evaluator = _evaluator(loaded, optimizee, workers, inline, address)
+            loaded, optimizee, optimizer = jobs.stored_job(opened, name, settings or [])
+            evaluator = _make_evaluator(loaded, optimizee, workers, inline, address)
             if new_name is not None:
                 opened.copy(name, new_name)
-            _drive(opened, new_name or name, loaded, optimizer, evaluator, take_over)
+            _run_and_report(opened, new_name or name, loaded, optimizer, evaluator, take_over)
 
 
 def replay(
@@ -127,18 +124,22 @@ def check(
 ) -> None:
     """Run the conformance suite on a class of your own; --set gives its fields."""
     with complaints():
-        import yaml
-
         from l2l_snn import checks
-        from l2l_snn.loop import job as jobs
+        from l2l_snn.loop import components, job_file
         from l2l_snn.optimizee import BatchOptimizee
         from l2l_snn.optimizer import Optimizer
 
-        jobs.find_modules(Path.cwd())
-        fields = {key: yaml.safe_load(text) for key, _, text in (setting.partition("=") for setting in settings or [])}
-        is_optimizer = issubclass(jobs.load_class(address), Optimizer)
-        instance = jobs.build(address, fields, Optimizer if is_optimizer else BatchOptimizee, "class")
-        results = checks.check_optimizer(instance) if is_optimizer else checks.check_optimizee(instance)
+        suites = {  # by what the class derives from
+            BatchOptimizee: checks.check_optimizee,
+            Optimizer: checks.check_optimizer,
+        }
+        components.find_modules(Path.cwd())
+        entries = {"class": address}
+        for setting in settings or []:
+            job_file.apply_setting(entries, setting)
+        cls = components.load_class(address)
+        base = next((base for base in suites if issubclass(cls, base)), BatchOptimizee)
+        results = suites[base](components.build(entries, cls.__name__, base))
         for result in results:
             typer.echo(
                 f"{'ok  ' if result.ok else 'FAIL'} {result.claim}" + (f"\n     {result.text}" if not result.ok else "")
@@ -147,7 +148,7 @@ def check(
             raise typer.Exit(1)
 
 
-def _evaluator(
+def _make_evaluator(
     job: "Job", optimizee: "BatchOptimizee", workers: int | None, inline: bool, address: str | None
 ) -> "Evaluator":
     """Return what evaluates a job: this process, or workers here or on a cluster."""
@@ -174,7 +175,7 @@ def _evaluator(
     return Inline(optimizee, job.chunk, job.max_tries)
 
 
-def _drive(
+def _run_and_report(
     store: "Store",
     name: str,
     job: "Job",
@@ -198,7 +199,7 @@ def _drive(
         stored = store.load(name)
     print_summary(store, stored)
     if stored.state == "finished":
-        draw(store, name)
+        draw_run(store, name)
         return
     if stored.state == "stopped":
         typer.echo(f"to go on: {again}")

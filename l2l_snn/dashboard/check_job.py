@@ -16,19 +16,17 @@ def check(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return how many generations a job has.
 
     Raises:
-        JobError, StoreError, ValueError, TypeError, OSError, ImportError: it can't be built.
+        l2l_snn.loop.errors.USER_ERRORS: it can't be built.
     """
     from l2l_snn.loop import job as jobs
-    from l2l_snn.loop.stored_job import stored_job
     from l2l_snn.storage.store import Store
 
     settings = arguments["settings"]
     if "file" in arguments:
-        job = jobs.load(Path(arguments["file"]), settings)
+        job, _, _ = jobs.load(Path(arguments["file"]), settings)
     else:
         with Store(os.environ["L2L_STORE"], create=False) as store:
-            job, _ = stored_job(store, arguments["run"], settings)
-    job.build()
+            job, _, _ = jobs.stored_job(store, arguments["run"], settings)
     return {"generations": job.generations}
 
 

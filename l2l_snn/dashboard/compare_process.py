@@ -19,10 +19,9 @@ def compare_runs(arguments: dict[str, Any]) -> dict[str, Any]:
     Raises:
         StoreError, ValueError: there are none.
     """
-    import numpy as np
 
     from l2l_snn.dashboard.models import finite
-    from l2l_snn.results.compare import compare
+    from l2l_snn.results.compare import compare, thinned
 
     def numbers(values: Any) -> list[float | str | None]:
         return [finite(float(value)) for value in values]
@@ -32,8 +31,7 @@ def compare_runs(arguments: dict[str, Any]) -> dict[str, Any]:
     groups = []
     for row in table.to_dict("records"):
         curve = curves[curves["group"] == row["group"]]
-        keep = np.unique(np.round(np.geomspace(1, len(curve), min(len(curve), POINTS))).astype(np.int64) - 1)
-        curve = curve.iloc[keep]
+        curve = curve.iloc[thinned(len(curve), POINTS)]
         columns = ["best", "evaluations", "failed", "seconds"] + ([] if target is None else ["to_target"])
         three = {key: numbers((row[f"{key}_q1"], row[key], row[f"{key}_q3"])) for key in columns}
         groups.append(

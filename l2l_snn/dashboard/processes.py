@@ -91,14 +91,13 @@ def answer(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
 
     All else that is printed meanwhile, by the user's modules too, goes to stderr.
     """
-    from l2l_snn.loop.job import JobError
-    from l2l_snn.storage.store import StoreError
+    from l2l_snn.loop.errors import USER_ERRORS
 
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
         try:
             result = function(json.loads(sys.argv[1]))
-        except (JobError, StoreError, ValueError, TypeError, OSError, ImportError) as error:
+        except USER_ERRORS as error:
             result = {"error": str(error)}
         json.dump(result, out)
 

@@ -10,7 +10,7 @@ Legend: P individuals of a stored generation, D search coordinates, U individual
 """
 
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.space import Space
 from l2l_snn.storage.records import Generation
-from l2l_snn.storage.store import Store
+from l2l_snn.workers.chunks import Evaluated
 from l2l_snn.workers.evaluator import Evaluator, Watch
 
 SIZE = 32  # individuals of a stored generation where the optimizer has no population
@@ -36,12 +36,7 @@ class AsynchronousState(NamedTuple):
     under_way_z: np.ndarray  # (U, D)
 
 
-def first_state(optimizer: Optimizer, space: Space, seed: int) -> AsynchronousState:
-    """Return the state before anything was asked."""
-    return AsynchronousState(optimizer.init(space, seed), np.array(0), np.zeros(0, np.int64), np.zeros((0, space.size)))
-
-
-def size(optimizer: Optimizer) -> int:
+def stored_size(optimizer: Optimizer) -> int:
     """Return P, how many individuals make a stored generation."""
     return getattr(optimizer, "population", None) or SIZE
 
@@ -52,100 +47,76 @@ def seed_of(job: Job, number: int, population: int) -> int:
     return int(evaluation_seeds(job.seed, generation, population, job.seeds)[index])
 
 
-class Loop:
-    """Generations of an asynchronous run, one after the other."""
+class Asynchronous:
+    """The stored generations of a run without generations, one after the other.
 
-    def __init__(self, job: Job, optimizer: Optimizer, evaluator: Evaluator, state: AsynchronousState):
-        """Begin with `first_state`, or go on with what `state` returned."""
-        self.job = job
-        self.optimizer = optimizer
-        self.evaluator = evaluator
-        self.population = size(optimizer)
-        self.space = evaluator.optimizee.space
-        self.inner = state.optimizer
-        self.asked = int(state.asked)
+    Args:
+        job: the run's job.
+        optimizer: built from it.
+        evaluator: holds the optimizee.
+        state: `first_state`, or what was stored after the last generation.
+        watch: called while evaluations are waited for; a worker is shown with the numbers of its asks.
+    """
+
+    def __init__(self, job: Job, optimizer: Optimizer, evaluator: Evaluator, state: AsynchronousState, watch: Watch):
+        self._job, self._optimizer, self._evaluator, self._watch = job, optimizer, evaluator, watch
+        self._population = stored_size(optimizer)
+        self._space = evaluator.optimizee.space
+        self._state = state.optimizer
+        self._asked = int(state.asked)
         # number -> z, not yet told
-        self.pending: dict[int, np.ndarray] = dict(zip(state.under_way.tolist(), state.under_way_z, strict=True))
-        self.waiting = list(self.pending)  # numbers to be handed to a worker
-        self.chunks: dict[int, list[int]] = {}  # first number -> the numbers of a chunk that a worker has
+        self._pending: dict[int, np.ndarray] = dict(zip(state.under_way.tolist(), state.under_way_z, strict=True))
+        self._waiting = list(self._pending)  # numbers to be handed to a worker
+        self._chunks: dict[int, list[int]] = {}  # first number -> the numbers of a chunk that a worker has
+
+    @staticmethod
+    def first_state(optimizer: Optimizer, space: Space, seed: int) -> AsynchronousState:
+        """Return the state before anything was asked."""
+        nothing = np.array(0), np.zeros(0, np.int64), np.zeros((0, space.size))
+        return AsynchronousState(optimizer.init(space, seed), *nothing)
 
     @property
     def state(self) -> AsynchronousState:
         """The optimizer's state and what is under way, as the store keeps it."""
-        numbers = np.array(list(self.pending), np.int64)
-        z = np.array(list(self.pending.values())).reshape(len(numbers), self.space.size)
-        return AsynchronousState(self.inner, np.array(self.asked), numbers, z)
+        numbers = np.array(list(self._pending), np.int64)
+        z = np.array(list(self._pending.values())).reshape(len(numbers), self._space.size)
+        return AsynchronousState(self._state, np.array(self._asked), numbers, z)
 
-    def generation(self, number: int, watch: Watch) -> Generation:
-        """Return the next P individuals in the order in which they were told, and when it took how long."""
+    def next(self, number: int) -> Generation:
+        """Return the next P individuals in the order in which they were told.
+
+        Raises:
+            EvaluatorError: there are no workers.
+        """
         began = time.perf_counter()
-        z, seeds, evaluations, seconds, workers = [], [], [], [], []
-        while len(z) < self.population:
-            self._keep_busy()
-            # a worker is shown with the numbers of its asks
-            first, evaluated = self.evaluator.collect(generation=number, watch=watch)
+        z, seeds, parts = [], [], []
+        while len(z) < self._population:
+            self._keep_workers_busy()
+            first, evaluated = self._evaluator.collect(generation=number, watch=self._watch)
             evaluation = evaluated.evaluation
-            numbers = self.chunks.pop(first)
-            rows = np.stack([self.pending.pop(number) for number in numbers])
-            self.inner = self.optimizer.tell(self.space, self.inner, rows, evaluation)
-            order = {"ask": np.array(numbers, float), "asks": np.full(len(numbers), float(self.asked))}
-            evaluations.append(Evaluation(evaluation.fitness, evaluation.metrics | order, errors=evaluation.errors))
-            z += list(rows)
-            seeds += [seed_of(self.job, number, self.population) for number in numbers]
-            seconds += list(evaluated.seconds)
-            workers += list(evaluated.workers)
-        return Generation(
-            number,
-            np.stack(z),
-            np.array(seeds),
-            Evaluation.join(evaluations),
-            np.array(seconds),
-            tuple(workers),
-            time.perf_counter() - began,
-        )
+            asks = self._chunks.pop(first)
+            rows = [self._pending.pop(ask) for ask in asks]
+            self._state = self._optimizer.tell(self._space, self._state, np.stack(rows), evaluation)
+            order = {"ask": np.array(asks, float), "asks": np.full(len(asks), float(self._asked))}
+            told = Evaluation(evaluation.fitness, evaluation.metrics | order, errors=evaluation.errors)
+            parts.append(replace(evaluated, evaluation=told))
+            z += rows
+            seeds += [seed_of(self._job, ask, self._population) for ask in asks]
+        whole = Evaluated.join(parts)
+        elapsed = time.perf_counter() - began
+        return Generation(number, np.stack(z), np.array(seeds), whole.evaluation, whole.seconds, whole.workers, elapsed)
 
-    def _keep_busy(self) -> None:
+    def _keep_workers_busy(self) -> None:
         """Give every worker something: first what was under way before, then what is asked for now."""
-        while self.evaluator.under_way < self.evaluator.slots:
-            while len(self.waiting) < self.job.chunk:
-                z, self.inner = self.optimizer.ask(self.space, self.inner)
+        chunk = self._job.chunk
+        while self._evaluator.under_way < self._evaluator.slots:
+            while len(self._waiting) < chunk:
+                z, self._state = self._optimizer.ask(self._space, self._state)
                 for row in z:
-                    self.pending[self.asked] = row
-                    self.waiting.append(self.asked)
-                    self.asked += 1
-            numbers, self.waiting = self.waiting[: self.job.chunk], self.waiting[self.job.chunk :]
-            seeds = np.array([seed_of(self.job, number, self.population) for number in numbers])
-            self.chunks[numbers[0]] = numbers
-            self.evaluator.submit(numbers[0], np.stack([self.pending[number] for number in numbers]), seeds)
-
-
-def retrace(store: Store, name: str, job: Job, optimizer: Optimizer) -> Iterator[Any]:
-    """Yield the optimizer's state after each chunk of a stored run, told again in the recorded order.
-
-    Raises:
-        ValueError: an ask gives another z than the stored one.
-    """
-    stored = store.load(name)
-    state = optimizer.init(stored.space, job.seed)
-    asked: dict[int, np.ndarray] = {}
-    count = 0
-    for generation in range(stored.generation):
-        population = store.individual(name, generation, 0).population
-        for start in range(0, population, job.chunk):
-            rows = [store.individual(name, generation, index) for index in range(start, start + job.chunk)]
-            while count < rows[0].metrics["asks"]:
-                z, state = optimizer.ask(stored.space, state)
-                for one in z:
-                    asked[count] = one
-                    count += 1
-            for row in rows:
-                number = int(row.metrics["ask"])
-                if asked.pop(number).tobytes() != row.z.tobytes():
-                    todo = "was the code changed?"
-                    raise ValueError(f"run {name!r}: ask {number} gives another z than the stored one; {todo}")
-            names = [key for key in rows[0].metrics if key not in ("ask", "asks")]
-            metrics = {key: np.array([row.metrics[key] for row in rows]) for key in names}
-            fitness = np.array([row.fitness for row in rows])
-            evaluation = Evaluation(fitness, metrics, errors=tuple(row.error for row in rows))
-            state = optimizer.tell(stored.space, state, np.stack([row.z for row in rows]), evaluation)
-            yield state
+                    self._pending[self._asked] = row
+                    self._waiting.append(self._asked)
+                    self._asked += 1
+            asks, self._waiting = self._waiting[:chunk], self._waiting[chunk:]
+            seeds = np.array([seed_of(self._job, ask, self._population) for ask in asks])
+            self._chunks[asks[0]] = asks
+            self._evaluator.submit(asks[0], np.stack([self._pending[ask] for ask in asks]), seeds)

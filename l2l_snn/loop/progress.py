@@ -3,8 +3,43 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from l2l_snn.loop.run import Progress
+import numpy as np
+
+from l2l_snn.loop.job import Job
+from l2l_snn.loop.tally import Tally
+from l2l_snn.storage.records import Generation
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop tells after each committed generation."""
+
+    generation: int  # its number, from 0
+    generations: int  # how many there will be at most
+    evaluations: int  # of the whole run
+    failed: int  # of this generation
+    best: float  # best score of the run so far; nan if there is none
+    mean: float  # mean score of this generation; nan if all failed
+    evaluations_per_s: float  # of this generation
+    seconds_left: float  # if all generations run
+
+    @staticmethod
+    def after(job: Job, tally: Tally, generation: Generation, pace: float) -> "Progress":
+        """Return the progress of a run with this tally after a generation; `pace` is the s that each one takes."""
+        P, evaluation = len(generation.z), generation.evaluation
+        scores = evaluation.score[~evaluation.failed]
+        return Progress(
+            generation=generation.number,
+            generations=job.generations,
+            evaluations=tally.evaluations,
+            failed=P - scores.size,
+            best=tally.best if np.isfinite(tally.best) else np.nan,
+            mean=float(scores.mean()) if scores.size else np.nan,
+            evaluations_per_s=P / generation.elapsed,
+            seconds_left=pace * (job.generations - tally.number),
+        )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Runs side by side: the best fitness so far against evaluations, and a table of what the runs came to.
 
     table, curves = compare("sqlite:///l2l.db", ["mountain_car_ga-1", "mountain_car_ga-2", "mountain_car_es-1"])
-    draw_comparison(curves, Path("comparison.png"))
+    figures.draw_comparison(curves, Path("comparison.png"))
 
 Runs of one job that differ only in their seed are one group: medians and quartiles are over its runs. A run that has no
 value, since nothing succeeded or the target wasn't reached, counts as the worst of its group, so that failures lower
@@ -13,12 +13,11 @@ Legend: R runs of a group, K points of a curve.
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from l2l_snn.results import figures, tables
+from l2l_snn.results import tables
 from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store, StoredRun
 from l2l_snn.validate import check_finite, message
@@ -27,20 +26,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 QUARTILES = (0.25, 0.5, 0.75)
-DECADES = 2.0  # an axis whose positive values span more is logarithmic
-POINTS = 2_000  # a curve of more is thinned when it's drawn
-ROW = 0.4  # inches that a picture grows by for each row of the legend beyond the third
 SHOWN = 3  # settings that a label names
-COLORS = (
-    figures.BLUE,
-    figures.ORANGE,
-    figures.GREEN,
-    figures.VERMILLION,
-    figures.PURPLE,
-    figures.SKY,
-    figures.BLACK,
-)
-LINES = ("-", "--", ":", "-.")  # one round of the colours each
 
 
 def compare(
@@ -195,91 +181,12 @@ def _curve(steps: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarr
     return {"evaluations": points, "q1": low, "median": median, "q3": high}
 
 
-@figures.styled
-def draw_comparison(
-    curves: "DataFrame",
-    path: Path,
-    title: str = "Best fitness so far",
-    *,
-    label: str = "best fitness so far",
-    target: float | None = None,
-) -> Path:
-    """Draw the best fitness so far against evaluations, a line (the median) and a band (the quartiles) for each group.
+def thinned(count: int, limit: int) -> np.ndarray:
+    """Return at most `limit` of the rows 0 .. count - 1, denser at the begin, both ends included.
 
-    An axis is logarithmic where its values have one sign and span more than two decades. A curve of more than 2,000
-    points is thinned.
-
-    Args:
-        curves: of `compare`.
-        path: the PNG to write; its folder is made where it's missing.
-        title: the subject of the finding.
-        label: of the y axis, with the fitness's unit where it has one.
-        target: the fitness to reach, drawn as a line.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: the curves have no rows.
+    >>> thinned(5, 9), thinned(1000, 4)
+    (array([0, 1, 2, 3, 4]), array([  0,   9,  99, 999]))
     """
-    if curves.empty:
-        raise ValueError(message("curves", "at least one row", "none", "have the runs finished a generation?"))
-    figure, axes = figures.new_figure()
-    bands = False
-    for i, (name, rows) in enumerate(curves.groupby("group", sort=False)):
-        rows = rows.iloc[_thinned(len(rows))]
-        x, median = rows["evaluations"].to_numpy(np.float64), rows["median"].to_numpy(np.float64)
-        count = int(rows["runs"].iloc[0])
-        style = {"color": COLORS[i % len(COLORS)], "drawstyle": "steps-post"}
-        line = LINES[i // len(COLORS) % len(LINES)]
-        marker = "o" if np.isfinite(median).sum() == 1 else ""
-        text = f"{name}, {count} run{'s' * (count > 1)}"
-        axes.plot(x, median, line, label=text, marker=marker, markersize=10, **style)
-        low, high = rows["q1"].to_numpy(np.float64), rows["q3"].to_numpy(np.float64)
-        if count > 1:
-            bands = True
-            axes.fill_between(x, low, high, step="post", color=style["color"], alpha=0.2, linewidth=0)
-    if target is not None:
-        axes.axhline(target, color=figures.GREY, linestyle=":", label=f"target ({target:g})")
-    _scale(axes, "x", curves["evaluations"].to_numpy(np.float64))
-    values = curves[["q1", "median", "q3"]].to_numpy(np.float64).ravel()
-    _scale(axes, "y", np.append(values, np.nan if target is None else target))
-    if not np.isfinite(values).any():
-        axes.text(0.5, 0.5, "no run succeeded", ha="center", va="center", fontsize=22, transform=axes.transAxes)
-    axes.set(xlabel="evaluations (number since the run began)", ylabel=label)
-    axes.set_title(f"{title}: median and quartiles over runs" if bands else title)
-    entries = len(axes.get_legend_handles_labels()[0])
-    columns = 2 if entries > 3 else 1
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + ROW * max(0, -(-entries // columns) - 3))
-    figure.legend(loc="outside lower center", ncols=columns)
-    return figures.save(figure, path)
-
-
-def _scale(axes: Any, axis: str, values: np.ndarray) -> None:
-    """Make an axis ("x" or "y") logarithmic if its finite values have one sign and span more than DECADES."""
-    values = values[np.isfinite(values)]
-    sizes = np.abs(values[values != 0])
-    if len(np.unique(np.sign(values[values != 0]))) != 1:
-        return
-    smallest, largest = np.log10(sizes.min()), np.log10(sizes.max())
-    if largest - smallest <= DECADES:
-        return
-    margin = 0.04 * (largest - smallest)
-    low, high = 10 ** (smallest - margin), 10 ** (largest + margin)
-    ends = np.array([0.0 if len(sizes) < len(values) else low, high])  # of the sizes; a zero is shown too
-    if (values < 0).any():
-        ends = -ends[::-1]
-    set_scale, set_limits = (axes.set_xscale, axes.set_xlim) if axis == "x" else (axes.set_yscale, axes.set_ylim)
-    if ends[0] > 0:
-        set_scale("log")
-    else:  # linear only between zero and the smallest size
-        set_scale("symlog", linthresh=low)
-    set_limits(*ends)
-
-
-def _thinned(count: int) -> np.ndarray:
-    """Return at most POINTS of the rows 0 .. count - 1, denser at the begin, both ends included."""
-    if count <= POINTS:
+    if count <= limit:
         return np.arange(count)
-    return np.unique(np.round(np.geomspace(1, count, POINTS)).astype(np.int64) - 1)
+    return np.unique(np.round(np.geomspace(1, count, limit)).astype(np.int64) - 1)

@@ -1,4 +1,4 @@
-"""The pictures of a run, for a projector: large type, thick lines, colours that colour-blind readers can tell apart.
+"""The pictures of runs, for a projector: large type, thick lines, colours that colour-blind readers can tell apart.
 
 Pictures are drawn by matplotlib without pyplot, so nothing global remains and no display is needed.
 
@@ -21,18 +21,24 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from l2l_snn.results.compare import thinned
 from l2l_snn.validate import message
 
 DPI = 150
 SIZE = (12.0, 6.75)  # inches: 1800 x 1012 pixels
 MAX_DOTS = 20_000  # more than that are thinned
 MAX_POINTS = 1_000  # a line over more generations than twice this is drawn in blocks of generations
+COMPARED_POINTS = 2_000  # a curve of a comparison with more is thinned
+DECADES = 2.0  # an axis of a comparison whose positive values span more is logarithmic
+ROW = 0.4  # inches that a comparison grows by for each row of the legend beyond the third
 
 # Okabe & Ito (2008)
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK, GREY = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"),
     "#8C8C8C",
 )
+COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
+LINES = ("-", "--", ":", "-.")  # one round of the colours each
 
 # `@styled` before a function that draws: matplotlib reads sizes when an artist is made
 styled = matplotlib.rc_context(
@@ -124,7 +130,7 @@ def draw_fitness(
     figure, axes = new_figure()
 
     low = _lowest_shown(values[~failed])
-    dots = _thinned(np.flatnonzero(~failed))
+    dots = _sample_indices(np.flatnonzero(~failed))
     text = "individual"
     if dots.size < len(values) - failed.sum():
         text += f" ({dots.size:,} of {len(values) - failed.sum():,}, drawn at random)"
@@ -141,7 +147,7 @@ def draw_fitness(
     if goal is not None:
         axes.axhline(goal, color=BLACK, linestyle=":", label=f"goal ({goal:g})")
     if failed.any():
-        ticks = _thinned(np.flatnonzero(failed))
+        ticks = _sample_indices(np.flatnonzero(failed))
         handle = axes.plot(
             ticks + 1, np.full(ticks.size, 0.015), "|", color=VERMILLION, markersize=16, markeredgewidth=2
         )
@@ -171,7 +177,7 @@ def draw_fitness(
     return figure
 
 
-def _thinned(indices: np.ndarray) -> np.ndarray:
+def _sample_indices(indices: np.ndarray) -> np.ndarray:
     """Return at most MAX_DOTS of the indices, in order; the same ones every time."""
     if indices.size <= MAX_DOTS:
         return indices
@@ -220,3 +226,86 @@ def _generation_axis(axes: Any, numbers: np.ndarray, edges: np.ndarray) -> None:
     above.set_xlabel("generation")
     above.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
     above.xaxis.set_major_formatter(FuncFormatter(lambda g, _: f"{g:,.0f}"))
+
+
+@styled
+def draw_comparison(
+    curves: pd.DataFrame,
+    path: Path,
+    title: str = "Best fitness so far",
+    *,
+    label: str = "best fitness so far",
+    target: float | None = None,
+) -> Path:
+    """Draw the best fitness so far against evaluations, a line (the median) and a band (the quartiles) for each group.
+
+    An axis is logarithmic where its values have one sign and span more than two decades. A curve of more than 2,000
+    points is thinned.
+
+    Args:
+        curves: of `compare`.
+        path: the PNG to write; its folder is made where it's missing.
+        title: the subject of the finding.
+        label: of the y axis, with the fitness's unit where it has one.
+        target: the fitness to reach, drawn as a line.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the curves have no rows.
+    """
+    if curves.empty:
+        raise ValueError(message("curves", "at least one row", "none", "have the runs finished a generation?"))
+    figure, axes = new_figure()
+    bands = False
+    for i, (name, rows) in enumerate(curves.groupby("group", sort=False)):
+        rows = rows.iloc[thinned(len(rows), COMPARED_POINTS)]
+        x, median = rows["evaluations"].to_numpy(np.float64), rows["median"].to_numpy(np.float64)
+        count = int(rows["runs"].iloc[0])
+        style = {"color": COLORS[i % len(COLORS)], "drawstyle": "steps-post"}
+        line = LINES[i // len(COLORS) % len(LINES)]
+        marker = "o" if np.isfinite(median).sum() == 1 else ""
+        text = f"{name}, {count} run{'s' * (count > 1)}"
+        axes.plot(x, median, line, label=text, marker=marker, markersize=10, **style)
+        low, high = rows["q1"].to_numpy(np.float64), rows["q3"].to_numpy(np.float64)
+        if count > 1:
+            bands = True
+            axes.fill_between(x, low, high, step="post", color=style["color"], alpha=0.2, linewidth=0)
+    if target is not None:
+        axes.axhline(target, color=GREY, linestyle=":", label=f"target ({target:g})")
+    _scale_axis(axes, "x", curves["evaluations"].to_numpy(np.float64))
+    values = curves[["q1", "median", "q3"]].to_numpy(np.float64).ravel()
+    _scale_axis(axes, "y", np.append(values, np.nan if target is None else target))
+    if not np.isfinite(values).any():
+        axes.text(0.5, 0.5, "no run succeeded", ha="center", va="center", fontsize=22, transform=axes.transAxes)
+    axes.set(xlabel="evaluations (number since the run began)", ylabel=label)
+    axes.set_title(f"{title}: median and quartiles over runs" if bands else title)
+    entries = len(axes.get_legend_handles_labels()[0])
+    columns = 2 if entries > 3 else 1
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + ROW * max(0, -(-entries // columns) - 3))
+    figure.legend(loc="outside lower center", ncols=columns)
+    return save(figure, path)
+
+
+def _scale_axis(axes: Any, axis: str, values: np.ndarray) -> None:
+    """Make an axis ("x" or "y") logarithmic if its finite values have one sign and span more than DECADES."""
+    values = values[np.isfinite(values)]
+    sizes = np.abs(values[values != 0])
+    if len(np.unique(np.sign(values[values != 0]))) != 1:
+        return
+    smallest, largest = np.log10(sizes.min()), np.log10(sizes.max())
+    if largest - smallest <= DECADES:
+        return
+    margin = 0.04 * (largest - smallest)
+    low, high = 10 ** (smallest - margin), 10 ** (largest + margin)
+    ends = np.array([0.0 if len(sizes) < len(values) else low, high])  # of the sizes; a zero is shown too
+    if (values < 0).any():
+        ends = -ends[::-1]
+    set_scale, set_limits = (axes.set_xscale, axes.set_xlim) if axis == "x" else (axes.set_yscale, axes.set_ylim)
+    if ends[0] > 0:
+        set_scale("log")
+    else:  # linear only between zero and the smallest size
+        set_scale("symlog", linthresh=low)
+    set_limits(*ends)

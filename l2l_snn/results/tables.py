@@ -40,9 +40,18 @@ def runs(store: str | Store = DEFAULT_STORE) -> "DataFrame":
         store: a URL or an open store.
 
     Returns:
-        Columns: run (its name), job (the job file's stem), state (running, finished, stopped, failed),
-        generation (how many are committed), evaluations, failed (evaluations without a fitness), best (score),
-        started and finished (UTC; finished is missing while it runs), seconds (s, all its drivers together).
+        One row a run, with the columns
+
+        - `run`: its name
+        - `job`: stem of the job file
+        - `state`: running, finished, stopped or failed
+        - `generation`: how many are committed
+        - `evaluations`: how many in all
+        - `failed`: evaluations without a fitness
+        - `best`: best score, that of the first objective where there are several
+        - `started`: UTC
+        - `finished`: UTC; missing while it runs
+        - `seconds`: s, all its drivers together
     """
     import pandas as pd
 
@@ -72,9 +81,18 @@ def generations(store: str | Store = DEFAULT_STORE, *names: str) -> "DataFrame":
         names: the runs; all if none is named.
 
     Returns:
-        Columns: run, generation (from 0), evaluations, failed (of the evaluations), best, mean and std of the
-        finite scores (std with divisor n), best_so_far (since the run began), seconds (s, wall time),
-        evaluations_per_s (1/s).
+        One row a generation, with the columns
+
+        - `run`: name of the run
+        - `generation`: its number, from 0
+        - `evaluations`: individuals evaluated
+        - `failed`: how many of them failed
+        - `best`: best score of those that did not fail
+        - `mean`: their mean
+        - `std`: their standard deviation, with divisor n
+        - `best_so_far`: best score since the run began
+        - `seconds`: s, wall time
+        - `evaluations_per_s`: 1/s
 
     Raises:
         RunUnknown: the store has no run of a name.
@@ -122,11 +140,19 @@ def individuals(store: str | Store = DEFAULT_STORE, *names: str, params: bool = 
         params: also give columns to parameters of more than 200 entries.
 
     Returns:
-        Columns: run, generation (from 0), individual (its number in the generation, from 0), seed (of its
-        evaluation), fitness (fitness_0, fitness_1... where there are several objectives; nan: failed),
-        seconds (s, of the evaluation), worker, error ("" or what went wrong), metric.<name> (the optimizee says
-        their units), param.<name> (decoded, in the space's units; of an array param.w[0] or param.w[3,4]; nan where
-        the genome wasn't kept).
+        One row an evaluation, with the columns
+
+        - `run`: name of the run
+        - `generation`: its number, from 0
+        - `individual`: its number in the generation, from 0
+        - `seed`: seed of its evaluation
+        - `fitness`: larger is better, nan: failed; `fitness_0`, `fitness_1`... where there are several objectives
+        - `seconds`: s, of the evaluation
+        - `worker`: host:pid
+        - `error`: "" or what went wrong
+        - `metric.NAME`: what the optimizee returned beside the fitness; it says the units
+        - `param.NAME`: decoded, in the space's units; `param.w[0]` or `param.w[3,4]` of an array; nan where the genome
+          was not kept; arrays of more than 200 entries only with `params=True`
 
     Raises:
         RunUnknown: the store has no run of a name.

@@ -49,7 +49,8 @@ class SynapticScaling:
     w_max: Array = jnp.inf
 
     def init(self, n_post: int) -> ScalingState:
-        own = dict.fromkeys(("target", "tau", "beta", "gamma"), ((), (n_post,)))
+        one = ((), (n_post,))
+        own = {"target": one, "tau": one, "beta": one, "gamma": one}
         check_synapses(self, (1, n_post), "tau", "target beta gamma", own)
         return ScalingState(jnp.zeros(n_post) + self.target, jnp.zeros(n_post))
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
+from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.space import Space
 from optimizees.agent.genome import learning_parameters
 from optimizees.agent.life import Lived, Newborn, Setup, live, live_all
@@ -44,8 +45,7 @@ def evaluate(study: Study, z: np.ndarray, seeds: np.ndarray, with_artifacts: boo
         with_artifacts: fill them.
     """
     with jax.enable_x64(False):
-        words = jnp.asarray(seeds, jnp.uint32)
-        found = compiled_study(study, with_artifacts)(jnp.asarray(z, jnp.float32), words)
+        found = compiled_study(study, with_artifacts)(jnp.asarray(z, jnp.float32), seed_words(seeds))
         found = {name: np.asarray(value) for name, value in found.items()}
     returns, share = found.pop("returns").astype(np.float64), study.setup.life.share
     metrics = {"mean_return": np.nanmean(returns, axis=1)}
@@ -70,22 +70,22 @@ def part(returns: np.ndarray, share: float, *, at_end: bool) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def compiled_study(study: Study, with_artifacts: bool) -> Any:
-    """Return the jitted function (z (P, D), seeds (P,)) -> metrics (P,), returns (P, N) and artifacts by name."""
+    """Return the jitted function (z (P, D), words (P, 2)) -> metrics (P,), returns (P, N) and artifacts by name."""
 
-    def live_and_measure(z: jax.Array, seeds: jax.Array) -> dict[str, jax.Array]:
+    def live_and_measure(z: jax.Array, words: jax.Array) -> dict[str, jax.Array]:
         if study.mode == "mlp":
-            return _evaluate_perceptrons(study, z, seeds, with_artifacts)
-        born, keys = jax.vmap(partial(newborn, study))(z, seeds)
+            return _evaluate_perceptrons(study, z, words, with_artifacts)
+        born, keys = jax.vmap(partial(newborn, study))(z, words)
         found, after = _live_and_measure(study, born, keys[:, 0])
         return found | (_record_episode(study.setup, born, after, keys[:, 1]) if with_artifacts else {})
 
     return jax.jit(live_and_measure)
 
 
-def newborn(study: Study, z: jax.Array, seed: jax.Array) -> tuple[Newborn, jax.Array]:
+def newborn(study: Study, z: jax.Array, words: jax.Array) -> tuple[Newborn, jax.Array]:
     """Return how an individual begins, and two keys for what comes after its life."""
     params, setup = study.space.decode(z), study.setup
-    keys = jax.random.split(jax.random.key(seed), 4)
+    keys = jax.random.split(jax_key(words), 4)
     shapes = setup.body.learned(setup.task.actions)
 
     def first(name: str, shape: tuple[int, int], key: jax.Array) -> jax.Array:
@@ -97,11 +97,11 @@ def newborn(study: Study, z: jax.Array, seed: jax.Array) -> tuple[Newborn, jax.A
     return Newborn(learning_parameters(params, setup.learning.hope), weights, noise, keys[1]), keys[2:]
 
 
-def _evaluate_perceptrons(study: Study, z: jax.Array, seeds: jax.Array, with_artifacts: bool) -> dict[str, jax.Array]:
+def _evaluate_perceptrons(study: Study, z: jax.Array, words: jax.Array, with_artifacts: bool) -> dict[str, jax.Array]:
     """Return what became of P perceptrons, in the episodes that spiking networks with these seeds would have."""
     task, life, most = study.setup.task, study.setup.life, most_spikes(study.setup.body)
     nets = jax.vmap(lambda z: Perceptron(**study.space.decode(z)))(z)
-    keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), 4))(seeds)
+    keys = jax.vmap(lambda words: jax.random.split(jax_key(words), 4))(words)
 
     def episodes(net: Perceptron, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
         return jax.vmap(partial(play, task, most, net))(jax.random.split(key, n))

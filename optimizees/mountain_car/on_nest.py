@@ -49,7 +49,7 @@ def drive(
             track[i, step + 1] = observation[i]
             actions[i, step] = chosen[i]
             if observation[i, 0] >= GOAL:
-                kernel.halt(i)
+                kernel.halt(int(i))
                 over[i] = True
         if over.all():
             break

@@ -60,9 +60,9 @@ class MountainCar(BatchOptimizee):
         position, velocity (P, T + 1), actions (P, T), counts (P, T, 3) spikes of the output neurons, spike_times (P, n)
         in ms and spike_neurons (P, n) counted through the layers.
         """
-        weights = [np.repeat(w, self.episodes, axis=0) for w in self.weights(z)]
+        w_hidden, w_out = (np.repeat(w, self.episodes, axis=0) for w in self.weights(z))
         starts = np.array([start for seed in seeds for start in self.start_seeds(int(seed))])
-        track, actions, counts, spikes = self._drive_cars(*weights, starts, with_artifacts)
+        track, actions, counts, spikes = self._drive_cars(w_hidden, w_out, starts, with_artifacts)
         highest = np.nanmax(track[:, 1:, 0], axis=1).reshape(-1, self.episodes)
         reached = (highest >= GOAL).mean(axis=1)
         taken = (actions >= 0).sum(axis=1).reshape(-1, self.episodes)
@@ -75,7 +75,7 @@ class MountainCar(BatchOptimizee):
         artifacts = {}
         if spikes is not None:
             first = slice(None, None, self.episodes)
-            times, neurons = _pad_spikes(*spikes, len(track))
+            times, neurons = _pad_spikes(spikes, len(track))
             artifacts = {
                 "position": track[first, :, 0],
                 "velocity": track[first, :, 1],
@@ -143,8 +143,9 @@ class MountainCar(BatchOptimizee):
         return in_jax.drive(self.network, self.steps, w_hidden, w_out, seeds, record, self.precision)
 
 
-def _pad_spikes(times: np.ndarray, copy: np.ndarray, neuron: np.ndarray, copies: int) -> tuple[np.ndarray, np.ndarray]:
+def _pad_spikes(spikes: tuple[np.ndarray, np.ndarray, np.ndarray], copies: int) -> tuple[np.ndarray, np.ndarray]:
     """Return spikes as one row a copy: times (C, n) padded with nan, neurons (C, n) padded with -1."""
+    times, copy, neuron = spikes
     n = np.bincount(copy, minlength=copies)
     order = np.lexsort((neuron, times, copy))
     column = np.arange(len(times)) - np.repeat(np.cumsum(n) - n, n)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from l2l_snn.seeding import jax_key
 from l2l_snn.space import Space
 from optimizees.agent.perceptron import Perceptron
 from optimizees.vehicle.brain import Brain, Spiking
@@ -43,25 +44,25 @@ class Keys(NamedTuple):
 
 @lru_cache(maxsize=8)
 def compiled_life(setup: Setup) -> tuple[Any, Any]:
-    """Return jitted functions: (z (D,), seed) -> metrics, artifacts; (their `nets`, seed) -> more of the artifacts.
+    """Return jitted functions: (z (D,), words (2,)) -> metrics, artifacts; (their `nets`, words) -> more artifacts.
 
     `nets`: weights before and after learning, or the perceptron, with the number of them leading.
     """
 
-    def live(z: jax.Array, seed: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        params, keys = setup.space.decode(z), _split_key(seed)
+    def live(z: jax.Array, words: jax.Array) -> tuple[dict[str, Any], dict[str, Any]]:
+        params, keys = setup.space.decode(z), _split_key(words)
         if setup.mode == "mlp":
             return _test_drivers(setup, Perceptron(**{name: x[None] for name, x in params.items()}), keys.unseen)
         return _learn_and_test(setup, LessonParameters(**params), keys)
 
-    def show(nets: Any, seed: jax.Array) -> dict[str, Any]:
-        return _record_drives(setup, nets, _split_key(seed).unseen)
+    def show(nets: Any, words: jax.Array) -> dict[str, Any]:
+        return _record_drives(setup, nets, _split_key(words).unseen)
 
     return jax.jit(live), jax.jit(show)
 
 
-def _split_key(seed: jax.Array) -> Keys:
-    return Keys(*jax.random.split(jax.random.key(seed), 3))
+def _split_key(words: jax.Array) -> Keys:
+    return Keys(*jax.random.split(jax_key(words), 3))
 
 
 def _learn_and_test(

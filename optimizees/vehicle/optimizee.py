@@ -31,6 +31,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizee import BatchOptimizee
+from l2l_snn.seeding import seed_words
 from l2l_snn.space import Real, Space
 from l2l_snn.validate import Count, check_count, check_multiple, message
 from optimizees.agent.perceptron import mlp_space
@@ -55,7 +56,7 @@ class Vehicle(BatchOptimizee):
     def cross_check(self) -> None:
         check_count("tests", self.tests, self.shown, "the worlds that are shown are among them")
         check_count("training.budget", self.training.budget, self.arena.steps, "a drive has to fit in")
-        check_multiple("arena.tick, ms", 1000 * self.arena.tick, self.brain.resolution)
+        check_multiple("arena.tick", 1000 * self.arena.tick, self.brain.resolution, "the resolution")
 
     @property
     def fitness_label(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -102,22 +103,22 @@ class Vehicle(BatchOptimizee):
         (P, T S, C + K) and motor (P, T S, 2 M) bool. Of an mlp: outcome, path and heading with 1 instead of 2, and the
         worlds and wheels.
         """
-        rows = [self._evaluate_row(z[i], int(seeds[i]), with_artifacts) for i in range(len(z))]
+        rows = [self._evaluate_row(*row, with_artifacts) for row in zip(z, seed_words(seeds), strict=True)]
         found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         metrics = {name: value.astype(np.float64) for name, value in found.items() if value.ndim == 1}
         artifacts = {name: value for name, value in found.items() if value.ndim > 1}
         fitness = metrics["progress"] if self.mode == "mlp" else metrics["reached"] - metrics["collided"]
         return Evaluation(fitness, metrics, artifacts)
 
-    def _evaluate_row(self, z: np.ndarray, seed: int, with_artifacts: bool) -> dict[str, np.ndarray]:
+    def _evaluate_row(self, z: np.ndarray, words: np.ndarray, with_artifacts: bool) -> dict[str, np.ndarray]:
         """Return metrics and artifacts of one individual: its W worlds, driven side by side, fill the processor."""
         setup = Setup(self.mode, self.arena, self.brain, self.training, self.tests, self.shown, self.space)
         with jax.enable_x64(False):
             live, show = compiled_life(setup)
-            metrics, artifacts = live(np.asarray(z, np.float32), np.uint32(seed))
+            metrics, artifacts = live(np.asarray(z, np.float32), words)
             if with_artifacts:
                 nets = artifacts.pop("nets")
-                metrics = metrics | artifacts | show(nets, np.uint32(seed))
+                metrics = metrics | artifacts | show(nets, words)
         return {name: np.asarray(value) for name, value in metrics.items()}
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:

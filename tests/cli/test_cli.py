@@ -182,7 +182,7 @@ def test_what_was_evolved_in_jax_is_repeated_on_nest(place):
         (("check", "nowhere:Thing"), "l2l: no module 'nowhere' here or beside the job file"),
         (
             ("check", "troublemakers:Troublemaker", "--set", "puase=1"),
-            "l2l: class.puase: unknown key, did you mean 'pause'?",
+            "l2l: Troublemaker.puase: unknown key, did you mean 'pause'?",
         ),
     ],
 )
@@ -368,3 +368,14 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(pla
     l2l("resume", "x", "--inline")
     l2l("run", "job.yaml", "--inline", "--name", "whole")
     assert everything("x") == everything("whole")
+
+
+@pytest.mark.parametrize("command", ["resume", "replay"])
+def test_a_run_whose_class_had_other_fields_is_refused_with_what_to_do(place, command):
+    optimizee = {"class": "optimizees.mountain_car:MountainCar", "steps": 25, "hidden": 5}
+    job = {"optimizee": optimizee, "optimizer": {"class": "optimizers.ga:GeneticAlgorithm"}}
+    with Store("sqlite:///l2l.db") as store:
+        store.create("old", "job", {"job": job, "file": str(place / "job.yaml")}, Troublemaker.space)
+    printed = l2l(command, "old", status=2)
+    assert "stored job: optimizee.hidden: unknown key, did you mean 'network.hidden'?; this version can't" in printed
+    assert "use the one that stored the run, or start a new run" in printed

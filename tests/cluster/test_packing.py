@@ -42,7 +42,7 @@ def packed(place):
     """Return the places of what a job needs, given further files to include."""
 
     def names(*include: str) -> set[str]:
-        job = jobs.load(Path("jobs/mine.yaml"))
+        job, _, _ = jobs.load(Path("jobs/mine.yaml"))
         return set(packing.needed(Path("jobs/mine.yaml"), job, [Path(path) for path in include]))
 
     return names

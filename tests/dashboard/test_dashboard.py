@@ -59,8 +59,24 @@ def store(place):
 
 @pytest.fixture(scope="module")
 def api(store, place):
-    settings = Settings(store.url_shown, control=True, jobs=place / "jobs", results=place / "runs")
-    with serving(store, settings) as url, httpx.Client(base_url=url, headers=HERE, timeout=150) as client:
+    with serving(store) as url, httpx.Client(base_url=url, headers=HERE, timeout=150) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def driven(place):
+    """A store whose runs are started, stopped and changed."""
+    with Store(f"sqlite:///{place}/driven.db") as opened:
+        add_run(opened, "line-1", 1)
+        opened.create("new-1", "line", MANIFEST, SPACE)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def control(driven, place):
+    """The page of that store, with --control."""
+    settings = Settings(driven.url_shown, control=True, jobs=place / "jobs", results=place / "runs")
+    with serving(driven, settings) as url, httpx.Client(base_url=url, headers=HERE, timeout=150) as client:
         yield client
 
 
@@ -377,17 +393,17 @@ def wait_for(client: httpx.Client, path: str, done) -> dict:
 
 
 @pytest.fixture(scope="module")
-def started(api, place):
+def started(control, place):
     """A run that was started by the page, in the folder of this test."""
     before, path = os.getcwd(), os.environ.get("PYTHONPATH")
     os.chdir(place)
     os.environ["PYTHONPATH"] = f"{HELPERS}:{ROOT}"
     try:
         body = {"job": "small.yaml", "settings": ["generations=2", "seed=5"], "inline": True}
-        answer = api.post("/api/runs", json=body)
+        answer = control.post("/api/runs", json=body)
         assert answer.status_code == 201, answer.text
         name = answer.json()["run"]
-        launch = wait_for(api, f"/launches/{name}", lambda found: not found["running"])
+        launch = wait_for(control, f"/launches/{name}", lambda found: not found["running"])
         assert launch["status"] == 0, launch["log"]
         yield name
     finally:
@@ -397,42 +413,52 @@ def started(api, place):
             os.environ["PYTHONPATH"] = path
 
 
-def test_a_run_is_started_with_settings_and_goes_on_with_others(api, started):
-    found = get(api, f"/runs/{started}")
+def test_a_run_is_started_with_settings_and_goes_on_with_others(control, started):
+    found = get(control, f"/runs/{started}")
     assert (found["state"], found["generation"], found["job"]) == ("finished", 2, "small")
     assert "seed: 5" in found["settings"]
-    answer = api.post(f"/api/runs/{started}/resume", json={"settings": ["generations=4"], "inline": True})
+    answer = control.post(f"/api/runs/{started}/resume", json={"settings": ["generations=4"], "inline": True})
     assert answer.status_code == 202, answer.text
-    wait_for(api, f"/launches/{started}", lambda found: not found["running"])
-    assert get(api, f"/runs/{started}")["generation"] == 4
+    wait_for(control, f"/launches/{started}", lambda found: not found["running"])
+    assert get(control, f"/runs/{started}")["generation"] == 4
 
 
-def test_a_replay_says_whether_the_fitness_is_the_same(api, started, store):
+def test_a_replay_says_whether_the_fitness_is_the_same(control, started, driven):
     path = f"/runs/{started}/individuals/1/2/replay"
-    assert get(api, path)["state"] == "none"
-    assert api.post(f"/api{path}").status_code == 202
-    found = wait_for(api, path, lambda found: found["state"] not in ("waiting", "running"))
+    assert get(control, path)["state"] == "none"
+    assert control.post(f"/api{path}").status_code == 202
+    found = wait_for(control, path, lambda found: found["state"] not in ("waiting", "running"))
     assert (found["state"], found["same"]) == ("done", True), found["log"]
-    assert api.get(f"/api{path}/..%2f..%2fsecret.png").status_code == 404
-    assert api.get(f"/api{path}/raster.png").json() == {"error": "the replay has no picture 'raster.png'"}
-    with connect(store.url_shown).execution_options(writes=True).begin() as connection:
-        row = (INDIVIDUALS.c.generation == 0) & (INDIVIDUALS.c.run_id == store.load(started).id)
+    assert control.get(f"/api{path}/..%2f..%2fsecret.png").status_code == 404
+    assert control.get(f"/api{path}/raster.png").json() == {"error": "the replay has no picture 'raster.png'"}
+    with connect(driven.url_shown).execution_options(writes=True).begin() as connection:
+        row = (INDIVIDUALS.c.generation == 0) & (INDIVIDUALS.c.run_id == driven.load(started).id)
         connection.execute(update(INDIVIDUALS).where(row).values(fitness=0.123))
     path = f"/runs/{started}/individuals/0/1/replay"
-    api.post(f"/api{path}")
-    found = wait_for(api, path, lambda found: found["state"] not in ("waiting", "running"))
+    control.post(f"/api{path}")
+    found = wait_for(control, path, lambda found: found["state"] not in ("waiting", "running"))
     assert (found["state"], found["same"]) == ("done", False), found["log"]
 
 
-def test_a_replay_that_cannot_be_done_has_failed_and_one_that_waits_is_cancelled(api):
+def test_a_replay_that_cannot_be_done_has_failed_and_one_that_waits_is_cancelled(control):
     failing, waiting = "/runs/line-1/individuals/0/0/replay", "/runs/line-1/individuals/0/1/replay"
     for path in (failing, waiting):  # the classes of this run's job don't exist
-        assert api.post(f"/api{path}").status_code == 202
-    assert api.delete(f"/api{waiting}").json()["state"] == "cancelled"
-    found = wait_for(api, failing, lambda found: found["state"] not in ("waiting", "running"))
+        assert control.post(f"/api{path}").status_code == 202
+    assert control.delete(f"/api{waiting}").json()["state"] == "cancelled"
+    found = wait_for(control, failing, lambda found: found["state"] not in ("waiting", "running"))
     assert found["state"] == "failed"
     assert "no module 'a'" in found["log"]
-    assert get(api, waiting)["state"] == "cancelled"
+    assert get(control, waiting)["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("result", "answer"),
+    [("given", '{"a": 1}'), ("int('x')", '{"error": "invalid literal for int() with base 10: \'x\'"}')],
+)
+def test_what_a_module_of_the_user_prints_is_no_answer(result, answer):
+    code = f"from l2l_snn.dashboard.processes import answer\nanswer(lambda given: print('{{}}') or {result})"
+    done = subprocess.run([sys.executable, "-c", code, '{"a": 1}'], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (answer, "{}\n")
 
 
 @pytest.mark.parametrize(
@@ -456,11 +482,11 @@ def test_a_replay_that_cannot_be_done_has_failed_and_one_that_waits_is_cancelled
         ({"name": "line-1"}, "exists"),
     ],
 )
-def test_only_job_files_of_the_folder_with_plain_settings_are_started(api, started, store, body, match):
-    answer = api.post("/api/runs", json={"job": "small.yaml", "inline": True, **body})
+def test_only_job_files_of_the_folder_with_plain_settings_are_started(control, started, driven, body, match):
+    answer = control.post("/api/runs", json={"job": "small.yaml", "inline": True, **body})
     assert answer.status_code in (409, 422), answer.text
     assert re.search(match, answer.json()["error"])
-    assert not [run for run in store.runs() if run.name.startswith("small") and run.name != started]
+    assert not [run for run in driven.runs() if run.name.startswith("small") and run.name != started]
 
 
 def test_a_link_out_of_the_folder_is_no_job_file(tmp_path):
@@ -473,14 +499,14 @@ def test_a_link_out_of_the_folder_is_no_job_file(tmp_path):
     assert launches.job_files(tmp_path / "none") == []
 
 
-def test_a_running_run_is_asked_to_stop(api, store):
-    assert api.post("/api/runs/line-1/stop").status_code == 409
-    with drive(store, "new-1") as driver:
+def test_a_running_run_is_asked_to_stop(control, driven):
+    assert control.post("/api/runs/line-1/stop").status_code == 409
+    with drive(driven, "new-1") as driver:
         assert driver.report([]) is False
-        assert api.post("/api/runs/new-1/stop").status_code == 202
-        assert get(api, "/runs/new-1")["stop_requested"] is True
+        assert control.post("/api/runs/new-1/stop").status_code == 202
+        assert get(control, "/runs/new-1")["stop_requested"] is True
         assert driver.report([]) is True
-        assert api.post("/api/runs/new-1/resume", json={}).json()["error"] == "run 'new-1' is running"
+        assert control.post("/api/runs/new-1/resume", json={}).json()["error"] == "run 'new-1' is running"
 
 
 def test_without_control_nothing_is_started(looking):

@@ -71,8 +71,21 @@ def store(place):
 
 @pytest.fixture(scope="module")
 def url(store, place):
-    settings = Settings(store.url_shown, control=True, jobs=place / "jobs", results=Path("runs"))
-    with serving(store, settings) as address:
+    with serving(store, Settings(store.url_shown, control=True, jobs=place / "jobs")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def live_store(place):
+    """A store whose runs are driven."""
+    with Store(f"sqlite:///{place}/live.db") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def live_url(live_store, place):
+    settings = Settings(live_store.url_shown, control=True, jobs=place / "jobs", results=Path("runs"))
+    with serving(live_store, settings) as address:
         yield address
 
 
@@ -85,6 +98,13 @@ def browser():
 @pytest.fixture
 def page(browser, url):
     opened = Page(browser, url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def live_page(browser, live_url):
+    opened = Page(browser, live_url)
     yield opened
     opened.close()
 
@@ -131,12 +151,12 @@ def test_runs_are_listed_filtered_and_compared(page):
     assert "median and quartiles" in tab.locator("#band-note").inner_text()
 
 
-def test_a_run_that_goes_on_is_shown_live(page, store):
-    store.create("live-1", "line", MANIFEST, SPACE)
+def test_a_run_that_goes_on_is_shown_live(live_page, live_store):
+    live_store.create("live-1", "line", MANIFEST, SPACE)
     go, known = threading.Event(), []
 
     def commit_and_report():
-        with Store(store.url_shown) as own, drive(own, "live-1") as driver:
+        with Store(live_store.url_shown) as own, drive(own, "live-1") as driver:
             for number in range(6):
                 driver.commit(generation(number), State(np.zeros(2)))
                 driver.report([WorkerStatus("node-0:4000", number + 1, 0, 4, time.time())])
@@ -147,25 +167,25 @@ def test_a_run_that_goes_on_is_shown_live(page, store):
     driver = threading.Thread(target=commit_and_report)
     driver.start()
     try:
-        tab = page.open("/runs/live-1")
-        page.drawn()
-        page.wait("document.getElementById('fitness').data.at(-1).x.length === 3")
+        tab = live_page.open("/runs/live-1")
+        live_page.drawn()
+        live_page.wait("document.getElementById('fitness').data.at(-1).x.length === 3")
         assert tab.locator("#state").inner_text() == "running"
-        page.wait("document.getElementById('workers').innerText.includes('individuals 0 to 4')")
+        live_page.wait("document.getElementById('workers').innerText.includes('individuals 0 to 4')")
         requests = []
         tab.on("request", lambda request: requests.append(request.url))
     finally:
         go.set()
         driver.join(120)
-    page.wait("document.getElementById('fitness').data.at(-1).x.length === 6")
-    page.wait("document.getElementById('state').innerText === 'failed'")
+    live_page.wait("document.getElementById('fitness').data.at(-1).x.length === 6")
+    live_page.wait("document.getElementById('state').innerText === 'failed'")
     assert known == [True]
     assert tab.locator("#message").inner_text() == "it broke"
     new = [address for address in requests if "generations" in address]
     assert new
     assert all("after=" in address for address in new)  # only what is new was asked for
     shown = tab.evaluate("document.getElementById('fitness').data.at(-1).y")
-    curve = [store.load("live-1").best]
+    curve = [live_store.load("live-1").best]
     assert shown[-1:] == curve
 
 
@@ -201,30 +221,30 @@ def test_individuals_are_sorted_filtered_and_paged_by_keyboard_too(page, store):
     assert tab.locator(".parameter canvas").count() == 1
 
 
-def test_a_run_is_started_stopped_resumed_and_replayed(page, store):
-    tab = page.open("/start")
-    page.wait(LOADED)
+def test_a_run_is_started_stopped_resumed_and_replayed(live_page, live_store):
+    tab = live_page.open("/start")
+    live_page.wait(LOADED)
     tab.get_by_label("Job file").select_option("paint.yaml")
     tab.get_by_label("Settings").fill("seed=3\noptimizer.population=2")
     tab.get_by_label("in one process").check()
     tab.get_by_role("button", name="Check and start").click()
     tab.wait_for_url("**/runs/paint-1")
-    page.wait("document.getElementById('state').innerText === 'running'")
-    page.wait("document.getElementById('fitness').data?.at(-1).x.length > 1")
-    page.expected = "404"  # the page asks for the run before its driver has made it
+    live_page.wait("document.getElementById('state').innerText === 'running'")
+    live_page.wait("document.getElementById('fitness').data?.at(-1).x.length > 1")
+    live_page.expected = "404"  # the page asks for the run before its driver has made it
     tab.get_by_role("button", name="Stop").click()
-    page.wait("document.getElementById('state').innerText === 'stopped'")
-    done = store.load("paint-1").generation
+    live_page.wait("document.getElementById('state').innerText === 'stopped'")
+    done = live_store.load("paint-1").generation
     assert 1 < done < 200
     tab.locator("#resume input").fill(f"generations={done + 1}")
     tab.get_by_role("button", name="Resume").click()
-    page.wait("document.getElementById('state').innerText === 'finished'")
-    assert store.load("paint-1").generation == done + 1
+    live_page.wait("document.getElementById('state').innerText === 'finished'")
+    assert live_store.load("paint-1").generation == done + 1
     assert "run paint-1 in" in tab.locator("#log").inner_text()
     tab.get_by_role("link", name="Best individual").click()
-    page.wait(LOADED)
+    live_page.wait(LOADED)
     tab.get_by_role("button", name="Replay", exact=True).click()
-    page.wait("document.querySelector('#pictures img')?.naturalWidth > 300")
+    live_page.wait("document.querySelector('#pictures img')?.naturalWidth > 300")
     assert "the fitness is the same, bit for bit" in tab.locator("#replay-state").inner_text()
     assert tab.get_by_alt_text("raster of the replay").count() == 1
 

@@ -289,7 +289,7 @@ def job(**entries) -> Job:
         "optimizee": {"class": "optimizees.functions:Function"},
         "optimizer": {"class": "optimizers.random_search:RandomSearch"},
     }
-    return change(Job.model_validate(classes), [f"{key}={json.dumps(value)}" for key, value in entries.items()])
+    return change(Job.model_validate(classes), [f"{key}={json.dumps(value)}" for key, value in entries.items()])[0]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from staged import Staged
 from troublemakers import Troublemaker
 
 from l2l_snn.loop.job import Job
-from l2l_snn.loop.run import Progress, run
+from l2l_snn.loop.progress import Progress
+from l2l_snn.loop.run import run
 from l2l_snn.storage.database import StoreError
 from l2l_snn.storage.store import RunBusy, Store
 from l2l_snn.workers.evaluator import Evaluator

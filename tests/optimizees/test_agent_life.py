@@ -17,6 +17,8 @@ from optimizees.agent.learning import Learning, LearningParameters, plasticity_r
 from optimizees.agent.life import Life, Newborn, Setup, live, live_all
 from optimizees.cartpole.task import CartPole
 
+pytestmark = pytest.mark.usefixtures("compiled_soon")
+
 BODY = Body((3, 3, 4, 4), ((0, 1), (2, 3)), step_ms=10.0)
 PARAMETERS = LearningParameters(eta=0.8, tau_e=40.0, critic=Critic(reward=0.7, punish=1.2, horizon=20.0))
 SETUP = Setup(CartPole(), BODY, Life(episodes=40, budget=900), Learning(), record=True)
@@ -132,7 +134,7 @@ def test_shuffled_signals_are_real_ones_at_other_times():
     np.testing.assert_array_equal(real.returns, shuffled.returns)
     given, heard = real.record.signal, shuffled.record.signal[shuffled.record.signal != 0]
     assert len(heard) > 300
-    assert Counter(heard) <= Counter(given)  # none arrives twice
+    assert Counter(heard.round(9)) <= Counter(given.round(9))  # none arrives twice
     assert abs(np.corrcoef(given, shuffled.record.signal)[0, 1]) < 0.1
 
 

@@ -96,7 +96,7 @@ def test_a_policy_known_to_balance_lives_long_and_falls_in_the_mirrored_task(tmp
 
 def test_metrics_are_those_of_spiking_networks():
     with jax.enable_x64(False):
-        word, spiking = jnp.zeros(2, jnp.uint32), replace(AGENT, mode="weights")
+        word, spiking = jnp.zeros((2, 2), jnp.uint32), replace(AGENT, mode="weights")
         shapes = [
             jax.eval_shape(compiled_study(one.make_study(), False), jnp.zeros((2, one.space.size)), word)
             for one in (AGENT, spiking)
@@ -106,3 +106,8 @@ def test_metrics_are_those_of_spiking_networks():
 
 def test_it_conforms_to_the_contract():
     assert [claim for claim in check_optimizee(AGENT, individuals=4) if not claim.ok] == []
+
+
+def test_seeds_may_be_large_and_all_of_their_bits_count():
+    found = AGENT.evaluate_batch(Z[[0, 0, 0, 1]], np.array([3, 2**40 + 3, 2**41 + 3, 3]), with_artifacts=True)
+    assert len(np.unique(found.artifacts["state"][:3, 0], axis=0)) == 3

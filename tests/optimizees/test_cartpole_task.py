@@ -54,7 +54,8 @@ def test_a_step_in_single_precision_is_gymnasiums_to_rounding():
     states, actions, failed = gymnasiums(10, 100)
     through = actions >= 0
     with jax.enable_x64(False):
-        found, _, over = jax.vmap(CartPole().step)(jnp.asarray(states[:, :-1][through]), jnp.asarray(actions[through]))
+        step = jax.jit(jax.vmap(CartPole().step))
+        found, _, over = step(jnp.asarray(states[:, :-1][through]), jnp.asarray(actions[through]))
     assert found.dtype == "float32"
     np.testing.assert_allclose(found, states[:, 1:][through], rtol=0, atol=1e-6)
     np.testing.assert_array_equal(over, failed[through])
@@ -65,7 +66,7 @@ def test_it_fails_where_gymnasium_does_and_starts_where_it_starts():
     assert env.x_threshold == POSITION
     assert env.theta_threshold_radians == ANGLE
     with jax.enable_x64(True):
-        starts = np.asarray(jax.vmap(CartPole().reset)(jax.random.split(jax.random.key(1), 2000)))
+        starts = np.asarray(jax.jit(jax.vmap(CartPole().reset))(jax.random.split(jax.random.key(1), 2000)))
     assert starts.shape == (2000, 4)
     assert np.abs(starts).max() < START == 0.05
     np.testing.assert_allclose(starts.mean(axis=0), 0.0, atol=0.003)
@@ -77,8 +78,8 @@ def test_the_mirrored_task_is_the_standard_one_with_its_actions_exchanged():
     generator = np.random.default_rng(2)
     state = jnp.asarray(generator.normal(size=4) * 0.1)
     for action in (0, 1):
-        expected = TASKS["standard"].step(state, action)
-        for one, other in zip(TASKS["mirrored"].step(state, 1 - action), expected, strict=True):
+        expected = jax.jit(TASKS["standard"].step)(state, action)
+        for one, other in zip(jax.jit(TASKS["mirrored"].step)(state, 1 - action), expected, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
@@ -92,7 +93,7 @@ def test_the_rescaled_task_is_gymnasiums_with_those_numbers():
         env.state = state
         env.step(action)
         with jax.enable_x64(True):
-            found = task.step(jnp.asarray(state), action)[0]
+            found = jax.jit(task.step)(jnp.asarray(state), action)[0]
         np.testing.assert_allclose(found, env.state, rtol=1e-13)
     assert np.abs(env.state - TASKS["standard"].step(jnp.asarray(state), 1)[0]).max() > 1e-3
 

@@ -275,7 +275,7 @@ def test_evolution_takes_the_same_optimizee():
 
 
 def test_pictures_of_target_networks_have_their_plane_and_the_job_is_readable(tmp_path):
-    assert load(JOBS / "teacher_network.yaml").build()[0].space.size > 20_000
+    assert load(JOBS / "teacher_network.yaml")[1].space.size > 20_000
     z, seeds = SMALL.space.sample(np.random.default_rng(1), 1), np.array([7])
     evaluation = SMALL.evaluate_batch(z, seeds, with_artifacts=True)
     files = SMALL.draw(SMALL.space.decode(z[0]), evaluation, tmp_path)

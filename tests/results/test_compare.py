@@ -7,7 +7,8 @@ from PIL import Image
 from stores import SPACE, make, state_after
 
 from l2l_snn.results import figures, tables
-from l2l_snn.results.compare import compare, draw_comparison, quartiles
+from l2l_snn.results.compare import compare, quartiles
+from l2l_snn.results.figures import draw_comparison
 from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import RunUnknown, Store
 

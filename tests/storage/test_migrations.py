@@ -2,6 +2,10 @@
 
 tests/data/store_0001.*.sql were made by version 0001 of the tables, on each database: the runs "done", "multi" (two
 objectives), "empty", "held" (by a driver on another machine) and "loop" (by the outer loop, from a job file).
+
+store_0002.sqlite.sql was made by version 0002, before states could hold states: "several-1" (two objectives, some
+individuals failed), "elite-1" (of whose genomes the elite is kept) and "smoke-1" (jobs/smoke.yaml), all by the loop;
+its tables as CSV are those that the code of that time gave.
 """
 
 import sqlite3
@@ -16,7 +20,7 @@ from typer.testing import CliRunner
 
 from l2l_snn.cli import app
 from l2l_snn.evaluation import WorkerStatus
-from l2l_snn.results import tables
+from l2l_snn.results import figures, tables, transfer
 from l2l_snn.storage.database import connect
 from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import RunBusy, Store
@@ -126,3 +130,24 @@ def test_a_run_of_the_first_version_resumes(url, tmp_path, monkeypatch):
         assert store.load("loop").generation == 4
         seeds = tables.individuals(store, "loop")["seed"]
     assert len(set(seeds)) == 16  # new ones for the new generations
+
+
+def test_tables_pictures_and_exports_of_the_second_version_are_as_they_were(store_url, tmp_path):
+    connection = sqlite3.connect(tmp_path / "old.db")
+    connection.executescript((DATA / "store_0002.sqlite.sql").read_text())
+    connection.close()
+    names = ["several-1", "elite-1", "smoke-1"]
+    with Store(f"sqlite:///{tmp_path}/old.db", create=False) as old, Store(store_url) as new:
+        transfer.export(old, names, tmp_path / "out")
+        for name in names:  # in their order
+            (tmp_path / name).mkdir()
+            (tmp_path / "out" / name).rename(tmp_path / name / name)
+            transfer.import_runs(new, tmp_path / name)
+        for store in (old, new):
+            found = {"runs": tables.runs(store), "generations": tables.generations(store)}
+            found["individuals"] = tables.individuals(store, params=True)
+            for table, rows in found.items():
+                assert rows.to_csv(index=False) == (DATA / f"store_0002.{table}.csv").read_text()
+            for name in names:
+                of_run = found["individuals"][found["individuals"]["run"] == name].dropna(axis="columns", how="all")
+                figures.fitness(of_run, tables.generations(store, name), tmp_path / "fitness.png")

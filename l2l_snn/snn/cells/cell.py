@@ -9,6 +9,7 @@ Legend: N neurons. A field is () or (N,), and may be traced: evolved or trained.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ class Arriving(NamedTuple):
     current: Array  # () or (N,) injected current, pA
 
 
+@dataclass(frozen=True)
 class Cell(ABC):
     """A neuron model; a subclass is a frozen dataclass of parameters that is registered as a pytree."""
 

@@ -9,6 +9,7 @@ Legend: w (n_pre, n_post); pre (n_pre,) and post (n_post,) spikes of one step.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
@@ -18,6 +19,7 @@ from l2l_snn.snn.parameters import Array, fits
 from l2l_snn.validate import message
 
 
+@dataclass(frozen=True)
 class Rule(ABC):
     """A plasticity rule; a subclass is a frozen dataclass of parameters that is registered as a pytree."""
 
