@@ -39,6 +39,21 @@ def test_bounds_are_0_and_1_and_infinite_where_free():
     np.testing.assert_array_equal(high, [1.0] * 13 + [np.inf] * 7)
 
 
+def test_clipped_is_within_the_bounds_and_leaves_what_is_free():
+    z = np.linspace(-3.0, 3.0, 2 * SIZE).reshape(2, SIZE)
+    expected = np.where(SPACE.bounded, np.clip(z, 0.0, 1.0), z)
+    np.testing.assert_array_equal(SPACE.clipped(z), expected)
+    assert SPACE.clipped(z, out=z) is z
+    np.testing.assert_array_equal(z, expected)
+
+
+def test_what_is_known_of_the_coordinates_is_made_once_and_stays_as_it_is():
+    for name in ("low", "high", "bounded", "center", "scale"):
+        assert getattr(SPACE, name) is getattr(SPACE, name)
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(SPACE, name)[0] = 9
+
+
 def test_sample_is_uniform_where_bounded_and_standard_normal_where_free():
     z = random_z(1, 4000)
     bounded, free = z[:, :13], z[:, 13:]
