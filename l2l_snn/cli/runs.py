@@ -119,7 +119,7 @@ def replay(
 
 
 def check(
-    address: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Your optimizee or optimizer.")],
+    address: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Your optimizee, optimizer, cell or rule.")],
     settings: SetOption = None,
 ) -> None:
     """Run the conformance suite on a class of your own; --set gives its fields."""
@@ -128,10 +128,14 @@ def check(
         from l2l_snn.loop import components, job_file
         from l2l_snn.optimizee import BatchOptimizee
         from l2l_snn.optimizer import Optimizer
+        from l2l_snn.snn.cells import Cell
+        from l2l_snn.snn.plasticity import Rule
 
         suites = {  # by what the class derives from
             BatchOptimizee: checks.check_optimizee,
             Optimizer: checks.check_optimizer,
+            Cell: checks.check_cell,
+            Rule: checks.check_rule,
         }
         components.find_modules(Path.cwd())
         entries = {"class": address}
