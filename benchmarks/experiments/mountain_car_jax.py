@@ -35,7 +35,7 @@ def rate(optimizee: MountainCar, chunk: int) -> tuple[float, float]:
     seeds = np.arange(1, POPULATION + 1)
     seconds = []
     with RayPool(optimizee, chunk=chunk, workers=2) as pool:
-        pool._open()
+        pool.workers.open()
         for _ in range(6):
             began = time.perf_counter()
             pool.evaluate(z, seeds)

@@ -131,17 +131,8 @@ def _drive_cars(
     w_hidden, w_out = jnp.moveaxis(w_hidden, 0, -1).swapaxes(0, 1), jnp.moveaxis(w_out, 0, -1).swapaxes(0, 1)
     C = len(starts)  # w_hidden (2 B, H, C), w_out (H, 3, C)
 
-    def layer(n: int) -> _Layer:
-        def grid(x: jax.Array) -> jax.Array:  # not flat: to divide indices costs more than the arithmetic
-            return x.reshape(*x.shape[:-1], n, C).astype(w_out.dtype if x.dtype.kind == "f" else x.dtype)
-
-        return _Layer(jax.tree.map(grid, s.cell.init(n * C)), jnp.zeros((s.delay, 2, n, C), w_out.dtype))
-
-    def observe(car: tuple[jax.Array, jax.Array]) -> jax.Array:
-        return jnp.stack(car).astype(jnp.float32)
-
     def inputs(car: tuple[jax.Array, jax.Array]) -> _Inputs:
-        position, velocity = observe(car)
+        position, velocity = _observe(car)
         neurons = jnp.stack([bin_index(velocity, *VELOCITIES, bins), bins + bin_index(position, *POSITIONS, bins)])
         return _Inputs(neurons.astype(jnp.int32), jnp.take_along_axis(w_hidden, neurons[:, None], axis=0))
 
@@ -157,19 +148,15 @@ def _drive_cars(
         car = step(*carry.car, action)
         stays = carry.wanted.neurons == carry.driven.neurons
         age = jnp.where(stays, carry.age + s.substeps, s.substeps - s.drive_delay)
-        over = carry.over | (observe(car)[0] >= GOAL)
+        over = carry.over | (_observe(car)[0] >= GOAL)
         gone = carry.over[:, None]
         told = [
-            jnp.where(gone, jnp.nan, observe(car).T),
+            jnp.where(gone, jnp.nan, _observe(car).T),
             jnp.where(carry.over, -1, action),
             jnp.where(gone, 0, counts),
         ]
         if s.record:
-            neurons = jnp.arange(none)[None, :, None]
-            fired = jnp.zeros((s.substeps, none, C), bool)
-            for fires, sources in ((before, carry.driven), (after, carry.wanted)):
-                for i in range(2):
-                    fired |= fires[:, i, None] & (neurons == sources.neurons[i][None, None])
+            fired = _all_inputs(carry, before, after, none)
             fired = jnp.concatenate([fired, hidden_spikes > 0, output_spikes > 0], axis=1)
             told.append(fired & ~carry.over[None, None])  # (S, 2 B + H + 3, C)
         return _Carry(car, over, carry.wanted, inputs(car), age, hidden, output), tuple(told)
@@ -181,13 +168,37 @@ def _drive_cars(
         _Inputs(jnp.full((2, C), none, jnp.int32), jnp.zeros((2, *w_hidden.shape[1:]), w_hidden.dtype)),
         inputs(car),
         jnp.zeros((2, C), jnp.int32),
-        layer(network.hidden),
-        layer(ACTIONS),
+        _resting_layer(s, network.hidden, C, w_out.dtype),
+        _resting_layer(s, ACTIONS, C, w_out.dtype),
     )
     _, (track, actions, counts, *spikes) = jax.lax.scan(environment_step, begin, None, length=T)
-    track = jnp.concatenate([observe(begin.car).T[None], track])
+    track = jnp.concatenate([_observe(begin.car).T[None], track])
     track, actions, counts = (value.swapaxes(0, 1) for value in (track, actions, counts))
     return track, actions, counts, jnp.moveaxis(spikes[0], -1, 0) if spikes else jnp.zeros(0)
+
+
+def _observe(car: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Return what the network is told of the cars, (2, C) float32."""
+    return jnp.stack(car).astype(jnp.float32)
+
+
+def _resting_layer(s: _Steps, n: int, C: int, dtype: Any) -> _Layer:
+    """Return a layer of n neurons for each car at rest, with nothing under way to it."""
+
+    def grid(x: jax.Array) -> jax.Array:  # not flat: to divide indices costs more than the arithmetic
+        return x.reshape(*x.shape[:-1], n, C).astype(dtype if x.dtype.kind == "f" else x.dtype)
+
+    return _Layer(jax.tree.map(grid, s.cell.init(n * C)), jnp.zeros((s.delay, 2, n, C), dtype))
+
+
+def _all_inputs(carry: _Carry, before: jax.Array, after: jax.Array, n: int) -> jax.Array:
+    """Return the spikes (S, n, C) of all n input neurons, given those (S, 2, C) of the driven ones."""
+    neurons = jnp.arange(n)[None, :, None]
+    fired = jnp.zeros((len(before), n, before.shape[-1]), bool)
+    for fires, sources in ((before, carry.driven), (after, carry.wanted)):
+        for i in range(2):
+            fired |= fires[:, i, None] & (neurons == sources.neurons[i][None, None])
+    return fired
 
 
 def step(position: jax.Array, velocity: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""Learning from a teacher: the families of functions, hints, and the baselines; the network is in `teacher_learner.py`.
+"""Learning from a teacher: the families of functions, hints, and the baselines; the network is in `learner.py`.
 
 Bellec et al. 2018 (004), section 5. In an episode a function is drawn from a family; E examples of it are shown, each
 for 20 ms, together with the right answer to the one before. The learner's weights are fixed: what it learns of the
