@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("compiled_soon")
 ARENA = Arena(obstacles=4, steps=50)
 BRAIN = Brain(cells=8, motor=3, delay=2.0)
 PARAMETERS = LessonParameters(eta=0.03, tau_plus=12.0, tau_minus=8.0, tau_e=30.0, w_max=3.0)
-VEHICLE = Vehicle(training=Training(worlds=10, budget=1500), tests=60, shown=2)
+VEHICLE = Vehicle(training=Training(worlds=10, budget=1500), tests=30, shown=2)
 SMALL = Vehicle(
     training=Training(worlds=3, budget=60),
     arena=Arena(steps=40, obstacles=3),
@@ -147,7 +147,7 @@ def test_with_rewards_of_random_sign_nothing_is_learned():
 def test_the_pictures_show_the_drives_that_were_counted(evaluation):
     found = {name: value[0] for name, value in evaluation.artifacts.items()}
     outcome, path = found["outcome"], found["path"]
-    assert outcome.shape == (2, 60)
+    assert outcome.shape == (2, 30)
     for i in range(2):
         for v in range(2):
             way = path[i, v][np.isfinite(path[i, v, :, 0])]
