@@ -13,7 +13,7 @@ from l2l_snn.checks.common import Check, CheckFailed, require
 from l2l_snn.checks.optimizee import check_optimizee
 from l2l_snn.checks.optimizer import check_optimizer
 from l2l_snn.checks.rule import check_rule
-from l2l_snn.checks.task import check_task
+from l2l_snn.checks.task import check_task, is_task
 
 __all__ = [
     "Check",
@@ -23,5 +23,6 @@ __all__ = [
     "check_optimizer",
     "check_rule",
     "check_task",
+    "is_task",
     "require",
 ]

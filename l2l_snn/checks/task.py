@@ -26,6 +26,12 @@ from l2l_snn.validate import check_count, message
 
 MOST = 5.0  # spikes of a neuron in a control step, in random ones
 FIRST = 8  # episodes of which the first step is taken
+METHODS = ("reset", "observe", "act", "step", "error")
+
+
+def is_task(cls: type) -> bool:
+    """Return whether a class has a task's methods; tasks have no base class."""
+    return all(callable(getattr(cls, name, None)) for name in METHODS)
 
 
 def check_task(task: Any, *, episodes: int = 2, seed: int = 1) -> list[Check]:

@@ -119,7 +119,7 @@ def replay(
 
 
 def check(
-    address: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Your optimizee, optimizer, cell or rule.")],
+    address: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Your optimizee, optimizer, cell, rule or task.")],
     settings: SetOption = None,
 ) -> None:
     """Run the conformance suite on a class of your own; --set gives its fields."""
@@ -142,8 +142,11 @@ def check(
         for setting in settings or []:
             job_file.apply_setting(entries, setting)
         cls = components.load_class(address)
-        base = next((base for base in suites if issubclass(cls, base)), BatchOptimizee)
-        results = suites[base](components.build(entries, cls.__name__, base))
+        if checks.is_task(cls):
+            results = checks.check_task(cls(**{name: entries[name] for name in entries if name != "class"}))
+        else:
+            base = next((base for base in suites if issubclass(cls, base)), BatchOptimizee)
+            results = suites[base](components.build(entries, cls.__name__, base))
         for result in results:
             typer.echo(
                 f"{'ok  ' if result.ok else 'FAIL'} {result.claim}" + (f"\n     {result.text}" if not result.ok else "")
