@@ -254,8 +254,8 @@ def test_what_is_wrong_in_a_nested_field_is_said_with_its_whole_key(walker, line
 
 def test_a_key_that_belongs_to_a_nested_field_is_told_where_it_is(tmp_path):
     text = GOOD.replace("ga:GeneticAlgorithm", "openai_es:OpenES").replace("  mutation_std: 1e-1\n", "")
-    job = jobs.load(write(tmp_path, text), ["optimizer.step.learning_rate=0.1"])
-    assert job.build()[1].step == StepRule(learning_rate=0.1, momentum=0.9)
+    job, _, optimizer = jobs.load(write(tmp_path, text), ["optimizer.step.learning_rate=0.1"])
+    assert optimizer.step == StepRule(learning_rate=0.1, momentum=0.9)
     with pytest.raises(JobError, match=r"learning_rate: unknown key, did you mean 'step\.learning_rate'\?"):
         jobs.change(job, ["optimizer.learning_rate=0.1"])
 
