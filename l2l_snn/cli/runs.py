@@ -127,23 +127,14 @@ def check(
         from l2l_snn import checks
         from l2l_snn.loop import components, job_file
         from l2l_snn.optimizee import BatchOptimizee
-        from l2l_snn.optimizer import Optimizer
-        from l2l_snn.snn.cells import Cell
-        from l2l_snn.snn.plasticity import Rule
 
-        suites = {  # by what the class derives from
-            BatchOptimizee: checks.check_optimizee,
-            Optimizer: checks.check_optimizer,
-            Cell: checks.check_cell,
-            Rule: checks.check_rule,
-        }
         components.find_modules(Path.cwd())
         entries = {"class": address}
         for setting in settings or []:
             job_file.apply_setting(entries, setting)
         cls = components.load_class(address)
-        base = next((base for base in suites if issubclass(cls, base)), BatchOptimizee)
-        results = suites[base](components.build(entries, cls.__name__, base))
+        base = next((base for base in checks.SUITES if issubclass(cls, base)), BatchOptimizee)
+        results = checks.SUITES[base](components.build(entries, cls.__name__, base))
         for result in results:
             typer.echo(
                 f"{'ok  ' if result.ok else 'FAIL'} {result.claim}" + (f"\n     {result.text}" if not result.ok else "")
