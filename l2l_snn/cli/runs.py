@@ -119,7 +119,9 @@ def replay(
 
 
 def check(
-    address: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Your optimizee, optimizer, cell, rule or task.")],
+    address: Annotated[
+        str, typer.Argument(metavar="MODULE:CLASS", help="Your optimizee, optimizer, cell, rule or task.")
+    ],
     settings: SetOption = None,
 ) -> None:
     """Run the conformance suite on a class of your own; --set gives its fields."""
@@ -127,16 +129,7 @@ def check(
         from l2l_snn import checks
         from l2l_snn.loop import components, job_file
         from l2l_snn.optimizee import BatchOptimizee
-        from l2l_snn.optimizer import Optimizer
-        from l2l_snn.snn.cells import Cell
-        from l2l_snn.snn.plasticity import Rule
 
-        suites = {  # by what the class derives from
-            BatchOptimizee: checks.check_optimizee,
-            Optimizer: checks.check_optimizer,
-            Cell: checks.check_cell,
-            Rule: checks.check_rule,
-        }
         components.find_modules(Path.cwd())
         entries = {"class": address}
         for setting in settings or []:
@@ -145,8 +138,8 @@ def check(
         if checks.is_task(cls):
             results = checks.check_task(cls(**{name: entries[name] for name in entries if name != "class"}))
         else:
-            base = next((base for base in suites if issubclass(cls, base)), BatchOptimizee)
-            results = suites[base](components.build(entries, cls.__name__, base))
+            base = next((base for base in checks.SUITES if issubclass(cls, base)), BatchOptimizee)
+            results = checks.SUITES[base](components.build(entries, cls.__name__, base))
         for result in results:
             typer.echo(
                 f"{'ok  ' if result.ok else 'FAIL'} {result.claim}" + (f"\n     {result.text}" if not result.ok else "")

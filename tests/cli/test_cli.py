@@ -251,7 +251,7 @@ def test_too_many_failures_end_with_status_1_and_the_first_text(place):
 
 def test_check_says_what_holds_and_what_does_not(place):
     assert "FAIL" not in l2l("check", "troublemakers:BatchTroublemaker")
-    assert "ok   leaks exactly, whatever dt is" in l2l("check", "l2l_snn.snn.cells:LIF", "--set", "tau_mem=10.0")
+    assert "ok   leaks exactly, whatever dt is" in l2l("check", "l2l_snn.snn.cells:LIF", "--set", "tau_m=10.0")
     assert "ok   leaves synapses out that a mask takes away" in l2l("check", "l2l_snn.snn.plasticity:PairSTDP")
     (place / "forgetful.py").write_text(
         "from dataclasses import dataclass\nimport numpy as np\nfrom l2l_snn import Optimizee, Real, Space\n"
