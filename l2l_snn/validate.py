@@ -166,7 +166,7 @@ NotNegative: TypeAlias = Annotated[float, Within(0.0)]
 Share: TypeAlias = Annotated[float, Within(0.0, 1.0)]
 Below1: TypeAlias = Annotated[float, Within(0.0, 1.0, open_high=True)]  # what is no share of all: [0, 1)
 Count: TypeAlias = Annotated[int, AtLeast(1)]
-CountOrNone: TypeAlias = Annotated[int, AtLeast(0)]
+CountFromZero: TypeAlias = Annotated[int, AtLeast(0)]
 
 
 def check_fields(instance: Any) -> None:

@@ -17,7 +17,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import AtLeast, Count, CountOrNone, Finite, Within, did_you_mean, message
+from l2l_snn.validate import AtLeast, Count, CountFromZero, Finite, Within, did_you_mean, message
 
 
 class EnsembleKalmanState(NamedTuple):
@@ -88,7 +88,7 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
     jitter: Annotated[float, Within(0.0, 1e6)] = (
         0.0  # standard deviation of noise added to z, in units of the space's spread
     )
-    replaced: CountOrNone = 0  # worst members replaced by copies of the best, with jitter
+    replaced: CountFromZero = 0  # worst members replaced by copies of the best, with jitter
     # standard deviation of the first ensemble, in units of the space's spread
     sigma: Annotated[float, Within(0.0, 1e6, open_low=True)] = 1.0
 

@@ -17,7 +17,7 @@ from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.search.variation import check_genes, tournament, vary
 from l2l_snn.seeding import draw, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import AtLeast, Count, CountOrNone, NotNegative, Positive, Share, message
+from l2l_snn.validate import AtLeast, Count, CountFromZero, NotNegative, Positive, Share, message
 
 
 class GAState(NamedTuple):
@@ -51,7 +51,7 @@ class GeneticAlgorithm(Optimizer[GAState]):
     # of the Gaussian, in z: the published N(0, 1) on weights in [-20, 20] is 0.025
     mutation_std: Annotated[Positive, "to switch mutation off, set mutation_probability to 0"] = 0.1
     gene_probability: Share = 0.45  # of a gene of an individual that mutates
-    elites: CountOrNone = 0  # how many best of a generation go on unchanged, in place of the last children
+    elites: CountFromZero = 0  # how many best of a generation go on unchanged, in place of the last children
 
     def cross_check(self) -> None:
         if self.elites >= self.population:

@@ -34,7 +34,7 @@ class OpenESState(NamedTuple):
 class OpenES(Optimizer[OpenESState]):
     """OpenAI-ES for one objective.
 
-    Steps are taken in coordinates of spread one: z = center + scale * y, with `Space.spread`. The paper's own values
+    Steps are taken in coordinates of spread one: z = center + scale * y, with `Space.scale`. The paper's own values
     for networks with a million weights are sigma 0.02, a learning rate of 0.01 and weight_decay 0.005.
     """
 

@@ -37,7 +37,7 @@ class PGPEState(NamedTuple):
 class PGPE(Optimizer[PGPEState]):
     """Parameter-exploring policy gradients for one objective.
 
-    Steps are taken in coordinates of spread one, see `Space.spread`. Steps of clipup and adam have about the length of
+    Steps are taken in coordinates of spread one, see `Space.scale`. Steps of clipup and adam have about the length of
     their learning rate, so it sets how near the mean settles; sgd's shrink with sigma and the gradient.
     """
 

@@ -11,7 +11,7 @@ from l2l_snn.validate import (
     AtLeast,
     Below1,
     Count,
-    CountOrNone,
+    CountFromZero,
     Finite,
     NotNegative,
     Positive,
@@ -99,7 +99,7 @@ class Outer:
     difference: Annotated[float, Within(1e-9, 1e6), "0.001 is usual"] = 0.01
     limit: Annotated[float, Within(0.0, finite=False)] = np.inf
     population: Annotated[int, AtLeast(2), "a pair has two"] = 4
-    elites: CountOrNone = 0
+    elites: CountFromZero = 0
     rule: Annotated[Literal["adam", "sgd"], "or another class"] = "adam"
     mode: Literal["a", "b"] = "a"
     on: bool = True

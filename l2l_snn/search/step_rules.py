@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from l2l_snn.validate import Below1, Count, CountOrNone, NotNegative, Positive, check_fields, message
+from l2l_snn.validate import Below1, Count, CountFromZero, NotNegative, Positive, check_fields, message
 
 Decay = Annotated[Below1, "1 forgets nothing; take 0.9"]
 
@@ -41,7 +41,7 @@ class StepRule:
     schedule_steps: Count = 100  # steps: exponential falls by `schedule_factor` in them, cosine ends after them
     schedule_factor: Positive = 0.1  # also cosine's last share of the learning rate, and the factor at each boundary
     boundaries: tuple[Count, ...] = ()  # steps at which a piecewise constant rate falls, counted after warm-up
-    warmup: CountOrNone = 0  # steps in which the rate first rises from 0
+    warmup: CountFromZero = 0  # steps in which the rate first rises from 0
     clip: Literal["none", "global_norm", "value"] = "none"  # of each direction
     clip_limit: Positive = 1.0  # largest norm, or largest entry
 

@@ -22,7 +22,7 @@ from l2l_snn.snn.coding import place_code
 from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.validate import (
     Count,
-    CountOrNone,
+    CountFromZero,
     NotNegative,
     Positive,
     check_count,
@@ -41,7 +41,7 @@ class Body:
     joint: tuple[tuple[int, ...], ...]  # observations that are coded together, each group by a grid of place cells
     width: Positive = 0.5  # of a place field (standard deviation), in distances between neighbours
     rate: Positive = 1000.0  # Hz, all place cells of a group together
-    hidden: CountOrNone = 0  # excitatory neurons between sensors and motor neurons; 0: none
+    hidden: CountFromZero = 0  # excitatory neurons between sensors and motor neurons; 0: none
     motor: Count = 3  # M, neurons of each motor population, and of each inhibitory pool
     tau_m: Positive = 10.0  # ms, membrane time constant
     t_ref: NotNegative = 2.0  # ms, refractory time

@@ -21,7 +21,7 @@ from l2l_snn.snn import rstdp_window
 from l2l_snn.snn.coding import poisson
 from l2l_snn.snn.network import Network
 from l2l_snn.snn.state import Record, State
-from l2l_snn.validate import Count, CountOrNone, Within, check_fields
+from l2l_snn.validate import Count, CountFromZero, Within, check_fields
 from optimizees.agent import critic
 from optimizees.agent.body import Body, build_network, competition, place_cells
 from optimizees.agent.learning import Learning, LearningParameters, plasticity_rules
@@ -39,7 +39,7 @@ class Life:
     budget: Count = 20_000  # control steps at most, pauses included; what isn't lived by then isn't
     pause: Count = 1  # control steps between episodes
     share: Annotated[float, Within(0.0, 1.0, open_low=True)] = 0.2  # first and last part that are compared
-    fresh: CountOrNone = 0  # F, episodes after the life with frozen weights: the metric fresh_return
+    fresh: CountFromZero = 0  # F, episodes after the life with frozen weights: the metric fresh_return
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -22,7 +22,7 @@ from l2l_snn.snn.surrogate import triangle
 from l2l_snn.validate import (
     AtLeast,
     Count,
-    CountOrNone,
+    CountFromZero,
     NotNegative,
     Positive,
     Within,
@@ -39,8 +39,8 @@ from optimizees.teacher.functions import FAMILIES, Episodes
 class LSNN:
     """The network but for its weights, and how values are coded for it; the source's by default."""
 
-    regular: CountOrNone = 180  # LIF neurons
-    adaptive: CountOrNone = 120  # adaptive LIF neurons
+    regular: CountFromZero = 180  # LIF neurons
+    adaptive: CountFromZero = 120  # adaptive LIF neurons
     coding: Annotated[int, AtLeast(2)] = 100  # C, neurons that code each value
     step_ms: Count = 20  # S, ms an example is shown
     delay: Positive = 1.0  # ms, synaptic delay, the shortest ...

@@ -22,7 +22,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizee import JaxOptimizee
 from l2l_snn.space import Free, Space
-from l2l_snn.validate import Count, CountOrNone, NotNegative, Positive, message
+from l2l_snn.validate import Count, CountFromZero, NotNegative, Positive, message
 from optimizees.teacher.functions import FAMILIES, hint_grid, hints, linear_predictions, sample_episodes
 from optimizees.teacher.learner import LSNN, Learner
 
@@ -43,8 +43,8 @@ class Teacher(JaxOptimizee):
     price: NotNegative = 0.1  # of the squared distance of each neuron's rate to `target_rate`, spikes / ms, summed
     target_rate: NotNegative = 10.0  # Hz
     hints: NotNegative = 0.0  # price of errors of more readouts, there in training alone: see `functions.hints`
-    skip: CountOrNone = 20  # examples before which an answer isn't counted in the metrics `mse_late` and `linear_late`
-    checkpoint: CountOrNone = 0  # steps between the states kept for the gradient; 0: all, faster
+    skip: CountFromZero = 20  # examples before which no answer counts in the metrics `mse_late` and `linear_late`
+    checkpoint: CountFromZero = 0  # steps between the states kept for the gradient; 0: all, faster
 
     def cross_check(self) -> None:
         if self.hints and not self.lsnn.adaptive:

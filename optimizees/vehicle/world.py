@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from l2l_snn.validate import AtLeast, Count, CountOrNone, NotNegative, Positive, check_fields, message
+from l2l_snn.validate import AtLeast, Count, CountFromZero, NotNegative, Positive, check_fields, message
 
 CANDIDATES = 30  # places that are tried for obstacles
 DRIVING, REACHED, COLLIDED, LATE = range(4)  # outcomes; LATE: the steps are over, said by who counts them
@@ -29,7 +29,7 @@ class Arena:
 
     size: Positive = 3.0  # m, radius of the disc in which start, target and obstacles lie
     obstacles: Count = 8  # O, at most: fewer where there is no room
-    blocking: CountOrNone = 2  # of these, the first are tried next to the straight way
+    blocking: CountFromZero = 2  # of these, the first are tried next to the straight way
     small: Positive = 0.25  # m, least radius of an obstacle
     large: Positive = 0.5  # m, largest
     gap: NotNegative = 0.3  # m, that the vehicle has to spare between two obstacles, and at start and target
