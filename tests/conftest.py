@@ -1,6 +1,7 @@
 """Strict settings for every test, here and in the worker processes that tests start: set before jax is imported."""
 
 import os
+import signal
 
 import pytest
 from jaxtyping import install_import_hook
@@ -12,6 +13,9 @@ os.environ["PJRT_NPROC"] = "1"
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{library}_NUM_THREADS"] = "1"
 os.environ["PYNEST_QUIET"] = "1"
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell in the background lets it be ignored; children inherit that
 
 install_import_hook(CHECKED, "shapes.checked")  # here, before any test imports them
 

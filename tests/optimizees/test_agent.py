@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2l_snn.loop.job import JobError, build
+from l2l_snn.loop.components import build
+from l2l_snn.loop.job_file import JobError
 from l2l_snn.seeding import seed_words
 from optimizees.acrobot import Acrobot
 from optimizees.agent import Agent, Body, Learning, Life
@@ -191,14 +192,17 @@ def test_fields_that_do_not_suit_the_task_or_each_other_are_refused(body, learni
         CartPole(body=replace(SMALL, **body), learning=Learning(**learning), life=Life(**life))
 
 
+CART_POLE = {"class": "optimizees.cartpole:CartPole"}
+
+
 def test_a_job_changes_single_fields_of_what_the_agent_has_by_default():
     settings = {"body": {"motor": 4}, "learning": {"rule": "dopamine"}, "life": {"budget": 900}}
-    agent = build("optimizees.cartpole:CartPole", settings, Agent, "optimizee")
+    agent = build(CART_POLE | settings, "optimizee", Agent)
     assert agent.body == replace(CartPole.body, motor=4)
     assert (agent.life, agent.learning) == (Life(episodes=100, budget=900), Learning(rule="dopamine"))
     with pytest.raises(JobError, match=r"optimizee\.body\.cells: expected 4 numbers, one an observation"):
-        build("optimizees.cartpole:CartPole", {"body": {"cells": [3, 3]}}, Agent, "optimizee")
+        build(CART_POLE | {"body": {"cells": [3, 3]}}, "optimizee", Agent)
     with pytest.raises(JobError, match=r"optimizee\.life\.episodes: expected an integer >= 1, got 0"):
-        build("optimizees.cartpole:CartPole", {"life": {"episodes": 0}}, Agent, "optimizee")
+        build(CART_POLE | {"life": {"episodes": 0}}, "optimizee", Agent)
     with pytest.raises(JobError, match=r"optimizee\.motor: unknown key"):
-        build("optimizees.cartpole:CartPole", {"motor": 4}, Agent, "optimizee")
+        build(CART_POLE | {"motor": 4}, "optimizee", Agent)
