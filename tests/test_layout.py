@@ -111,7 +111,10 @@ def test_optimizers_and_experiments_know_nothing_of_each_other():
             experiment = name.split(".")[1]
             others = {other.split(".")[1] for other in ours(name) if other.startswith("optimizees.")}
             assert others <= {experiment} | SHARED, name
-            assert {other for other in ours(name) if room(other) == "results"} <= {"l2l_snn.results.figures"}, name
+            assert {other for other in ours(name) if room(other) == "results"} <= {
+                "l2l_snn.results.figures",
+                "l2l_snn.results.raster",
+            }, name
 
 
 @pytest.mark.parametrize(

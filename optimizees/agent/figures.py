@@ -4,14 +4,12 @@ Legend: N episodes, K observations, A actions (motor populations), T control ste
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
-from l2l_snn.results.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure, save, styled
+from l2l_snn.results.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, new_figure, save, styled
 
 RASTER_STEPS = 100  # control steps of a raster: more can't be told apart
 
@@ -114,26 +112,4 @@ def episode(
         panels[-1].set_ylim(-0.2, len(populations) - 0.8)
     panels[0].set_title(f"One episode with the last weights: {len(lived.action)} steps")
     figure.align_ylabels()
-    return save(figure, path)
-
-
-@styled
-def raster(spikes: Mapping[str, np.ndarray], dt: float, path: Path) -> Path:
-    """Draw the spikes (steps, neurons) of each population; a step has `dt` ms."""
-    sizes = [values.shape[1] for values in spikes.values()]
-    steps = max(1, *(len(values) for values in spikes.values()))
-    shares = np.maximum(sizes, 0.14 * sum(sizes))
-    figure, panels = new_figure(
-        len(spikes), 1, size=(12.0, 8.0), sharex=True, squeeze=False, gridspec_kw={"height_ratios": shares}
-    )
-    colors = cycle((BLUE, GREEN, VERMILLION, ORANGE, PURPLE))
-    for color, panel, (name, values) in zip(colors, panels[:, 0], spikes.items(), strict=False):
-        time, neuron = np.nonzero(values)
-        panel.vlines((time + 1) * dt / 1000, neuron - 0.42, neuron + 0.42, colors=color, linewidth=1.0)
-        panel.set(xlim=(0, steps * dt / 1000), ylim=(-0.7, values.shape[1] - 0.3))
-        panel.set_ylabel(f"{name}\n{len(time):,} spikes", rotation=0, ha="right", va="center")
-        panel.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        panel.grid(axis="y", visible=False)
-    panels[-1, 0].set_xlabel("time (s)")
-    figure.suptitle("Spikes of one episode", fontsize=19)
     return save(figure, path)

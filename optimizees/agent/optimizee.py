@@ -108,6 +108,7 @@ class Agent(BatchOptimizee):
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write the returns, the episode that is kept and, of a spiking network, its weights and spikes."""
+        from l2l_snn.results.raster import trains_raster
         from optimizees.agent import figures
 
         one = {name: value[0] for name, value in evaluation.artifacts.items()}
@@ -125,7 +126,7 @@ class Agent(BatchOptimizee):
             pairs = {name: (one[f"before.{name}"], one[f"after.{name}"]) for name in self.body.learned(task.actions)}
             files += [
                 figures.weights(pairs, folder / "weights.png"),
-                figures.raster(rows, self.body.resolution, folder / "raster.png"),
+                trains_raster(rows, self.body.resolution, folder / "raster.png"),
             ]
         episode = figures.Episode(one["state"][: length + 1], one["action"][:length], activity[:length])
         return files + self.draw_episode(episode, folder, video=video)

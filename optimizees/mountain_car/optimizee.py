@@ -95,6 +95,7 @@ class MountainCar(BatchOptimizee):
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write output neurons over the state space, one episode, its spike raster, and with `video` an animation."""
+        from l2l_snn.results.raster import raster
         from optimizees.mountain_car import figures
 
         one = {name: value[0] for name, value in evaluation.artifacts.items()}
@@ -109,11 +110,10 @@ class MountainCar(BatchOptimizee):
         bins = (np.linspace(*POSITIONS, network.bins + 1), np.linspace(*VELOCITIES, network.bins + 1))
         trajectory = (position, velocity)
         spikes = (one["spike_times"][fired], one["spike_neurons"][fired])
-        raster = folder / "raster.png"
         files = [
             *figures.output_maps(self.spike_map(params), *bins, folder, trajectory=trajectory, step_ms=network.step_ms),
             figures.episode(position, velocity, counts, actions, network.step_ms, folder / "episode.png", GOAL),
-            figures.raster(*spikes, layers, taken * network.step_ms, raster, step_ms=network.step_ms),
+            raster(*spikes, layers, taken * network.step_ms, folder / "raster.png", step_ms=network.step_ms),
         ]
         if video:
             files.append(figures.animation(position, velocity, counts, actions, folder / "episode.gif"))

@@ -126,7 +126,7 @@ class Vehicle(BatchOptimizee):
 
         Of an mlp: its ways and the film.
         """
-        from optimizees.agent.figures import raster
+        from l2l_snn.results.raster import trains_raster
         from optimizees.vehicle import figures
 
         one, arena = {name: value[0] for name, value in evaluation.artifacts.items()}, self.arena
@@ -145,7 +145,7 @@ class Vehicle(BatchOptimizee):
             files += [
                 figures.weights(before, after, self.brain.cells, arena.sectors, folder / "weights.png"),
                 figures.learning(outcome, length, error, folder / "learning.png"),
-                raster(spikes, self.brain.resolution, folder / "raster.png"),
+                trains_raster(spikes, self.brain.resolution, folder / "raster.png"),
             ]
         if video:
             way, heading, wheels = one["path"][-1, 0][on], one["heading"][-1, 0][on], one["wheels"][on]

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from l2l_snn.results import figures
+from l2l_snn.results.raster import draw_raster, raster
 from optimizees.mountain_car import figures as car
 
 
@@ -286,7 +287,7 @@ def test_raster_draws_each_spike_in_the_panel_of_its_layer(tmp_path):
     generator = np.random.default_rng(2)
     times, neurons = generator.uniform(0, 400, 500), generator.integers(0, 68, 500)
     layers = {"position": (0, 29), "velocity": (30, 59), "hidden": (60, 64), "output": (65, 67)}
-    figure = car.draw_raster(times, neurons, layers, 400.0, step_ms=20.0)
+    figure = draw_raster(times, neurons, layers, 400.0, step_ms=20.0)
     for panel, (name, (first, last)) in zip(figure.axes, layers.items(), strict=True):
         mine = (neurons >= first) & (neurons <= last)
         ticks = np.array(panel.collections[0].get_segments())  # (n, 2 ends, x and y)
@@ -294,13 +295,13 @@ def test_raster_draws_each_spike_in_the_panel_of_its_layer(tmp_path):
         np.testing.assert_allclose(ticks[:, :, 1].mean(axis=1), neurons[mine])
         assert panel.get_ylabel() == f"{name}\n{mine.sum()} spikes"
     assert figure.axes[-1].get_xlabel() == "time (ms)"
-    path = car.raster(times, neurons, layers, 400.0, tmp_path / "raster.png")
+    path = raster(times, neurons, layers, 400.0, tmp_path / "raster.png")
     assert inches(path) == pytest.approx((12.0, 8.0), abs=0.01)
 
 
 def test_a_silent_layer_is_an_empty_panel(tmp_path):
     empty = np.array([])
-    assert car.raster(empty, empty, {"output": (0, 2)}, 20.0, tmp_path / "silent.png").exists()
+    assert raster(empty, empty, {"output": (0, 2)}, 20.0, tmp_path / "silent.png").exists()
 
 
 def test_the_film_has_a_frame_for_each_state_and_takes_less_than_twenty_seconds_of_a_core(tmp_path):
