@@ -180,7 +180,8 @@ class JaxOptimizee(BatchOptimizee):
         """Evaluate P individuals by one compiled function; see `BatchOptimizee.evaluate_batch`."""
         import jax
 
-        run, z, words = _compiled(self, with_grad, with_artifacts), np.asarray(z, self.precision), seed_words(seeds)
+        run = _compile_evaluation(self, with_grad, with_artifacts)
+        z, words = np.asarray(z, self.precision), seed_words(seeds)
         with jax.enable_x64(self.precision == "float64"):
             if self.side_by_side:
                 results = jax.device_get(run(z, words))
@@ -203,7 +204,7 @@ def _has_details(result: Any) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _compiled(optimizee: JaxOptimizee, with_grad: bool, watch: bool) -> Any:
+def _compile_evaluation(optimizee: JaxOptimizee, with_grad: bool, watch: bool) -> Any:
     """Return the jitted function (z (D,), words (2,)) -> ((fitness, dict), gradient or None); of P side by side."""
     import jax
 

@@ -2,7 +2,7 @@
 
 A run has one seed. An evaluation's seed follows from (run seed, generation, individual) by numpy's
 `SeedSequence`, so it can be repeated alone, on any worker, after any crash. An optimizer keeps the two
-words of a *stream* in its state and asks `draw` for the generator of its next draw.
+words of a *stream* in its state and asks `generator_of` for the generator of its next draw.
 """
 
 import random
@@ -64,7 +64,7 @@ def stream(seed: int) -> np.ndarray:
     return np.array([check_count("seed", seed, 0), 0], dtype=np.uint64)
 
 
-def draw(words: np.ndarray) -> tuple[np.random.Generator, np.ndarray]:
+def generator_of(words: np.ndarray) -> tuple[np.random.Generator, np.ndarray]:
     """Return the generator of a stream's next draw, and the stream after it.
 
     Pure: the same words give the same generator. A generator is used once, in one `ask` or `tell`.

@@ -16,7 +16,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import moments, shaped, utilities
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Count, NotNegative, Positive
 
@@ -54,7 +54,7 @@ class AsynchronousES(Optimizer[AsynchronousESState]):
         return AsynchronousESState(stream(seed), space.center, sigma, np.array(0), z, fitness)
 
     def ask(self, space: Space, state: AsynchronousESState) -> tuple[np.ndarray, AsynchronousESState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         z = state.mean + state.sigma * generator.standard_normal((self.children, space.size))
         return space.clipped(z), state._replace(words=words)
 

@@ -28,7 +28,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.bounds import asked, smooth
 from l2l_snn.search.cma import CONDITION, SCALE, SIGMA, constants, log_ranks, next_paths, widened_step
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Positive
 
@@ -124,7 +124,7 @@ class CMAES(Optimizer[CMAESState]):
         return CMAESState(stream(seed), none, none, space.center, sigma, identity, identity, unit, path, path, x)
 
     def ask(self, space: Space, state: CMAESState) -> tuple[np.ndarray, CMAESState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         size = space.size
         normal = generator.standard_normal((self.individuals(size), size))
         x = state.mean + (state.sigma * space.scale) * ((normal * state.d) @ state.B.T)  # eqs. 38-40

@@ -16,7 +16,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Below1, Count, NotNegative, Share, Within, message
 
@@ -59,12 +59,12 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
         return ceil(self.rho * self.population - 1e-9)  # 0.07 * 100 is 7, whatever its rounding says
 
     def init(self, space: Space, seed: int) -> CrossEntropyState:
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         first = start(space.center, space.scale, self.components, self.covariance == "full", generator)
         return CrossEntropyState(words, np.array(0), first)
 
     def ask(self, space: Space, state: CrossEntropyState) -> tuple[np.ndarray, CrossEntropyState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         mixture = state.mixture
         if self.noise and state.told:  # the first sample is that of the space
             mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.told) - 1) * space.scale**2)
@@ -75,7 +75,7 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
         self, space: Space, state: CrossEntropyState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
     ) -> CrossEntropyState:
         fitness = np.where(evaluation.failed, -np.inf, fitness)
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         temperature = self.temp_decay ** int(state.told) if self.temp_decay else 0.0
         state = state._replace(words=words, told=np.array(state.told + 1))
         chosen = elite_weights(fitness, self.elites, temperature, generator) > 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Count, CountFromZero, Finite, Within, did_you_mean, message
 
@@ -106,7 +106,7 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
             raise ValueError(message(f"{name}.jitter", "a number > 0 with replaced", self.jitter, todo))
 
     def init(self, space: Space, seed: int) -> EnsembleKalmanState:
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         z = space.center + self.sigma * space.scale * generator.standard_normal((self.population, space.size))
         return EnsembleKalmanState(words, z, space.center, np.array(-np.inf))
 
@@ -123,7 +123,7 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
                 names in `observations`, or another number of them than of `targets` or `gamma`.
         """
         state = with_best(state, z, evaluation)
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         observed = fitness[:, None]
         if self.observations and not evaluation.failed.all():
             observed = self._read_observations(evaluation.metrics)
@@ -150,7 +150,7 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
         people, more = len(state.z), self.population - len(state.z)
         if not more:
             return state
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         mean = state.z.mean(axis=0)
         if more > 0:
             weights = generator.standard_normal((more, people))

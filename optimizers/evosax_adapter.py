@@ -27,7 +27,7 @@ from l2l_snn.search.evosax_algorithms import (
     known_params,
     random_key,
 )
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import (
     Count,
@@ -103,7 +103,7 @@ class Evosax(Optimizer[EvosaxState]):
         Raises:
             ValueError: the algorithm doesn't take this population, these options or this number of coordinates.
         """
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         with exactly():
             algorithm, params = self.compiled(space.size)
             packed = np.zeros(algorithm.size)
@@ -125,7 +125,7 @@ class Evosax(Optimizer[EvosaxState]):
         people, size = int(state.people), space.size
         if people == self.population:
             return state
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         with exactly():
             (old, _), (new, params) = replace(self, population=people).compiled(size), self.compiled(size)
             before = old.unpack(state.packed)
@@ -147,7 +147,7 @@ class Evosax(Optimizer[EvosaxState]):
         Raises:
             ValueError: evosax's algorithm broke down, what it asks for isn't finite.
         """
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         state = state._replace(words=words)
         with exactly():
             algorithm, params = self.compiled(space.size)
@@ -164,7 +164,7 @@ class Evosax(Optimizer[EvosaxState]):
         self, space: Space, state: EvosaxState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
     ) -> EvosaxState:
         cost = -fitness
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         y = (z - space.center) / (self.sigma * space.scale)
         with exactly():
             algorithm, params = self.compiled(space.size)

@@ -17,7 +17,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Below1, Count, NotNegative, Share, check_count
 
@@ -69,7 +69,7 @@ class FACE(Optimizer[FACEState]):
         check_count("FACE.max_population", self.max_population, self.min_population, "not less than min_population")
 
     def init(self, space: Space, seed: int) -> FACEState:
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         first = start(space.center, space.scale, self.components, self.covariance == "full", generator)
         never = np.array(-np.inf)
         z, fitness = np.zeros((0, space.size)), np.zeros(0)
@@ -99,7 +99,7 @@ class FACE(Optimizer[FACEState]):
         return min(self.expand, room) if room > 0 else self.expand
 
     def ask(self, space: Space, state: FACEState) -> tuple[np.ndarray, FACEState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         mixture = state.mixture
         if self.noise and state.fitted:  # the first sample is that of the space
             mixture = widened(mixture, self.noise**2 * self.noise_decay ** (int(state.fitted) - 1) * space.scale**2)
@@ -119,7 +119,7 @@ class FACE(Optimizer[FACEState]):
         if not better and len(all_z) < self.max_population:
             return state._replace(z=all_z, fitness=fitness)
 
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         temperature = self.temp_decay ** int(state.fitted) if self.temp_decay else 0.0
         chosen = elite_weights(fitness, self.elites, temperature, generator) > 0
         state = state._replace(words=words, z=all_z[:0], fitness=fitness[:0])

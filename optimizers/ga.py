@@ -15,7 +15,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.search.variation import check_genes, tournament, vary
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Count, CountFromZero, NotNegative, Positive, Share, message
 
@@ -60,14 +60,14 @@ class GeneticAlgorithm(Optimizer[GAState]):
 
     def init(self, space: Space, seed: int) -> GAState:
         check_genes(self, space.size)
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         z = space.sample(generator, self.population)
         return GAState(words, np.array(0), z, np.zeros(self.population), z[0].copy(), np.array(-np.inf))
 
     def ask(self, space: Space, state: GAState) -> tuple[np.ndarray, GAState]:
         if state.told == 0:
             return state.z, state
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         children = state.z[tournament(state.fitness, self.population, self.tournament, generator)]
         vary(children, space, self, generator)
         best_first = np.argsort(-state.fitness, kind="stable")

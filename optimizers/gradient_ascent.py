@@ -17,7 +17,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.search.step_rules import StepRule
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Count, Within
 
@@ -75,7 +75,7 @@ class Ascent(Optimizer[GradientAscentState]):
         """
 
     def init(self, space: Space, seed: int) -> GradientAscentState:
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         z = space.sample(generator, self.starts)
         memory = np.tile(self.step.first_memory(space.size), (self.starts, 1))
         none, never, best = np.zeros(self.starts, bool), np.full(self.starts, -np.inf), np.array(-np.inf)
@@ -94,7 +94,7 @@ class Ascent(Optimizer[GradientAscentState]):
         state = state._replace(**{name: getattr(state, name)[kept] for name in OF_STARTS})
         if more <= 0:
             return state
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         z = space.sample(generator, more)
         memory = np.tile(self.step.first_memory(space.size), (more, 1))
         new = (z, memory, z, np.zeros(more, bool), np.full(more, -np.inf))
@@ -102,7 +102,7 @@ class Ascent(Optimizer[GradientAscentState]):
         return state._replace(words=words, **parts)
 
     def ask(self, space: Space, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         z = self._choose_points(space, state, generator).reshape(-1, space.size)
         return space.clipped(z), state._replace(words=words)
 
@@ -123,7 +123,7 @@ class Ascent(Optimizer[GradientAscentState]):
 
         step, memory = self.step.step(slope, state.memory, here - space.center)
         x = here - space.center + step
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         fresh = space.sample(generator, len(here))
         back = np.where(state.succeeded[:, None], (here + state.safe) / 2, fresh)
         move = usable & np.isfinite(x).all(axis=1) & np.isfinite(memory).all(axis=1)

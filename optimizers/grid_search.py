@@ -13,7 +13,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Choice, Free, Integer, Parameter, Space
 from l2l_snn.validate import Count, Within, check_choice, did_you_mean, message
 
@@ -159,7 +159,7 @@ class GridSearch(Optimizer[GridSearchState]):
         size = prod(state.counts.tolist())
         if self.order == "lexicographic":
             return np.arange(size)
-        generator, _ = draw(state.words)  # the words stay as they are: the order holds for the whole run
+        generator, _ = generator_of(state.words)  # the words stay as they are: the order holds for the whole run
         order = generator.permutation(size)
         if self.order == "random":
             return order

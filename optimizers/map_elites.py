@@ -18,7 +18,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Count, Finite, NotNegative, Positive, check_finite, check_shape, did_you_mean, message
 
@@ -114,7 +114,7 @@ class MapElites(Optimizer[MapElitesState]):
         return MapElitesState(stream(seed), np.array(0), z, fitness, descriptors)
 
     def ask(self, space: Space, state: MapElitesState) -> tuple[np.ndarray, MapElitesState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         shape = (self.population, space.size)
         filled = np.flatnonzero(np.isfinite(state.fitness))
         if state.told < self.random_generations or not len(filled):

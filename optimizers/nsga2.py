@@ -19,7 +19,7 @@ from deap import base, tools
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
-from l2l_snn.seeding import draw, python_random, stream
+from l2l_snn.seeding import generator_of, python_random, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, NotNegative, Share, Within, check_shape
 
@@ -163,7 +163,7 @@ class NSGA2(Optimizer[NSGA2State]):
     mutated_genes: Annotated[NotNegative, "0 switches mutation off"] = 1.0
 
     def init(self, space: Space, seed: int) -> NSGA2State:
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         z = space.sample(generator, self.population)
         fitness, crowding = np.empty((self.population, 0)), np.zeros(self.population)
         return NSGA2State(words, np.array(0), z, fitness, crowding)
@@ -171,7 +171,7 @@ class NSGA2(Optimizer[NSGA2State]):
     def ask(self, space: Space, state: NSGA2State) -> tuple[np.ndarray, NSGA2State]:
         if state.told == 0:
             return state.z, state
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         children = space.clipped(state.z[self._choose_parents(state, generator)])
         pairs = 2 * np.flatnonzero(generator.random(self.population // 2) < self.crossover_probability)
         children[pairs], children[pairs + 1] = sbx(

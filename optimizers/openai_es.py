@@ -16,7 +16,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mirrored import mirrored_sample
 from l2l_snn.search.shaping import SHAPING, first_moment
 from l2l_snn.search.step_rules import StepRule
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, NotNegative, Positive, Within, message
 
@@ -60,7 +60,7 @@ class OpenES(Optimizer[OpenESState]):
         return OpenESState(stream(seed), space.center, np.array(self.sigma, np.float64), memory)
 
     def ask(self, space: Space, state: OpenESState) -> tuple[np.ndarray, OpenESState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         std = state.sigma * space.scale
         z = mirrored_sample(space, state.mean, std, self.population, self.antithetic, generator)  # Algorithm 1, line 4
         return z, state._replace(words=words)

@@ -15,7 +15,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Count, Within, message
 
@@ -96,7 +96,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
         return geometric_ladder(self.coldest, self.hottest, self.rungs)
 
     def init(self, space: Space, seed: int) -> ParallelTemperingState:
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         z = space.sample(generator, self.ladders * self.rungs)
         none, pairs = np.zeros(self.rungs, np.int64), np.zeros(self.rungs - 1, np.int64)
         fitness, best = np.full(len(z), -np.inf), np.array(-np.inf)
@@ -116,7 +116,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
         rows = np.arange(len(state.z)).reshape(-1, rungs)
         more = self.ladders - len(rows)
         if more > 0:
-            generator, words = draw(state.words)
+            generator, words = generator_of(state.words)
             rows = np.concatenate([rows, rows[generator.integers(len(rows), size=more)]])
             state = state._replace(words=words)
         else:
@@ -131,7 +131,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
     def ask(self, space: Space, state: ParallelTemperingState) -> tuple[np.ndarray, ParallelTemperingState]:
         if state.told == 0:
             return state.z, state
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         noise = generator.standard_normal(state.z.shape)
         scale = self.step * (self.temperatures() / self.hottest) ** self.step_power
         z = state.z + np.tile(scale[:, None] * space.scale, (self.ladders, 1)) * noise
@@ -145,7 +145,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
         self, space: Space, state: ParallelTemperingState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
     ) -> ParallelTemperingState:
         state = with_best(state, z, evaluation)
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         shape = (self.ladders, self.rungs)
 
         # Metropolis on each rung: log(uniform) < (f' - f) / T, where -log(uniform) is exponential; f may be -inf

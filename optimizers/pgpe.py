@@ -16,7 +16,7 @@ from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.mirrored import mirrored_sample
 from l2l_snn.search.shaping import SHAPING, moments
 from l2l_snn.search.step_rules import StepRule
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Below1, NotNegative, Positive, message
 
@@ -69,7 +69,7 @@ class PGPE(Optimizer[PGPEState]):
         return PGPEState(stream(seed), space.center, sigma, np.array(np.nan), memory)
 
     def ask(self, space: Space, state: PGPEState) -> tuple[np.ndarray, PGPEState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         std = state.sigma * space.scale
         z = mirrored_sample(space, state.mean, std, self.population, self.symmetric, generator)
         return z, state._replace(words=words)

@@ -12,7 +12,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Count
 
@@ -35,11 +35,11 @@ class RandomSearch(Optimizer[RandomSearchState]):
     population: Count = 32  # P
 
     def init(self, space: Space, seed: int) -> RandomSearchState:
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         return RandomSearchState(words, space.sample(generator, 1)[0], np.array(-np.inf))
 
     def ask(self, space: Space, state: RandomSearchState) -> tuple[np.ndarray, RandomSearchState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         return space.sample(generator, self.population), state._replace(words=words)
 
     def learn(

@@ -19,7 +19,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.bounds import asked, smooth
 from l2l_snn.search.cma import CONDITION, SCALE, SIGMA, constants, next_paths, widened_step
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Positive
 
@@ -71,7 +71,7 @@ class SepCMAES(Optimizer[SepCMAESState]):
         return SepCMAESState(stream(seed), np.array(0), space.center, sigma, np.ones(space.size), path, path, x)
 
     def ask(self, space: Space, state: SepCMAESState) -> tuple[np.ndarray, SepCMAESState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         x = generator.standard_normal((self.individuals(space.size), space.size))
         x *= state.sigma * space.scale * np.sqrt(state.variance)
         x += state.mean

@@ -17,7 +17,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Count, NotNegative, Positive, Within, check_range, message
 
@@ -118,7 +118,7 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
         return SCHEDULES[self.schedule](*map(float, settings))
 
     def init(self, space: Space, seed: int) -> SimulatedAnnealingState:
-        generator, words = draw(stream(seed))
+        generator, words = generator_of(stream(seed))
         z = space.sample(generator, self.population)
         fitness, best = np.full(self.population, -np.inf), np.array(-np.inf)
         return SimulatedAnnealingState(words, np.array(0), z, fitness, space.center, best)
@@ -126,7 +126,7 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
     def ask(self, space: Space, state: SimulatedAnnealingState) -> tuple[np.ndarray, SimulatedAnnealingState]:
         if state.told == 0:
             return state.z, state
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         noise = generator.standard_normal(state.z.shape)
         z = reflect(state.z + self.step * space.scale * noise, space.bounded)
         lost = np.flatnonzero(state.fitness == -np.inf)
@@ -139,7 +139,7 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
         self, space: Space, state: SimulatedAnnealingState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
     ) -> SimulatedAnnealingState:
         state = with_best(state, z, evaluation)
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         temperature = self.temperature_at(max(int(state.told) - 1, 0))
         # Metropolis: log(uniform) < (f' - f) / T, where -log(uniform) is exponential; f may be -inf
         threshold = state.fitness - temperature * generator.standard_exponential(len(z))
@@ -154,7 +154,7 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
     def resized(self, space: Space, state: SimulatedAnnealingState) -> SimulatedAnnealingState:
         people, more = len(state.z), self.population - len(state.z)
         if more > 0:
-            generator, words = draw(state.words)
+            generator, words = generator_of(state.words)
             rows = np.append(np.arange(people), generator.integers(people, size=more))
             state = state._replace(words=words)
         else:

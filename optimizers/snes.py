@@ -15,7 +15,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import moments, shaped, utilities
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, NotNegative, Positive
 
@@ -49,7 +49,7 @@ class SNES(Optimizer[SNESState]):
         return SNESState(stream(seed), space.center, _limit_sigma(self.sigma * space.scale, space))
 
     def ask(self, space: Space, state: SNESState) -> tuple[np.ndarray, SNESState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         z = generator.standard_normal((self.individuals(space.size), space.size))
         z *= state.sigma
         z += state.mean

@@ -18,7 +18,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.search.variation import check_genes, tournament, vary
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Count, NotNegative, Positive, Share
 
@@ -73,7 +73,7 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
         return SteadyStateGAState(stream(seed), np.array(0), np.array(0), z, fitness, born, space.center, best)
 
     def ask(self, space: Space, state: SteadyStateGAState) -> tuple[np.ndarray, SteadyStateGAState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         state = state._replace(words=words)
         if state.members < self.population:
             return space.sample(generator, self.children), state
@@ -87,7 +87,7 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
     ) -> SteadyStateGAState:
         """Return the state after some individuals (K, D), in the order given, have asked for a place."""
         state = with_best(state, z, evaluation)
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         victims = generator.integers(self.population, size=len(z))
         told, members = int(state.told), int(state.members)
         population, scores, born = state.z.copy(), state.fitness.copy(), state.born.copy()
@@ -126,7 +126,7 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
         people, more = len(state.z), self.population - len(state.z)
         members = min(int(state.members), self.population)
         if more > 0 and members == people:  # full
-            generator, words = draw(state.words)
+            generator, words = generator_of(state.words)
             rows = np.append(np.arange(people), generator.integers(people, size=more))
             state, members = state._replace(words=words), self.population
         else:

@@ -15,7 +15,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.shaping import shaped, utilities
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, NotNegative, Positive, message
 
@@ -77,7 +77,7 @@ class XNES(Optimizer[XNESState]):
         return XNESState(stream(seed), space.center, np.array(sigma), np.eye(space.size), sample)
 
     def ask(self, space: Space, state: XNESState) -> tuple[np.ndarray, XNESState]:
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         s = generator.standard_normal((self.individuals(space.size), space.size))
         sample = state.mean + (state.sigma * space.scale) * (s @ state.B.T)  # Algorithm 5, line 4
         return space.clipped(sample), state._replace(words=words, sample=sample)

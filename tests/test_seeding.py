@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from l2l_snn.seeding import draw, evaluation_seeds, python_random, stream
+from l2l_snn.seeding import evaluation_seeds, generator_of, python_random, stream
 
 
 def test_recorded_values_never_change():
@@ -13,7 +13,7 @@ def test_recorded_values_never_change():
     np.testing.assert_array_equal(evaluation_seeds(1, 0, 4), [1163370823, 1955449850, 551034477, 49247531])
     np.testing.assert_array_equal(evaluation_seeds(1, 7, 2, "generation"), [1943681962, 1943681962])
     np.testing.assert_array_equal(evaluation_seeds(1, 7, 2, "run"), [1475911029, 1475911029])
-    assert draw(stream(1))[0].random() == 0.8815491373372915
+    assert generator_of(stream(1))[0].random() == 0.8815491373372915
 
 
 def test_seeds_are_positive_and_below_2_to_the_31():
@@ -50,7 +50,7 @@ def test_no_two_uses_share_their_random_bits():
     """Not even where the numbers that they are made of agree: a run's seed is also its optimizer's."""
     seeds = [evaluation_seeds(2, 0, 8, policy)[0] for policy in ("individual", "generation", "run")]
     seeds += [evaluation_seeds(2 + (3 << 32), 0, 8)[0], evaluation_seeds(2, 3, 8)[0]]
-    words = draw(stream(2))[0].bit_generator.seed_seq.generate_state(8, np.uint64)
+    words = generator_of(stream(2))[0].bit_generator.seed_seq.generate_state(8, np.uint64)
     seeds += (words % np.uint64(2**31 - 1) + np.uint64(1)).tolist()
     assert len(set(map(int, seeds))) == 13
 
@@ -68,10 +68,10 @@ def test_a_negative_seed_is_refused():
 
 def test_a_stream_gives_the_same_draws_from_the_same_words_and_new_ones_after():
     words = stream(4)
-    first, after = draw(words)
-    again, _ = draw(words)
-    second, _ = draw(after)
-    other, _ = draw(stream(5))
+    first, after = generator_of(words)
+    again, _ = generator_of(words)
+    second, _ = generator_of(after)
+    other, _ = generator_of(stream(5))
     values = first.random()
     assert again.random() == values
     assert len({values, second.random(), other.random()}) == 3
@@ -82,7 +82,7 @@ def test_a_stream_gives_the_same_draws_from_the_same_words_and_new_ones_after():
 
 def test_a_stream_takes_the_largest_seed():
     words = stream(2**64 - 1)
-    _, after = draw(words)
+    _, after = generator_of(words)
     assert after.tolist() == [2**64 - 1, 1]
 
 

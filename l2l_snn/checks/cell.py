@@ -83,7 +83,7 @@ class Probe:
             return self.compiled(self.cell.init(self.n), self.inputs(self.scale))
 
 
-def _state(probe: Probe) -> str:
+def _check_state(probe: Probe) -> str:
     state = probe.cell.init(probe.n)
     text = engine.state_of_arrays(state)
     if text:
@@ -94,7 +94,7 @@ def _state(probe: Probe) -> str:
     return ""
 
 
-def _form(probe: Probe) -> str:
+def _check_form(probe: Probe) -> str:
     for name in engine.PRECISIONS:
         with engine.precision(name):
             state, first = probe.cell.init(probe.n), jax.tree.map(lambda x: x[0], probe.inputs(1.0))
@@ -111,24 +111,24 @@ def _form(probe: Probe) -> str:
     return ""
 
 
-def _spikes(probe: Probe) -> str:
+def _check_spikes(probe: Probe) -> str:
     if not probe.cell.spiking:
         return ""
     out = np.asarray(probe.known[1][0])
     return "" if set(np.unique(out)) <= {0.0, 1.0} else message("step: spikes", "0 or 1", np.unique(out)[:5])
 
 
-def _finite(probe: Probe) -> str:
+def _check_finite(probe: Probe) -> str:
     return engine.finite(probe.known, "step: state, spikes")
 
 
-def _pure(probe: Probe) -> str:
+def _check_pure(probe: Probe) -> str:
     with engine.precision("float64"):
         first = jax.tree.map(lambda x: x[0], probe.inputs(probe.scale))
         return engine.pure(lambda state, x: probe.cell.step(state, x, probe.dt), probe.cell.init(probe.n), first)
 
 
-def _propagators(probe: Probe) -> str:
+def _check_propagators(probe: Probe) -> str:
     with engine.precision("float64"):
         state, x = probe.known[0], jax.tree.map(lambda x: x[-1], probe.inputs(probe.scale))
         plain = probe.cell.step(state, x, probe.dt)
@@ -136,7 +136,7 @@ def _propagators(probe: Probe) -> str:
     return engine.close(plain, given, "step with propagators", "use those that are given, which are those of dt")
 
 
-def _traced(probe: Probe) -> str:
+def _check_traced(probe: Probe) -> str:
     with engine.precision("float64"):
         cell = jax.tree.map(lambda value: jnp.asarray(value, float), probe.cell)
         roll = jax.jit(lambda cell, inputs: probe.roll(cell, cell.init(probe.n), inputs))
@@ -146,7 +146,7 @@ def _traced(probe: Probe) -> str:
     )
 
 
-def _mapped(probe: Probe) -> str:
+def _check_mapped(probe: Probe) -> str:
     """Compare two states side by side with each alone; a network's batch is such a `vmap`."""
     with engine.precision("float64"):
         inputs = probe.inputs(probe.scale)
@@ -158,7 +158,7 @@ def _mapped(probe: Probe) -> str:
     return text or engine.close(alone[1], second[1], "step of the second of two under vmap", "mix no neurons")
 
 
-def _alone(probe: Probe) -> str:
+def _check_alone(probe: Probe) -> str:
     """Compare neurons whose neighbour's input changes."""
     with engine.precision("float64"):
         other = jax.tree.map(lambda x: x.at[..., 0].multiply(-0.5), probe.inputs(probe.scale))
@@ -167,7 +167,7 @@ def _alone(probe: Probe) -> str:
     return engine.close(first, second, "step of a neuron whose neighbour's input changed", "mix no neurons")
 
 
-def _gradient(probe: Probe) -> str:
+def _check_gradient(probe: Probe) -> str:
     cell = probe.cell
     if "spike" in {field.name for field in fields(cell)}:
         cell = replace(cell, spike=superspike())
@@ -182,7 +182,7 @@ def _gradient(probe: Probe) -> str:
     return engine.finite(slopes, "d potential / d parameters and inputs")
 
 
-def _leak(probe: Probe) -> str:
+def _check_leak(probe: Probe) -> str:
     """Let a potential a little above rest decay: two half steps are one, whatever dt is."""
     cell = probe.cell
     with engine.precision("float64"):
@@ -211,7 +211,7 @@ def _refuses_shapes(probe: Probe) -> str:
     return engine.refuses(probe.cell, lambda cell: cell.init(probe.n), values, f"an array of {probe.n + 1}")
 
 
-def _silent(probe: Probe) -> str:
+def _check_silent(probe: Probe) -> str:
     with engine.precision("float64"):
         inputs = jax.tree.map(jnp.zeros_like, probe.inputs(1.0))
         _, (out, v) = probe.compiled(probe.cell.init(probe.n), inputs)
@@ -223,18 +223,18 @@ def _silent(probe: Probe) -> str:
 CLAIMS: dict[str, Callable[[Probe], str]] = {
     "is a frozen dataclass": lambda probe: engine.frozen(probe.cell, Cell),
     "is a pytree of its parameters": lambda probe: engine.is_pytree(probe.cell),
-    "has a NamedTuple of arrays as state, neurons last": _state,
-    "keeps shapes and dtypes in float32 and in float64": _form,
-    "spikes with 0 and 1, unless it says that it doesn't spike": _spikes,
-    "stays finite": _finite,
-    "changes no argument and repeats its results": _pure,
-    "takes the propagators that it gives": _propagators,
-    "gives the same with traced parameters": _traced,
-    "gives the same under vmap": _mapped,
-    "lets no neuron touch another": _alone,
-    "has finite gradients": _gradient,
-    "leaks exactly, whatever dt is": _leak,
+    "has a NamedTuple of arrays as state, neurons last": _check_state,
+    "keeps shapes and dtypes in float32 and in float64": _check_form,
+    "spikes with 0 and 1, unless it says that it doesn't spike": _check_spikes,
+    "stays finite": _check_finite,
+    "changes no argument and repeats its results": _check_pure,
+    "takes the propagators that it gives": _check_propagators,
+    "gives the same with traced parameters": _check_traced,
+    "gives the same under vmap": _check_mapped,
+    "lets no neuron touch another": _check_alone,
+    "has finite gradients": _check_gradient,
+    "leaks exactly, whatever dt is": _check_leak,
     "refuses nan in words": _refuses_nan,
     "refuses another shape in words": _refuses_shapes,
 }
-SILENT: dict[str, Callable[[Probe], str]] = {"is silent and at rest without input": _silent}
+SILENT: dict[str, Callable[[Probe], str]] = {"is silent and at rest without input": _check_silent}

@@ -53,7 +53,7 @@ class Probe:
         return validated(self.optimizee, result, len(z), with_grad)
 
 
-def _space(probe: Probe) -> str:
+def _check_space(probe: Probe) -> str:
     space = probe.optimizee.space
     if not isinstance(space, Space):
         return message("space", "a Space", type(space).__name__, "e.g. space = Space(w=Real(-1, 1))")
@@ -61,23 +61,23 @@ def _space(probe: Probe) -> str:
     return "" if again == space else message("space", f"{space} after a round trip through JSON", again)
 
 
-def _form(probe: Probe) -> str:
+def _check_form(probe: Probe) -> str:
     probe.evaluate(probe.z(), probe.seeds, artifacts=True)  # raises what `validated` finds
     return ""
 
 
-def _single(probe: Probe) -> str:
+def _check_single(probe: Probe) -> str:
     probe.evaluate(probe.z()[:1], probe.seeds[:1])
     return ""
 
 
-def _repeats(probe: Probe) -> str:
+def _check_repeats(probe: Probe) -> str:
     first, second = (probe.evaluate(probe.z(), probe.seeds) for _ in range(2))
     todo = "draw all random numbers from the seed, keep no state between evaluations"
     return _same_rows(first, second, "z and seed were the same", todo)
 
 
-def _rebuilds(probe: Probe) -> str:
+def _check_rebuilds(probe: Probe) -> str:
     first = probe.evaluate(probe.z(), probe.seeds)
     second = Probe(rebuilt(probe.optimizee), probe.individuals, 0).evaluate(probe.z(), probe.seeds)
     return _same_rows(
@@ -85,14 +85,14 @@ def _rebuilds(probe: Probe) -> str:
     )
 
 
-def _position(probe: Probe) -> str:
+def _check_position(probe: Probe) -> str:
     order = np.roll(np.arange(probe.individuals), 1)
     first = probe.evaluate(probe.z(), probe.seeds).take(order.tolist())
     second = probe.evaluate(probe.z()[order], probe.seeds[order])
     return _same_rows(first, second, "only their order changed", "let no individual read its row number")
 
 
-def _neighbours(probe: Probe) -> str:
+def _check_neighbours(probe: Probe) -> str:
     half = probe.individuals // 2
     whole = probe.evaluate(probe.z(), probe.seeds)
     for kept, others in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
@@ -131,7 +131,7 @@ def _metric_names(probe: Probe) -> str:
     return message("metrics", f"{names[0]} from every individual", other, "give a missing one as nan")
 
 
-def _arguments(probe: Probe) -> str:
+def _check_arguments(probe: Probe) -> str:
     z, seeds = probe.z(), probe.seeds
     before = fingerprint((z, seeds))
     probe.evaluate(z, seeds)
@@ -139,7 +139,7 @@ def _arguments(probe: Probe) -> str:
     return message("z, seeds", "unchanged", "changed in place", "copy first") if changed else ""
 
 
-def _gradient(probe: Probe) -> str:
+def _check_gradient(probe: Probe) -> str:
     if not probe.optimizee.has_grad:
         return ""
     evaluation = probe.evaluate(probe.z(), probe.seeds, with_grad=True)
@@ -151,7 +151,7 @@ def _gradient(probe: Probe) -> str:
     return ""
 
 
-def _differences(probe: Probe) -> str:
+def _check_differences(probe: Probe) -> str:
     """Compare d fitness along random directions with central differences."""
     optimizee = probe.optimizee
     single = isinstance(optimizee, JaxOptimizee) and optimizee.precision == "float32"
@@ -184,20 +184,20 @@ def _same_rows(first: Evaluation, second: Evaluation, though: str, todo: str) ->
 
 CLAIMS: dict[str, Callable[[Probe], str]] = {
     "is a frozen dataclass whose fields survive JSON": lambda probe: frozen_json(probe.optimizee),
-    "has a space that survives JSON": _space,
-    "gives an evaluation of the right form": _form,
-    "takes a batch of one": _single,
-    "gives the same bytes for the same z and seed": _repeats,
-    "gives the same bytes when rebuilt from its fields": _rebuilds,
-    "doesn't depend on the position in the batch": _position,
-    "doesn't depend on the neighbours in the batch": _neighbours,
+    "has a space that survives JSON": _check_space,
+    "gives an evaluation of the right form": _check_form,
+    "takes a batch of one": _check_single,
+    "gives the same bytes for the same z and seed": _check_repeats,
+    "gives the same bytes when rebuilt from its fields": _check_rebuilds,
+    "doesn't depend on the position in the batch": _check_position,
+    "doesn't depend on the neighbours in the batch": _check_neighbours,
     "takes any seed": _any_seed,
     "succeeds for most random z": _mostly_finite,
     "names the same metrics for every individual": _metric_names,
-    "leaves its arguments as they were": _arguments,
+    "leaves its arguments as they were": _check_arguments,
     "leaves the global random generators as they were": lambda probe: globals_untouched(
         lambda: probe.evaluate(probe.z(), probe.seeds)
     ),
-    "has a finite gradient if it declares one": _gradient,
+    "has a finite gradient if it declares one": _check_gradient,
 }
-SMOOTH: dict[str, Callable[[Probe], str]] = {"has the gradient that finite differences show": _differences}
+SMOOTH: dict[str, Callable[[Probe], str]] = {"has the gradient that finite differences show": _check_differences}

@@ -92,11 +92,11 @@ class Probe:
         return self.learn(*self.trains(), signal=1.0)
 
 
-def _state(probe: Probe) -> str:
+def _check_state(probe: Probe) -> str:
     return engine.state_of_arrays(probe.rule.init(*SHAPE))
 
 
-def _form(probe: Probe) -> str:
+def _check_form(probe: Probe) -> str:
     for name in engine.PRECISIONS:
         with engine.precision(name):
             state, w = probe.rule.init(*SHAPE), jnp.asarray(probe.weights(), name)
@@ -110,14 +110,14 @@ def _form(probe: Probe) -> str:
     return ""
 
 
-def _learns(probe: Probe) -> str:
+def _check_learns(probe: Probe) -> str:
     use = np.asarray(probe.known[1])
     if np.array_equal(use[-1], probe.weights()):
         return message("step: w", "other weights after random spikes and a signal of 1", "the same", "raise its rate")
     return ""
 
 
-def _rests(probe: Probe) -> str:
+def _check_rests(probe: Probe) -> str:
     if probe.rule.homeostatic:
         return ""
     silent = [0 * train for train in probe.trains()]
@@ -127,7 +127,7 @@ def _rests(probe: Probe) -> str:
     return message("step: w", "the same weights without any spikes", "others", todo) if changed else ""
 
 
-def _bounded(probe: Probe) -> str:
+def _check_bounded(probe: Probe) -> str:
     low, high = probe.bounds
     for trains, signal in ((probe.trains(), 1.0), (probe.trains(0.9), 100.0), (probe.trains(0.9), -100.0)):
         use = np.asarray(probe.learn(*trains, signal=signal)[1])
@@ -140,7 +140,7 @@ def _bounded(probe: Probe) -> str:
     return ""
 
 
-def _signal(probe: Probe) -> str:
+def _check_signal(probe: Probe) -> str:
     with_one, without = (np.asarray(probe.learn(*probe.trains(), signal=signal)[1]) for signal in (1.0, 0.0))
     reads = not np.array_equal(with_one, without)
     if reads == probe.rule.uses_signal:
@@ -150,7 +150,7 @@ def _signal(probe: Probe) -> str:
     return message(declared, "what it says", f"{got} with a signal of 1 and of 0", f"say uses_signal = {reads}")
 
 
-def _interval(probe: Probe) -> str:
+def _check_interval(probe: Probe) -> str:
     """Hold that the effective weights stay the same for `every` steps."""
     every, use = int(probe.rule.every(probe.dt)), np.asarray(probe.known[1])
     whole = np.concatenate([probe.weights()[None], use])[: len(use) // every * every].reshape(-1, every, *SHAPE)
@@ -159,20 +159,20 @@ def _interval(probe: Probe) -> str:
     return message("effective: w", f"the same for every({probe.dt:g}) = {every} steps", "others", "return 1 from every")
 
 
-def _pure(probe: Probe) -> str:
+def _check_pure(probe: Probe) -> str:
     with engine.precision("float64"):
         pre, post = (train[0] for train in probe.trains())
         return engine.pure(probe.step, probe.rule.init(*SHAPE), probe.weights(), pre, post, np.ones(()))
 
 
-def _traced(probe: Probe) -> str:
+def _check_traced(probe: Probe) -> str:
     with engine.precision("float64"):
         rule = jax.tree.map(lambda value: jnp.asarray(value, float), probe.rule)
         found = jax.jit(probe.roll)(rule, probe.weights(), *probe.trains(), probe.signals(1.0))
     return engine.close(probe.known[1], found[1], "step with traced parameters", TODO_TRACED)
 
 
-def _mapped(probe: Probe) -> str:
+def _check_mapped(probe: Probe) -> str:
     """Compare two episodes side by side with each alone; a network's batch is such a `vmap`."""
     with engine.precision("float64"):
         trains = [np.stack([train, train[::-1]]) for train in probe.trains()]
@@ -187,7 +187,7 @@ def _mapped(probe: Probe) -> str:
     )
 
 
-def _gradient(probe: Probe) -> str:
+def _check_gradient(probe: Probe) -> str:
     trained = {name: float(value) for name, value in engine.numeric(probe.rule).items() if np.ndim(value) == 0}
     trained = {name: value for name, value in trained.items() if np.isfinite(value)}
     fixed = {"delta_tau"} if int(probe.rule.every(probe.dt)) > 1 else set()  # it counts steps and has no derivative
@@ -203,7 +203,7 @@ def _gradient(probe: Probe) -> str:
     return engine.finite(slopes, "d w / d parameters and first weights")
 
 
-def _network(probe: Probe) -> str:
+def _check_network(probe: Probe) -> str:
     """Compare a network with a delay to a loop that gives the rule the postsynaptic spikes of as much earlier."""
     delay = 2  # steps
     with engine.precision("float64"):
@@ -229,7 +229,7 @@ def _network(probe: Probe) -> str:
     return engine.close(expected, use, "w in a network with a delay", "let `step` and `update` do the same")
 
 
-def _mask(probe: Probe) -> str:
+def _check_mask(probe: Probe) -> str:
     """Drive a network through synapses that a mask takes away."""
     with engine.precision("float64"):
         mask = np.array([[1.0, 0.0]] * SHAPE[0])
@@ -261,19 +261,19 @@ def _refuses_shapes(probe: Probe) -> str:
 CLAIMS: dict[str, Callable[[Probe], str]] = {
     "is a frozen dataclass": lambda probe: engine.frozen(probe.rule, Rule),
     "is a pytree of its parameters": lambda probe: engine.is_pytree(probe.rule),
-    "has a NamedTuple of arrays as state": _state,
-    "keeps shapes and dtypes in float32 and in float64": _form,
-    "changes weights where neurons spike": _learns,
-    "leaves weights alone without spikes, unless it says that it is homeostatic": _rests,
-    "keeps weights finite and within w_min and w_max": _bounded,
-    "reads the third factor if it says so, and only then": _signal,
-    "keeps effective weights for as many steps as it says": _interval,
-    "changes no argument and repeats its results": _pure,
-    "gives the same with traced parameters": _traced,
-    "gives the same under vmap": _mapped,
-    "has finite gradients": _gradient,
-    "learns in a network as in a loop, post spikes a delay later": _network,
-    "leaves synapses out that a mask takes away": _mask,
+    "has a NamedTuple of arrays as state": _check_state,
+    "keeps shapes and dtypes in float32 and in float64": _check_form,
+    "changes weights where neurons spike": _check_learns,
+    "leaves weights alone without spikes, unless it says that it is homeostatic": _check_rests,
+    "keeps weights finite and within w_min and w_max": _check_bounded,
+    "reads the third factor if it says so, and only then": _check_signal,
+    "keeps effective weights for as many steps as it says": _check_interval,
+    "changes no argument and repeats its results": _check_pure,
+    "gives the same with traced parameters": _check_traced,
+    "gives the same under vmap": _check_mapped,
+    "has finite gradients": _check_gradient,
+    "learns in a network as in a loop, post spikes a delay later": _check_network,
+    "leaves synapses out that a mask takes away": _check_mask,
     "refuses nan in words": _refuses_nan,
     "refuses another shape in words": _refuses_shapes,
 }

@@ -128,14 +128,14 @@ def _is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _hashable(probe: Probe) -> str:
+def _check_hashable(probe: Probe) -> str:
     again = copy.deepcopy(probe.task)
     if hash(probe.task) == hash(again) and probe.task == again:
         return ""
     return message("task", "a hashable value, equal to its copy", "another", "make it a NamedTuple of numbers")
 
 
-def _fields(probe: Probe) -> str:
+def _check_fields(probe: Probe) -> str:
     task = probe.task
     for name in ("actions", "steps"):
         check_count(name, getattr(task, name))
@@ -144,13 +144,13 @@ def _fields(probe: Probe) -> str:
     return ""
 
 
-def _observations(probe: Probe) -> str:
+def _check_observations(probe: Probe) -> str:
     shape, wanted = np.shape(probe.task.observe(probe.start(0))), (len(probe.task.low),)
     todo = "give `low` and `high` an entry for each number that is observed"
     return "" if shape == wanted else message("observe", f"an array of shape {wanted}", f"shape {shape}", todo)
 
 
-def _forms(probe: Probe) -> str:
+def _check_forms(probe: Probe) -> str:
     first = probe.steps[0]
     for step in probe.steps:
         for name, value, before in (("step: state", step.later, first.state), ("act", step.action, first.action)):
@@ -160,14 +160,14 @@ def _forms(probe: Probe) -> str:
     return ""
 
 
-def _rewards(probe: Probe) -> str:
+def _check_rewards(probe: Probe) -> str:
     for step in probe.steps:
         if np.shape(step.reward) != () or not np.isfinite(step.reward):
             return message("step: reward", "one finite number, of shape ()", step.reward)
     return ""
 
 
-def _failures(probe: Probe) -> str:
+def _check_failures(probe: Probe) -> str:
     failed = [probe.take(probe.start(episode), episode).failed for episode in range(FIRST)]
     for value in failed:
         if np.shape(value) != () or np.asarray(value).dtype != bool:
@@ -192,7 +192,7 @@ def _finite_states(probe: Probe) -> str:
     return ""
 
 
-def _errors(probe: Probe) -> str:
+def _check_errors(probe: Probe) -> str:
     for step in probe.steps:
         if np.shape(step.error) != () or not step.error >= 0:
             return message("error", "one number >= 0, of shape ()", step.error, "return a distance from the goal")
@@ -208,7 +208,7 @@ def _single_precision(probe: Probe) -> str:
     return ""
 
 
-def _repeats(probe: Probe) -> str:
+def _check_repeats(probe: Probe) -> str:
     for episode in range(FIRST):
         states = [probe.start(episode) for _ in range(2)]
         if fingerprint(arrays(states[0])) != fingerprint(arrays(states[1])):
@@ -221,7 +221,7 @@ def _repeats(probe: Probe) -> str:
     return ""
 
 
-def _compiles(probe: Probe) -> str:
+def _check_compiles(probe: Probe) -> str:
     import jax
 
     def first_step(key: Any, spikes: Any) -> Step:
@@ -242,16 +242,16 @@ def _compiles(probe: Probe) -> str:
 
 
 CLAIMS: dict[str, Callable[[Probe], str]] = {
-    "is a hashable value": _hashable,
-    "has counts of actions and steps, and a range of each observation": _fields,
-    "observes as many numbers as it has ranges": _observations,
-    "keeps the form of states and actions": _forms,
-    "pays one finite reward a step": _rewards,
-    "says by one truth value whether an episode has failed": _failures,
+    "is a hashable value": _check_hashable,
+    "has counts of actions and steps, and a range of each observation": _check_fields,
+    "observes as many numbers as it has ranges": _check_observations,
+    "keeps the form of states and actions": _check_forms,
+    "pays one finite reward a step": _check_rewards,
+    "says by one truth value whether an episode has failed": _check_failures,
     "observes finite numbers to the end of an episode": _finite_observations,
     "has finite states whatever is done": _finite_states,
-    "has an error >= 0": _errors,
+    "has an error >= 0": _check_errors,
     "observes, pays and errs in float32": _single_precision,
-    "gives the same bytes for the same key and state": _repeats,
-    "gives the same compiled and side by side": _compiles,
+    "gives the same bytes for the same key and state": _check_repeats,
+    "gives the same compiled and side by side": _check_compiles,
 }

@@ -51,7 +51,7 @@ def shown(name: str, live: bool) -> Iterator[Callable[[Progress], None]]:
         live: whether the output is a terminal that can be drawn on; else one line a generation, at most one a second.
     """
     if live:
-        with _panel(name) as tell:
+        with _make_panel(name) as tell:
             yield tell
         return
     last: list[Progress] = []
@@ -63,17 +63,17 @@ def shown(name: str, live: bool) -> Iterator[Callable[[Progress], None]]:
         if time.monotonic() - told_at >= 1.0:
             told_at = time.monotonic()
             last.clear()
-            print("  ".join(f"{key} {value}" for key, value in _entries(progress)), flush=True)
+            print("  ".join(f"{key} {value}" for key, value in _describe_progress(progress)), flush=True)
 
     try:
         yield line
     finally:
         for progress in last:  # the last generation is always told
-            print("  ".join(f"{key} {value}" for key, value in _entries(progress)), flush=True)
+            print("  ".join(f"{key} {value}" for key, value in _describe_progress(progress)), flush=True)
 
 
 @contextmanager
-def _panel(name: str) -> Iterator[Callable[[Progress], None]]:
+def _make_panel(name: str) -> Iterator[Callable[[Progress], None]]:
     from rich.live import Live
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
@@ -81,7 +81,7 @@ def _panel(name: str) -> Iterator[Callable[[Progress], None]]:
 
     def drawn(progress: Progress) -> Panel:
         grid = Table.grid(padding=(0, 2))
-        for key, value in _entries(progress):
+        for key, value in _describe_progress(progress):
             grid.add_row(f"[bold]{key}", value)
         grid.add_row("", ProgressBar(total=progress.generations, completed=progress.generation + 1, width=50))
         return Panel(grid, title=name, expand=False)
@@ -90,7 +90,7 @@ def _panel(name: str) -> Iterator[Callable[[Progress], None]]:
         yield lambda progress: display.update(drawn(progress))
 
 
-def _entries(progress: Progress) -> list[tuple[str, str]]:
+def _describe_progress(progress: Progress) -> list[tuple[str, str]]:
     minutes, seconds = divmod(max(progress.seconds_left, 0.0), 60)
     hours, minutes = divmod(int(minutes), 60)
     return [

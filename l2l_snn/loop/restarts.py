@@ -97,7 +97,7 @@ class Restarting(Optimizer[RestartState]):
         if again:
             none, never = np.array(0), np.array(-np.inf)
             state = state._replace(restarts=np.array(before.restarts + 1), told=none, waited=none, best=never)
-        if self._scale(state) != self._scale(before):
+        if self._compute_factor(state) != self._compute_factor(before):
             optimizer, population = self._resized_optimizer(space, state)
             state = state._replace(population=population)
             if population != before.population and not again:
@@ -119,7 +119,7 @@ class Restarting(Optimizer[RestartState]):
         """Return the optimizer with the population that it has now."""
         return self.optimizer.sized(int(state.population), space.size) if state.population else self.optimizer
 
-    def _scale(self, state: RestartState) -> float:
+    def _compute_factor(self, state: RestartState) -> float:
         """Return by what the population has been multiplied, infinity where that is more than a number can say."""
         with np.errstate(over="ignore"):
             resized = np.float64(self.factor) ** (int(state.told) // self.every)
@@ -127,7 +127,7 @@ class Restarting(Optimizer[RestartState]):
 
     def _resized_optimizer(self, space: Space, state: RestartState) -> tuple[Optimizer[Any], np.ndarray]:
         """Return the optimizer with the population that it shall have now, and that as `population`."""
-        scale = self._scale(state)
+        scale = self._compute_factor(state)
         if scale == 1:
             return self.optimizer, np.array(0)
         began = self.optimizer.individuals(space.size)

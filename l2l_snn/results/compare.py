@@ -67,12 +67,12 @@ def compare(
     if not any(run.generation for run in found):
         got = ", ".join(run.name for run in found) or "an empty store"
         raise ValueError(message("runs", "at least one run with a generation", got))
-    groups = _groups(found)
+    groups = _group_runs(found)
     summaries, curves = [], []
     for label, members in groups.items():
-        steps = [_steps(store, run) for run in members]
-        summaries.append({"group": label, **_summary(members, steps, target)})
-        curves.append(pd.DataFrame({"group": label, "runs": len(members), **_curve(steps)}))
+        steps = [_read_steps(store, run) for run in members]
+        summaries.append({"group": label, **_summarize_group(members, steps, target)})
+        curves.append(pd.DataFrame({"group": label, "runs": len(members), **_summarize_curve(steps)}))
     return pd.DataFrame(summaries), pd.concat(curves, ignore_index=True)
 
 
@@ -99,20 +99,22 @@ def quartiles(values: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
-def _groups(runs: Sequence[StoredRun]) -> dict[str, list[StoredRun]]:
+def _group_runs(runs: Sequence[StoredRun]) -> dict[str, list[StoredRun]]:
     """Return label -> runs that differ only in their seed, in the order given."""
     found: dict[str, list[StoredRun]] = {}
     for run in runs:
-        settings = {key: value for key, value in _flat(run.manifest.get("job", {})).items() if key != "seed"}
+        settings = {
+            key: value for key, value in _flatten_settings(run.manifest.get("job", {})).items() if key != "seed"
+        }
         found.setdefault(json.dumps([run.job, settings], sort_keys=True), []).append(run)
     groups = list(found.values())
-    labels = _labels([members[0] for members in groups])
+    labels = _label_groups([members[0] for members in groups])
     return dict(zip(labels, groups, strict=True))
 
 
-def _labels(runs: Sequence[StoredRun]) -> list[str]:
+def _label_groups(runs: Sequence[StoredRun]) -> list[str]:
     """Return a label for the first run of each group: its job's name, and the settings in which others differ."""
-    settings = [_flat(run.manifest.get("job", {})) for run in runs]
+    settings = [_flatten_settings(run.manifest.get("job", {})) for run in runs]
     labels = []
     for run, own in zip(runs, settings, strict=True):
         others = [other for r, other in zip(runs, settings, strict=True) if r.job == run.job]
@@ -120,7 +122,7 @@ def _labels(runs: Sequence[StoredRun]) -> list[str]:
         for part in ("optimizer", "optimizee"):  # of another class only the class is named, not all its fields
             if f"{part}.class" in differ:
                 differ = [key for key in differ if key == f"{part}.class" or not key.startswith(f"{part}.")]
-        texts = [_setting(key, own[key]) for key in differ]
+        texts = [_describe_setting(key, own[key]) for key in differ]
         texts = texts[:SHOWN] + ["..."] * (len(texts) > SHOWN)
         labels.append(f"{run.job} ({', '.join(texts)})" if texts else run.job)
     return [
@@ -128,31 +130,31 @@ def _labels(runs: Sequence[StoredRun]) -> list[str]:
     ]
 
 
-def _setting(key: str, value: Any) -> str:
+def _describe_setting(key: str, value: Any) -> str:
     if key.endswith(".class"):
         return str(value).rpartition(":")[2]
     return f"{key.rpartition('.')[2]}={value}"
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return dotted key -> value of nested mappings."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        flat |= _flatten_settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
 
 
-def _steps(store: Store, run: StoredRun) -> tuple[np.ndarray, np.ndarray]:
+def _read_steps(store: Store, run: StoredRun) -> tuple[np.ndarray, np.ndarray]:
     """Return the evaluations after each generation of a run, and the best fitness so far (nan: none): two (G,)."""
     table = tables.generations(store, run.name)
     return np.cumsum(table["evaluations"].to_numpy(np.int64)), table["best_so_far"].to_numpy(np.float64)
 
 
-def _summary(
+def _summarize_group(
     runs: Sequence[StoredRun], steps: Sequence[tuple[np.ndarray, np.ndarray]], target: float | None
 ) -> dict[str, Any]:
     """Return a row of the table, the group's label left out."""
-    seeds = [_flat(run.manifest.get("job", {})).get("seed", "?") for run in runs]
+    seeds = [_flatten_settings(run.manifest.get("job", {})).get("seed", "?") for run in runs]
     row = {"runs": len(runs), "seeds": " ".join(map(str, seeds)), "names": " ".join(run.name for run in runs)}
     best = np.array([run.best for run in runs], np.float64)
     columns = {"best": quartiles(best)}
@@ -170,7 +172,7 @@ def _summary(
     return row
 
 
-def _curve(steps: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+def _summarize_curve(steps: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
     """Return the columns of a group's curve, at each number of evaluations that one of its runs has stopped at."""
     points = np.unique(np.concatenate([evaluations for evaluations, _ in steps]))
     values = np.full((len(steps), len(points)), np.nan)

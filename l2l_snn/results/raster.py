@@ -83,9 +83,8 @@ def draw_raster(
 def trains_raster(trains: Mapping[str, np.ndarray], dt: float, path: Path) -> Path:
     """Draw spike trains (T, neurons) of each layer, numbered through; a step has `dt` ms. See `raster`."""
     ends = np.cumsum([train.shape[1] for train in trains.values()])
-    layers = {
-        name: (int(end) - train.shape[1], int(end) - 1) for end, (name, train) in zip(ends, trains.items(), strict=True)
-    }
+    starts = [0, *ends[:-1]]
+    layers = {name: (int(start), int(end) - 1) for name, start, end in zip(trains, starts, ends, strict=True)}
     spikes = [np.nonzero(train) for train in trains.values()]
     times = np.concatenate([(time + 1) * dt for time, _ in spikes])
     neurons = np.concatenate([neuron + first for (_, neuron), (first, _) in zip(spikes, layers.values(), strict=True)])

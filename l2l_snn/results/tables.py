@@ -25,7 +25,7 @@ WIDEST = 200  # entries of a parameter that has columns without being asked for
 
 
 @contextmanager
-def _opened(store: str | Store) -> Iterator[Store]:
+def _open_store(store: str | Store) -> Iterator[Store]:
     if isinstance(store, Store):
         yield store
     else:
@@ -55,7 +55,7 @@ def runs(store: str | Store = DEFAULT_STORE) -> "DataFrame":
     """
     import pandas as pd
 
-    with _opened(store) as opened:
+    with _open_store(store) as opened:
         found = opened.runs()
     return pd.DataFrame(
         {
@@ -65,10 +65,10 @@ def runs(store: str | Store = DEFAULT_STORE) -> "DataFrame":
             "generation": np.array([run.generation for run in found], np.int64),
             "evaluations": np.array([run.evaluations for run in found], np.int64),
             "failed": np.array([run.failed for run in found], np.int64),
-            "best": _floats([run.best for run in found]),
+            "best": _as_floats([run.best for run in found]),
             "started": pd.to_datetime([run.started for run in found], utc=True),
             "finished": pd.to_datetime([run.finished for run in found], utc=True),
-            "seconds": _floats([run.seconds for run in found]),
+            "seconds": _as_floats([run.seconds for run in found]),
         }
     )
 
@@ -101,8 +101,8 @@ def generations(store: str | Store = DEFAULT_STORE, *names: str) -> "DataFrame":
 
     columns = ("generation", "evaluations", "failed", "best", "mean", "std", "best_so_far", "seconds")
     frames = []
-    with _opened(store) as opened:
-        for run in _chosen(opened, names):
+    with _open_store(store) as opened:
+        for run in _choose_runs(opened, names):
             found = opened.reading(lambda connection, run=run: rows.generations(connection, run.id, *columns))
             frames.append(_generations_frame(run.name, found))
     return pd.concat(frames or [_generations_frame("", [])], ignore_index=True)
@@ -111,8 +111,8 @@ def generations(store: str | Store = DEFAULT_STORE, *names: str) -> "DataFrame":
 def _generations_frame(name: str, rows: Any) -> "DataFrame":
     import pandas as pd
 
-    number, evaluations, failed, *floats = _transposed(rows, 8)
-    best, mean, std, best_so_far, seconds = (_floats(column) for column in floats)
+    number, evaluations, failed, *floats = _transpose_rows(rows, 8)
+    best, mean, std, best_so_far, seconds = (_as_floats(column) for column in floats)
     count = np.array(evaluations, np.int64)
     rate = np.divide(count, seconds, out=np.full(len(count), np.nan), where=seconds > 0)
     return pd.DataFrame(
@@ -160,12 +160,12 @@ def individuals(store: str | Store = DEFAULT_STORE, *names: str, params: bool = 
     """
     import pandas as pd
 
-    with _opened(store) as opened:
-        frames = [_individuals_frame(opened, run, params) for run in _chosen(opened, names)]
+    with _open_store(store) as opened:
+        frames = [_individuals_frame(opened, run, params) for run in _choose_runs(opened, names)]
     if len(frames) == 1:
         return frames[0]
-    joined = pd.concat(frames or [pd.DataFrame(_fixed("", []) | {"fitness": _floats([])})], ignore_index=True)
-    return joined.reindex(columns=sorted(joined.columns, key=_place))
+    joined = pd.concat(frames or [pd.DataFrame(_list_columns("", []) | {"fitness": _as_floats([])})], ignore_index=True)
+    return joined.reindex(columns=sorted(joined.columns, key=_place_column))
 
 
 def _individuals_frame(store: Store, run: StoredRun, params: bool) -> "DataFrame":
@@ -181,28 +181,30 @@ def _individuals_frame(store: Store, run: StoredRun, params: bool) -> "DataFrame
 
     numbers, found = store.reading(body)
     metric_names = {row.generation: tuple(json.loads(row.metrics)) for row in numbers}
-    *fixed, fitness, objectives, metrics = _transposed(found, len(columns))[:9]
-    table = _fixed(run.name, fixed)
+    *fixed, fitness, objectives, metrics = _transpose_rows(found, len(columns))[:9]
+    table = _list_columns(run.name, fixed)
     if found and objectives[0] is not None:
-        table |= {f"fitness_{m}": values for m, values in enumerate(_matrix(objectives).T)}
+        table |= {f"fitness_{m}": values for m, values in enumerate(_as_matrix(objectives).T)}
     else:
-        table["fitness"] = _floats(fitness)
+        table["fitness"] = _as_floats(fitness)
     table |= _metric_columns(table["generation"], metrics, metric_names)
-    ordered = {name: table[name] for name in sorted(table, key=_place)}
+    ordered = {name: table[name] for name in sorted(table, key=_place_column)}
     if not shown:
         return pd.DataFrame(ordered)
     files = {row.generation: row.genomes for row in numbers if row.genomes is not None}
     place = np.concatenate([np.arange(run.space.size)[run.space.slices[name]] for name in shown])
-    kept, z = _genomes(store, run, [row[-1] for row in found], table["generation"], table["individual"], files, place)
+    kept, z = _read_genomes(
+        store, run, [row[-1] for row in found], table["generation"], table["individual"], files, place
+    )
     del found
     decoded = Space(**shown).decode_columns(z)
-    blocks = [pd.DataFrame(decoded[name], columns=_entries(name, p), copy=False) for name, p in shown.items()]
+    blocks = [pd.DataFrame(decoded[name], columns=_name_entries(name, p), copy=False) for name, p in shown.items()]
     if not kept.all():
         blocks = [block.set_axis(np.flatnonzero(kept)).reindex(range(len(kept))) for block in blocks]
     return pd.concat([pd.DataFrame(ordered), *blocks], axis=1)
 
 
-def _genomes(
+def _read_genomes(
     store: Store,
     run: StoredRun,
     blobs: list[bytes],
@@ -223,7 +225,7 @@ def _genomes(
         place: (chosen,) indices of the coordinates.
     """
     kept = np.array([bool(blob) for blob in blobs], bool)
-    found = _matrix([blob for blob in blobs if blob]) if kept.any() else np.empty((0, run.space.size))
+    found = _as_matrix([blob for blob in blobs if blob]) if kept.any() else np.empty((0, run.space.size))
     if not files:
         return kept, found if len(place) == run.space.size else found[:, place]
     z = np.full((len(blobs), len(place)), np.nan)
@@ -236,7 +238,7 @@ def _genomes(
     return kept, z[kept]
 
 
-def _fixed(name: str, columns: list) -> dict[str, Any]:
+def _list_columns(name: str, columns: list) -> dict[str, Any]:
     """Return the columns that every table of individuals has, fitness left out."""
     import pandas as pd
 
@@ -246,7 +248,7 @@ def _fixed(name: str, columns: list) -> dict[str, Any]:
         "generation": np.array(generation, np.int64),
         "individual": np.array(individual, np.int64),
         "seed": np.array(seed, np.int64),
-        "seconds": _floats(seconds),
+        "seconds": _as_floats(seconds),
         "worker": pd.Series(worker, dtype=str),
         "error": pd.Series(error, dtype=str),
     }
@@ -265,13 +267,13 @@ def _metric_columns(generation: np.ndarray, blobs: Any, names_of: dict[int, tupl
         numbers = [number for number, its_names in names_of.items() if its_names == names]
         where = np.flatnonzero(np.isin(generation, numbers))
         if names and len(where):
-            values = _matrix([blobs[k] for k in where])
+            values = _as_matrix([blobs[k] for k in where])
             for m, name in enumerate(names):
                 columns[f"metric.{name}"][where] = values[:, m]
     return columns
 
 
-def _entries(name: str, parameter: Parameter) -> list[str]:
+def _name_entries(name: str, parameter: Parameter) -> list[str]:
     """Return the names of a parameter's columns: param.tau, param.w[0]..., param.v[3,4]..."""
     if parameter.shape == ():
         return [f"param.{name}"]
@@ -281,23 +283,23 @@ def _entries(name: str, parameter: Parameter) -> list[str]:
 _GROUPS = ["run", "generation", "individual", "seed", "fitness", "seconds", "worker", "error", "metric", "param"]
 
 
-def _place(column: str) -> int:
+def _place_column(column: str) -> int:
     """Return where a column stands in a table of individuals; those of one place keep their order."""
     return _GROUPS.index(column.split(".")[0].split("_")[0])
 
 
-def _chosen(store: Store, names: tuple[str, ...]) -> list[StoredRun]:
+def _choose_runs(store: Store, names: tuple[str, ...]) -> list[StoredRun]:
     return [store.load(name) for name in names] if names else store.runs()
 
 
-def _floats(values: Any) -> np.ndarray:
+def _as_floats(values: Any) -> np.ndarray:
     return np.array(values, np.float64)  # None becomes nan
 
 
-def _matrix(blobs: Any) -> np.ndarray:
+def _as_matrix(blobs: Any) -> np.ndarray:
     """Return rows of float64 bytes, all of one length and at least one, as an array (rows, length)."""
     return np.frombuffer(b"".join(blobs), "<f8").reshape(len(blobs), -1)
 
 
-def _transposed(rows: Any, width: int) -> list:
+def _transpose_rows(rows: Any, width: int) -> list:
     return list(zip(*rows, strict=True)) if rows else [()] * width

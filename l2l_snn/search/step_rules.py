@@ -60,7 +60,7 @@ class StepRule:
 
     def first_memory(self, size: int) -> np.ndarray:
         """Return the memory (K,) before the first step, in D = `size` coordinates: moments and step count, packed."""
-        return _compiled(self, size)[0]
+        return _compile_rule(self, size)[0]
 
     def step(self, direction: np.ndarray, memory: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the steps (..., D) and the next memories (..., K).
@@ -72,7 +72,7 @@ class StepRule:
         """
         import jax
 
-        _, compiled = _compiled(self, direction.shape[-1])
+        _, compiled = _compile_rule(self, direction.shape[-1])
         with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
             step, memory = compiled(direction, memory, point)
         return np.array(step), np.array(memory)
@@ -138,7 +138,7 @@ def clipup(rate: float, momentum: float, max_speed: float) -> Any:
 
 
 @lru_cache(maxsize=32)
-def _compiled(rule: StepRule, size: int) -> tuple[np.ndarray, Callable[[Any, Any, Any], Any]]:
+def _compile_rule(rule: StepRule, size: int) -> tuple[np.ndarray, Callable[[Any, Any, Any], Any]]:
     """Return the first memory (K,) of a rule in D = `size` coordinates, and the compiled step.
 
     It is compiled for the CPU, so that a run gives the same bytes on a machine with an accelerator. A packed step

@@ -108,7 +108,7 @@ class TraceRule(Rule):
         return jax.lax.cond(state.steps >= self.every(dt), self.update, lambda same: same, state), w
 
 
-def _modulate(rule: "NDPOja | NDPBCM", state: TraceState, y: Array) -> Array:
+def _compute_modulation(rule: "NDPOja | NDPBCM", state: TraceState, y: Array) -> Array:
     """Return M = W_m y (eq. 17, 21) plus the average of the third factor, which eq. 15 leaves open."""
     own = 0.0 if rule.w_m is None else y @ rule.w_m
     return own + state.signal / jnp.maximum(state.steps, 1)
@@ -216,7 +216,7 @@ class NDPOja(TraceRule):
     e_max: Array = 3.0  # bound of |E|; inf for none
 
     def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
-        m = _modulate(self, state, y)
+        m = _compute_modulation(self, state, y)
         error = m * y - x @ state.e
         e = (1 - self.eta) * state.e + self.eta * x[:, None] * error[None, :]
         return state._replace(e=e, modulation=m)
@@ -237,7 +237,7 @@ class NDPBCM(TraceRule):
     e_max: Array = 3.0  # bound of |E|; inf for none
 
     def learn(self, state: TraceState, x: Float[jax.Array, " n_pre"], y: Float[jax.Array, " n_post"]) -> TraceState:
-        m = _modulate(self, state, y)
+        m = _compute_modulation(self, state, y)
         x_beta, phi = _slide_threshold(self, state, x)
         e = (1 - self.eta) * state.e + self.eta * x_beta[:, None] * (m * y)[None, :]
         return state._replace(e=e, phi=phi, modulation=m)

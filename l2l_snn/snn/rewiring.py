@@ -87,7 +87,7 @@ def sparse_weights(key: Array, signs: Array, *, connectivity: float, scale: floa
         raise ValueError(message("sparse_weights.connectivity", "no more connections than signs allow", got))
     where, size = jax.random.split(key)
     order = jnp.where(jnp.asarray(signs) != 0, jax.random.uniform(where, signs.shape), jnp.inf)
-    active = _lowest(order, amount)
+    active = _mark_lowest(order, amount)
     theta = jnp.maximum(jnp.abs(jax.random.normal(size, signs.shape)), START)
     return jnp.where(active, signs * theta * scale / np.sqrt(connectivity * len(signs)), 0.0)
 
@@ -158,7 +158,7 @@ def deep_r(
             stays = before & (theta >= 0)
             lost = before.sum() - stays.sum()
             free = ~stays & (s != 0)
-            new = _lowest(jnp.where(free, jax.random.uniform(draw, w.shape), jnp.inf), lost)
+            new = _mark_lowest(jnp.where(free, jax.random.uniform(draw, w.shape), jnp.inf), lost)
             active[name] = stays | new
             after = jnp.where(stays, s * theta, jnp.where(new, s * START, 0.0))
             steps[name] = (after - w).astype(w.dtype)
@@ -167,7 +167,7 @@ def deep_r(
     return optax.GradientTransformation(init, update)
 
 
-def _lowest(order: Array, amount: Array) -> jax.Array:
+def _mark_lowest(order: Array, amount: Array) -> jax.Array:
     """Return where the `amount` lowest entries are, bool; amount may be traced."""
     rank = jnp.argsort(jnp.argsort(order, axis=None)).reshape(order.shape)
     return (rank < amount) & jnp.isfinite(order)

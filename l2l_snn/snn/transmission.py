@@ -20,7 +20,7 @@ exact_product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 @jax.custom_vjp
-def _multiply(
+def _multiply_matrix(
     sent: Float[Array, "rows n_pre"], matrix: Float[Array, "n_pre m"], transposed: Float[Array, "m n_pre"]
 ) -> Float[Array, "rows m"]:
     """Return sent @ matrix; the way back takes the transposed matrix, which is made once and not in each step."""
@@ -36,7 +36,7 @@ def _multiply_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Arra
     return exact_product(gradient, transposed), exact_product(sent.T, gradient), None
 
 
-_multiply.defvjp(_multiply_forward, _multiply_backward)
+_multiply_matrix.defvjp(_multiply_forward, _multiply_backward)
 
 
 class Transmission:
@@ -94,7 +94,7 @@ class Transmission:
         """Return what a projection sends in C steps, by delay (K, C, B, R, n_post), of spikes (C, B, n_pre)."""
         matrix, delays = wiring
         if isinstance(matrix, TwoWays):
-            arriving = _multiply(sent.reshape(-1, sent.shape[2]), *matrix).reshape(*sent.shape[:2], -1)
+            arriving = _multiply_matrix(sent.reshape(-1, sent.shape[2]), *matrix).reshape(*sent.shape[:2], -1)
         elif isinstance(matrix, Traces):
             rule = self.topology.rules[name]
 

@@ -25,12 +25,12 @@ def is_secret(key: str) -> bool:
 
 def shown(url: str) -> str:
     """Return the URL as it may be printed: without passwords."""
-    return _split(url)[0]
+    return _split_secrets(url)[0]
 
 
 def scrubbed(text: str, url: str) -> str:
     """Return a text of the database or its driver without the URL's passwords, typed or decoded."""
-    forms = {form for secret in _split(url)[1] for form in (secret, unquote(secret), unquote_plus(secret))}
+    forms = {form for secret in _split_secrets(url)[1] for form in (secret, unquote(secret), unquote_plus(secret))}
     for form in sorted(forms - {"", MASK}, key=len, reverse=True):
         text = text.replace(form, MASK)
     return text
@@ -38,19 +38,19 @@ def scrubbed(text: str, url: str) -> str:
 
 def typed_password(url: str) -> str:
     """Return the password before the URL's host as it was typed, "" if there is none."""
-    found = _USER.match(_cut(url)[0])
+    found = _USER.match(_cut_options(url)[0])
     return found[2] if found else ""
 
 
-def _cut(url: str) -> tuple[str, str]:
+def _cut_options(url: str) -> tuple[str, str]:
     """Return what stands before the options and the options; all is one piece where a password may hold the "?"."""
     head, _, options = url.partition("?")
     return (url, "") if "@" in options and _USER.match(url) else (head, options)
 
 
-def _split(url: str) -> tuple[str, list[str]]:
+def _split_secrets(url: str) -> tuple[str, list[str]]:
     """Return the URL to show, and the passwords in it as they were typed."""
-    head, options = _cut(url)
+    head, options = _cut_options(url)
     secrets, parts, hidden = [typed_password(url)], [], False
     for part in re.split("([&;])", options):
         key, sign, value = part.partition("=")
@@ -58,7 +58,7 @@ def _split(url: str) -> tuple[str, list[str]]:
             hidden = True
         elif sign:
             hidden = False
-            inner, more = _split(unquote(value)) if "://" in unquote(value) else (value, [])
+            inner, more = _split_secrets(unquote(value)) if "://" in unquote(value) else (value, [])
             secrets += more
             value = inner if any(more) else value
         if hidden and part not in ("&", ";", ""):

@@ -47,7 +47,7 @@ class StoreError(Exception):
     """What failed, on which store, and what to do, in one line for the user."""
 
 
-def _advise(error: Exception, reason: str) -> str:
+def _find_advice(error: Exception, reason: str) -> str:
     return next((todo for part, todo in _ADVICE.items() if part in reason.lower()), "")
 
 
@@ -55,7 +55,7 @@ def _advise(error: Exception, reason: str) -> str:
 def explained(
     what: str,
     url: str,
-    advise: Callable[[Exception, str], str] = _advise,
+    advise: Callable[[Exception, str], str] = _find_advice,
     errors: tuple[type[Exception], ...] = (SQLAlchemyError, sqlite3.Error, OSError, ImportError),
 ) -> Iterator[None]:
     """Turn what a database, a file system or their drivers raise into a `StoreError` of one line.
@@ -97,8 +97,8 @@ def connect(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed)
         _warn_of_network(parsed.database or "")
-        event.listen(engine, "connect", _configure)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "connect", _configure_connection)
+        event.listen(engine, "begin", _begin_transaction)
         return engine
     patience = {key: value for key, value in _TCP.items() if key not in parsed.query}
     # pre-ping: a connection that died while it was idle is replaced without a word
@@ -114,7 +114,7 @@ def _warn_of_network(database: str) -> None:
         _LOG.warning(text, database, kind, "put it on a local disk, or use PostgreSQL")
 
 
-def _configure(connection: Any, record: Any) -> None:
+def _configure_connection(connection: Any, record: Any) -> None:
     connection.isolation_level = None  # Python's sqlite3 begins and commits nothing by itself
     pragmas = (f"busy_timeout={int(PATIENCE * 1000)}", "synchronous=NORMAL", "foreign_keys=ON")
     # 64 MB of log before it is copied into the file: a large optimizer's state is there in many versions, copied once
@@ -122,7 +122,7 @@ def _configure(connection: Any, record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin(connection: Connection) -> None:
+def _begin_transaction(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -137,7 +137,7 @@ def prepare(engine: Engine, url: str, create: bool = True) -> None:
     if not create and engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).exists():
         raise StoreError(f"opening {shown(url)} failed: there is no such file; runs make it, or name it with --store")
     with engine.connect() as connection:
-        found = _version(connection)
+        found = _read_version(connection)
         names = inspect(connection).get_table_names() if found is None else []
     if found == VERSION:
         return
@@ -150,7 +150,7 @@ def prepare(engine: Engine, url: str, create: bool = True) -> None:
     upgrade(engine)
 
 
-def _version(connection: Connection) -> str | None:
+def _read_version(connection: Connection) -> str | None:
     """Return the version of the database's tables, None if ours aren't there."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
@@ -164,7 +164,7 @@ def upgrade(engine: Engine) -> None:
     with engine.execution_options(writes=True).begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7617283)"))
-        if _version(connection) == VERSION:
+        if _read_version(connection) == VERSION:
             return
         from alembic import command
         from alembic.config import Config

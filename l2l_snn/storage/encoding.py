@@ -88,8 +88,8 @@ def individual_values(run: StoredRun, generation: Generation, with_z: np.ndarray
     columns = {
         "individual": list(range(p)),
         "seed": check_shape("generation.seeds", generation.seeds, (p,)).tolist(),
-        "fitness": _nullable(np.where(evaluation.failed, np.nan, evaluation.score)),
-        "seconds": _nullable(check_shape("generation.seconds", generation.seconds, (p,))),
+        "fitness": _replace_nan(np.where(evaluation.failed, np.nan, evaluation.score)),
+        "seconds": _replace_nan(check_shape("generation.seconds", generation.seconds, (p,))),
         "worker": [clean(worker) for worker in generation.workers],
         "error": [clean(error) for error in errors],
         "objectives": [row.tobytes() for row in fitness] if fitness.ndim == 2 else [None] * p,
@@ -115,5 +115,5 @@ def stored_individual(row: Row, genome: Callable[[], np.ndarray]) -> Individual:
     )
 
 
-def _nullable(values: np.ndarray) -> list[float | None]:
+def _replace_nan(values: np.ndarray) -> list[float | None]:
     return [None if x != x else x for x in np.asarray(values, np.float64).tolist()]

@@ -70,10 +70,10 @@ class Genomes:
         Raises:
             StoreError: a package isn't installed, or the folder can't be made.
         """
-        with self._explained(f"making the genome folder of run {run!r}"):
+        with self._explain_errors(f"making the genome folder of run {run!r}"):
             import pyarrow  # noqa: F401
 
-            files, root = self._files()
+            files, root = self._open_place()
             files.makedirs(f"{root}/{run}", exist_ok=True)
 
     def write(self, run: str, generation: int, numbers: np.ndarray, z: np.ndarray) -> str:
@@ -92,11 +92,11 @@ class Genomes:
             StoreError: it can't be written.
         """
         name = f"{run}/g{generation:06d}-{self._identity}-{uuid.uuid4().hex[:16]}.parquet"
-        with self._explained(f"writing the genomes of generation {generation} of run {run!r}"):
+        with self._explain_errors(f"writing the genomes of generation {generation} of run {run!r}"):
             import pyarrow as pa
             from pyarrow import parquet
 
-            files, root = self._files()
+            files, root = self._open_place()
             z = np.ascontiguousarray(z, "<f8")
             width = 8 * z.shape[1]
             bytes_ = pa.Array.from_buffers(pa.binary(width), len(z), [None, pa.py_buffer(z)])
@@ -136,7 +136,7 @@ class Genomes:
         try:
             from pyarrow import parquet
 
-            files, root = self._files()
+            files, root = self._open_place()
             with files.open(f"{root}/{name}", "rb") as file:
                 opened = parquet.ParquetFile(file, page_checksum_verification=True)
                 groups = range(opened.num_row_groups)
@@ -144,12 +144,14 @@ class Genomes:
                     groups = [group for group in groups if _may_hold(opened, group, individual)]
                 table = opened.read_row_groups(list(groups))
             numbers = table["individual"].to_numpy()
-            pieces = [_matrix(chunk, size) for chunk in table["z"].chunks]
+            pieces = [_as_matrix(chunk, size) for chunk in table["z"].chunks]
         except ImportError as error:
-            raise GenomeMissing(f"{self._where(name)} can't be read: {error}; {_PACKAGES}") from error
+            raise GenomeMissing(f"{self._locate_file(name)} can't be read: {error}; {_PACKAGES}") from error
         except Exception as error:  # damaged bytes may fail anywhere in the reader
             reason = scrubbed(" ".join(str(error).split()), self._place)[:200]
-            raise GenomeMissing(f"{self._where(name)} can't be read: {reason}; put a backup in its place") from error
+            raise GenomeMissing(
+                f"{self._locate_file(name)} can't be read: {reason}; put a backup in its place"
+            ) from error
         z = np.concatenate(pieces) if pieces else np.empty((0, size))
         if individual is not None:
             z, numbers = z[numbers == individual], numbers[numbers == individual]
@@ -159,8 +161,8 @@ class Genomes:
         """Return the bytes of each file that this store wrote, those of unfinished writes included, by name."""
         if "://" not in self._place and not Path(self._place).exists():
             return {}  # nor need any package be there
-        with self._explained("listing the genome files"):
-            files, root = self._files()
+        with self._explain_errors("listing the genome files"):
+            files, root = self._open_place()
             if not files.exists(root):
                 return {}
             ours = re.compile(rf"[^/]+/g\d{{6,}}-{self._identity}-[0-9a-f]{{16}}\.parquet(\.part)?")
@@ -171,30 +173,30 @@ class Genomes:
 
     def remove(self, name: str) -> None:
         """Remove a file, and its run's folder if that was the last."""
-        with self._explained("removing a genome file"):
-            files, root = self._files()
+        with self._explain_errors("removing a genome file"):
+            files, root = self._open_place()
             files.rm_file(f"{root}/{name}")
             folder = f"{root}/{name.partition('/')[0]}"
             if _is_local(files) and not os.listdir(folder):
                 os.rmdir(folder)
 
-    def _files(self) -> tuple[Any, str]:
+    def _open_place(self) -> tuple[Any, str]:
         """Return fsspec's file system and the place's path on it."""
         import fsspec
 
         files, root = fsspec.core.url_to_fs(self._place)
         return files, root.rstrip("/")
 
-    def _where(self, name: str) -> str:
+    def _locate_file(self, name: str) -> str:
         return f"the genome file {name} in {self.place_shown}"
 
-    def _explained(self, what: str) -> AbstractContextManager[None]:
+    def _explain_errors(self, what: str) -> AbstractContextManager[None]:
         return explained(
-            f"{what} in", self._place, _advise, (OSError, ValueError, ImportError)
+            f"{what} in", self._place, _find_advice, (OSError, ValueError, ImportError)
         )  # fsspec's and pyarrow's
 
 
-def _advise(error: Exception, reason: str) -> str:
+def _find_advice(error: Exception, reason: str) -> str:
     return _PACKAGES if isinstance(error, ImportError) else "nothing is lost that was stored"
 
 
@@ -203,7 +205,7 @@ def _may_hold(opened: Any, group: int, individual: int) -> bool:
     return statistics is None or statistics.min <= individual <= statistics.max
 
 
-def _matrix(chunk: Any, size: int) -> np.ndarray:
+def _as_matrix(chunk: Any, size: int) -> np.ndarray:
     """Return an arrow array of 8 D bytes a row as (rows, D)."""
     if chunk.null_count or chunk.type.byte_width != 8 * size:
         raise ValueError(f"it has rows of {chunk.type}, expected {8 * size} bytes")

@@ -204,10 +204,10 @@ def chosen(run_id: int, generations: Sequence[int], terms: Sequence[Term]) -> Co
         within = i.generation.between(numbers[0], numbers[-1])
     else:  # written out: there may be more than a database takes as arguments
         within = i.generation.in_([literal(number, literal_execute=True) for number in numbers])
-    return and_(i.run_id == run_id, within, *(_compared(term) for term in terms))
+    return and_(i.run_id == run_id, within, *(_compare_column(term) for term in terms))
 
 
-def _compared(term: Term) -> ColumnElement[bool]:
+def _compare_column(term: Term) -> ColumnElement[bool]:
     column = INDIVIDUALS.c[term.column]
     if term.value is None:
         return column.is_(None) if term.how == "eq" else column.is_not(None)

@@ -55,7 +55,7 @@ def from_fields(run: str, store: str, template: S, fields: dict[str, bytes]) -> 
             f"{where} was stored in another form than {type(template).__name__} has now: it {' and '.join(differ)}; "
             f"continue it with the code that made it (see: l2l show {run}), or start a new run"
         )
-    return _rebuild(template, {name: from_bytes(where, name, fields[name]) for name in expected})
+    return _rebuild_state(template, {name: from_bytes(where, name, fields[name]) for name in expected})
 
 
 def to_bytes(field: str, value: Any) -> bytes:
@@ -93,9 +93,9 @@ def _named_arrays(state: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{field}", value
 
 
-def _rebuild(template: Any, arrays: dict[str, np.ndarray], prefix: str = "") -> Any:
+def _rebuild_state(template: Any, arrays: dict[str, np.ndarray], prefix: str = "") -> Any:
     """Return a state of the template's form from arrays by dotted name."""
     return type(template)._make(
-        _rebuild(value, arrays, f"{prefix}{field}.") if _is_state(value) else arrays[f"{prefix}{field}"]
+        _rebuild_state(value, arrays, f"{prefix}{field}.") if _is_state(value) else arrays[f"{prefix}{field}"]
         for field, value in template._asdict().items()
     )

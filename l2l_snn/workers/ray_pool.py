@@ -125,7 +125,7 @@ class RayWorkers(Workers):
         import ray
 
         need = self._resources
-        view = connect(self._address, self._cpus(), need)
+        view = connect(self._address, self._count_cpus(), need)
         try:
             # pickled here, so that an actor that can't read it says so in a call and not by dying at its start
             stored = ray.put(cloudpickle.dumps(self._optimizee))
@@ -233,7 +233,7 @@ class RayWorkers(Workers):
 
     # members
 
-    def _cpus(self) -> int:
+    def _count_cpus(self) -> int:
         """Return the CPUs of a Ray of our own."""
         if self._number is not None:
             return math.ceil(self._number * self._resources.cpus)

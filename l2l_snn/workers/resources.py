@@ -70,15 +70,15 @@ class Resources(BaseModel):
         """
         if not nodes:
             return "the Ray cluster has no node"
-        have = Counter(_described(node) for node in nodes).most_common(5)
+        have = Counter(_describe_resources(node) for node in nodes).most_common(5)
         text = "the nodes have " + ", ".join(f"{n} x ({one})" if n > 1 else f"({one})" for one, n in have)
         if any(self.fits(node) for node in nodes):
-            return f"no worker could start: {text}, and of all that ({_described(free)}) is free"
+            return f"no worker could start: {text}, and of all that ({_describe_resources(free)}) is free"
         needs = self.needs().items()
         for name, (key, amount) in needs:
             if max(node.get(name, 0.0) for node in nodes) < amount:
-                return message(f"resources.{key}", "at most what a node has", _amount(name, amount), text)
-        got = ", ".join(f"{key} {_amount(name, amount)}" for name, (key, amount) in needs)
+                return message(f"resources.{key}", "at most what a node has", _check_amount(name, amount), text)
+        got = ", ".join(f"{key} {_check_amount(name, amount)}" for name, (key, amount) in needs)
         return message("resources", "what one node has at once", got, text)
 
     def environment(self) -> dict[str, str]:
@@ -92,11 +92,11 @@ class Resources(BaseModel):
         return variables  # Ray itself sets CUDA_VISIBLE_DEVICES where it gave some
 
 
-def _amount(name: str, amount: float) -> str:
+def _check_amount(name: str, amount: float) -> str:
     return f"{amount / 2**30:.3g} GiB" if name == "memory" else f"{amount:g}"
 
 
-def _described(resources: Mapping[str, float]) -> str:
+def _describe_resources(resources: Mapping[str, float]) -> str:
     """Return resources as the user counts them, e.g. "CPU 4, GPU 1, memory 12 GiB"."""
     own = [name for name in resources if not name.startswith(("node:", "object_store_memory", "accelerator_type:"))]
-    return ", ".join(f"{name} {_amount(name, resources[name])}" for name in sorted(own)) or "nothing"
+    return ", ".join(f"{name} {_check_amount(name, resources[name])}" for name in sorted(own)) or "nothing"

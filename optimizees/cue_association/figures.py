@@ -57,7 +57,7 @@ def draw_trial(
     figure, panels = new_figure(
         len(heights), 1, size=(13.0, 3.2 * len(heights)), sharex=True, gridspec_kw={"height_ratios": heights}
     )
-    rows = (_raster, _potentials, _rates, *[_modulation] * modulated)
+    rows = (_draw_raster, _draw_potentials, _draw_rates, *[_draw_modulation] * modulated)
     for panel, row in zip(panels, rows, strict=True):
         row(panel, shown, schedule, delta_tau)
     panels[1].axhline(v_th, color=GREY, linestyle="--", linewidth=1.5)
@@ -69,7 +69,7 @@ def draw_trial(
     return figure
 
 
-def _shade(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule) -> None:
+def _shade_intervals(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule) -> None:
     """Shade cues in their side's colour, and the decision interval."""
     for i, cue in enumerate(shown["cues"]):
         if cue in (LEFT, RIGHT):
@@ -81,8 +81,8 @@ def _shade(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule) -> N
     panel.grid(axis="y", visible=False)
 
 
-def _raster(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, delta_tau: float) -> None:
-    _shade(panel, shown, schedule)
+def _draw_raster(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, delta_tau: float) -> None:
+    _shade_intervals(panel, shown, schedule)
     spikes = np.concatenate([shown["inputs"], shown["hidden"], shown["out"]], axis=1) > 0  # (T, neurons)
     group, hidden = schedule.group, shown["hidden"].shape[1]
     colors = [color for color in INPUTS.values() for _ in range(group)] + [BLACK] * hidden + list(SIDES.values())
@@ -97,24 +97,24 @@ def _raster(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, del
     panel.set_ylim(-0.5, len(colors) - 0.5)
 
 
-def _potentials(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, delta_tau: float) -> None:
-    _shade(panel, shown, schedule)
+def _draw_potentials(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, delta_tau: float) -> None:
+    _shade_intervals(panel, shown, schedule)
     for (side, color), u in zip(SIDES.items(), shown["potential"].T, strict=True):
         panel.plot(np.arange(len(u)) + 1, u, color=color, linewidth=1.5, label=side)
     panel.set_ylabel("output\npotential (mV)")
     panel.legend(loc="upper left", ncols=2)
 
 
-def _rates(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, delta_tau: float) -> None:
-    _shade(panel, shown, schedule)
+def _draw_rates(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, delta_tau: float) -> None:
+    _shade_intervals(panel, shown, schedule)
     counts = shown["out"].reshape(-1, round(delta_tau), 2).sum(axis=1)  # (I, 2)
     for color, count in zip(SIDES.values(), counts.T, strict=True):
         panel.stairs(1000.0 * count / delta_tau, np.arange(len(count) + 1) * delta_tau, color=color, linewidth=3)
     panel.set_ylabel("output\nrate (Hz)")
 
 
-def _modulation(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, delta_tau: float) -> None:
-    _shade(panel, shown, schedule)
+def _draw_modulation(panel: Any, shown: Mapping[str, np.ndarray], schedule: Schedule, delta_tau: float) -> None:
+    _shade_intervals(panel, shown, schedule)
     time = (np.arange(len(shown["modulation_hidden"])) + 1) * delta_tau
     panel.plot(time, shown["modulation_hidden"], color=GREY, linewidth=0.6, alpha=0.7)
     for color, m in zip(SIDES.values(), shown["modulation_out"].T, strict=True):
@@ -146,7 +146,7 @@ def draw_modulation(cases: Mapping[str, Mapping[str, np.ndarray]], schedule: Sch
     for column, (name, shown) in zip(panels.T, cases.items(), strict=True):
         time = (np.arange(len(shown["modulation_out"])) + 1) * delta_tau
         for panel in column:
-            _shade(panel, shown, schedule)
+            _shade_intervals(panel, shown, schedule)
         for (side, color), m in zip(SIDES.items(), shown["modulation_out"].T, strict=True):
             column[0].plot(time, m, color=color, label=side)
         column[1].plot(time, shown["modulation_hidden"], color=GREY, linewidth=0.8)
@@ -189,7 +189,7 @@ def draw_learning(curves: Mapping[str, list[np.ndarray]], goal: float, label: st
         if not seeds:
             continue
         name, color = RULES[rule]
-        smoothed = [_smoothed(check_shape(f"curves[{rule}]", values, (None,))) for values in seeds]
+        smoothed = [_smooth_values(check_shape(f"curves[{rule}]", values, (None,))) for values in seeds]
         longest = max(len(values) for values in smoothed)
         kept = np.stack([np.pad(values, (0, longest - len(values)), mode="edge") for values in smoothed])  # (S, G)
         for values in smoothed:
@@ -202,7 +202,7 @@ def draw_learning(curves: Mapping[str, list[np.ndarray]], goal: float, label: st
     return figure
 
 
-def _smoothed(values: np.ndarray, width: int = 10) -> np.ndarray:
+def _smooth_values(values: np.ndarray, width: int = 10) -> np.ndarray:
     """Return the mean of the last `width` values, or of as many as there are."""
     total = np.cumsum(np.insert(values, 0, 0.0))
     end = np.arange(1, len(total))

@@ -37,11 +37,11 @@ class Layer(NamedTuple):
     plastic: Any  # (I, B) mean |alpha E| after each interval, mV; 0 without plasticity
 
 
-def _constants(cell: SRMAlpha, dt: float, dtype: Any) -> SRMConstants:
+def _compute_constants(cell: SRMAlpha, dt: float, dtype: Any) -> SRMConstants:
     return SRMConstants(*(jnp.asarray(x, dtype) for x in cell.propagators(dt)))
 
 
-def _respond(kernel: Response, decay: Any, rise: Any) -> Any:
+def _apply_kernel(kernel: Response, decay: Any, rise: Any) -> Any:
     """Return the alpha kernel's value in this step, of the spikes before it."""
     return decay * (kernel.a + rise * kernel.x)
 
@@ -49,10 +49,10 @@ def _respond(kernel: Response, decay: Any, rise: Any) -> Any:
 def send(cell: SRMAlpha, spikes: Any, dt: float, interval: int) -> Sent:
     """Return what neurons with given spikes (T, B, n) send; T is a multiple of C = `interval`."""
     T, *rest = spikes.shape
-    k = _constants(cell, dt, spikes.dtype)
+    k = _compute_constants(cell, dt, spikes.dtype)
 
     def one(kernel: Response, spikes: Any) -> tuple[Response, Any]:
-        a = _respond(kernel, k.decay_s, k.rise_s)
+        a = _apply_kernel(kernel, k.decay_s, k.rise_s)
         return Response(k.decay_s * kernel.x + spikes, a), a
 
     still = jnp.zeros(rest, spikes.dtype)
@@ -74,14 +74,14 @@ def layer(cell: SRMAlpha, rule: Any, w: Any, pre: Sent, dt: float, keep: int) ->
     """
     intervals, interval, B, n_pre = pre.response.shape
     n_post, dtype = w.shape[1], pre.response.dtype
-    k = _constants(cell, dt, dtype)
+    k = _compute_constants(cell, dt, dtype)
 
     def fire(carry: tuple[Response, Response], psp: Any) -> tuple[Any, Any]:
         refractory, own = carry
-        nu = _respond(refractory, k.decay_ref, k.rise_ref)
+        nu = _apply_kernel(refractory, k.decay_ref, k.rise_ref)
         u = psp - cell.scale_ref * cell.v_th * nu  # eq. 7
         spikes = cell.spike(u - cell.v_th)  # eq. 8
-        a = _respond(own, k.decay_s, k.rise_s)
+        a = _apply_kernel(own, k.decay_s, k.rise_s)
         carry = Response(k.decay_ref * refractory.x + spikes, nu), Response(k.decay_s * own.x + spikes, a)
         return carry, (a, spikes, u[:keep])
 

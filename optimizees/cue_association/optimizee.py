@@ -149,7 +149,7 @@ class CueAssociation(JaxOptimizee):
             cues = check_shape("cues", cues, (None, self.schedule.cues)).astype(np.int32)
         z = self.space.encode(params).astype(self.precision)
         with jax.enable_x64(self.precision == "float64"):
-            return jax.device_get(_watch(self, z, seed_words(seed), cues, decision_cue))
+            return jax.device_get(_watch_trials(self, z, seed_words(seed), cues, decision_cue))
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write one trial: spikes of all neurons, potentials and rates of the output, modulation (`trial.png`)."""
@@ -179,7 +179,7 @@ class CueAssociation(JaxOptimizee):
 
 
 @partial(jax.jit, static_argnums=0)
-def _watch(optimizee: CueAssociation, z: Any, words: Any, cues: Any, decision_cue: Any) -> dict[str, Any]:
+def _watch_trials(optimizee: CueAssociation, z: Any, words: Any, cues: Any, decision_cue: Any) -> dict[str, Any]:
     """Return what `CueAssociation.watch` returns, of z (D,), the words of a seed and cues (B, K) or None."""
     of_trials, _ = jax.random.split(jax_key(words))
     count = optimizee.trials if cues is None else len(cues)

@@ -65,8 +65,8 @@ def draw_output_maps(
 ) -> Figure:
     """Return the figure that `output_maps` writes."""
     spike_map = check_shape("spike_map", spike_map, (3, None, None))
-    x_edges = _edges("positions", positions, spike_map.shape[2])
-    y_edges = _edges("velocities", velocities, spike_map.shape[1])
+    x_edges = _find_edges("positions", positions, spike_map.shape[2])
+    y_edges = _find_edges("velocities", velocities, spike_map.shape[1])
     highest = max(float(spike_map.max()), 1.0)
     figure, panels = new_figure(1, 3, size=(15.0, 6.0), sharex=True, sharey=True)
     meshes = []
@@ -90,7 +90,7 @@ def draw_output_maps(
     return figure
 
 
-def _edges(argument: str, values: np.ndarray, bins: int) -> np.ndarray:
+def _find_edges(argument: str, values: np.ndarray, bins: int) -> np.ndarray:
     """Return the (bins + 1,) edges of bins that are given by their edges or by their middles."""
     values = check_shape(argument, values, (None,))
     if values.size == bins + 1:
@@ -138,7 +138,7 @@ def draw_episode(
     goal: float = GOAL,
 ) -> Figure:
     """Return the figure that `episode` writes."""
-    position, velocity, counts, actions = _episode(position, velocity, counts, actions)
+    position, velocity, counts, actions = _check_episode(position, velocity, counts, actions)
     check_range("step_ms", step_ms, 0.0, open_low=True)
     steps = len(actions)
     edges = np.arange(steps + 1)
@@ -167,11 +167,11 @@ def draw_episode(
     figure.align_ylabels(panels[:5])
     handles = [Patch(color=color, label=name) for name, color in zip(ACTIONS, COLORS, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, title="output neuron, and action taken")
-    panels[0].set_title(f"One episode: {_outcome(position, goal)}")
+    panels[0].set_title(f"One episode: {_describe_outcome(position, goal)}")
     return figure
 
 
-def _episode(position: Any, velocity: Any, counts: Any, actions: Any) -> tuple[np.ndarray, ...]:
+def _check_episode(position: Any, velocity: Any, counts: Any, actions: Any) -> tuple[np.ndarray, ...]:
     """Return an episode's four arrays once their shapes agree."""
     actions = check_shape("actions", actions, (None,))
     steps = len(actions)
@@ -185,7 +185,7 @@ def _episode(position: Any, velocity: Any, counts: Any, actions: Any) -> tuple[n
     )
 
 
-def _outcome(position: np.ndarray, goal: float) -> str:
+def _describe_outcome(position: np.ndarray, goal: float) -> str:
     """Return whether and when the flag was reached, in words."""
     reached = np.flatnonzero(position >= goal)
     if reached.size:
@@ -216,10 +216,10 @@ def animation(
     Returns:
         The path.
     """
-    position, velocity, counts, actions = _episode(position, velocity, counts, actions)
+    position, velocity, counts, actions = _check_episode(position, velocity, counts, actions)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure, show = _film(position, velocity, counts, actions, goal)
+    figure, show = _make_film(position, velocity, counts, actions, goal)
     writer = PillowWriter(fps=FPS)
     with writer.saving(figure, path, dpi=80):
         for step in range(len(position)):
@@ -231,7 +231,7 @@ def animation(
 
 
 @styled
-def _film(
+def _make_film(
     position: np.ndarray, velocity: np.ndarray, counts: np.ndarray, actions: np.ndarray, goal: float
 ) -> tuple[Figure, Any]:
     """Return the film's figure, and the function of a step's number that changes its artists."""
@@ -255,7 +255,7 @@ def _film(
     bars.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     bars.grid(axis="x", visible=False)
     text = figure.text(0.03, 0.97, "", va="top", fontsize=15, linespacing=1.3)
-    outcome = _outcome(position, goal)
+    outcome = _describe_outcome(position, goal)
 
     def show(step: int) -> None:
         acts = step < len(actions)

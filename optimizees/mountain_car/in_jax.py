@@ -132,7 +132,7 @@ def _drive_cars(
     C = len(starts)  # w_hidden (2 B, H, C), w_out (H, 3, C)
 
     def inputs(car: tuple[jax.Array, jax.Array]) -> _Inputs:
-        position, velocity = _observe(car)
+        position, velocity = _observe_cars(car)
         neurons = jnp.stack([bin_index(velocity, *VELOCITIES, bins), bins + bin_index(position, *POSITIONS, bins)])
         return _Inputs(neurons.astype(jnp.int32), jnp.take_along_axis(w_hidden, neurons[:, None], axis=0))
 
@@ -148,10 +148,10 @@ def _drive_cars(
         car = step(*carry.car, action)
         stays = carry.wanted.neurons == carry.driven.neurons
         age = jnp.where(stays, carry.age + s.substeps, s.substeps - s.drive_delay)
-        over = carry.over | (_observe(car)[0] >= GOAL)
+        over = carry.over | (_observe_cars(car)[0] >= GOAL)
         gone = carry.over[:, None]
         told = [
-            jnp.where(gone, jnp.nan, _observe(car).T),
+            jnp.where(gone, jnp.nan, _observe_cars(car).T),
             jnp.where(carry.over, -1, action),
             jnp.where(gone, 0, counts),
         ]
@@ -172,12 +172,12 @@ def _drive_cars(
         _resting_layer(s, ACTIONS, C, w_out.dtype),
     )
     _, (track, actions, counts, *spikes) = jax.lax.scan(environment_step, begin, None, length=T)
-    track = jnp.concatenate([_observe(begin.car).T[None], track])
+    track = jnp.concatenate([_observe_cars(begin.car).T[None], track])
     track, actions, counts = (value.swapaxes(0, 1) for value in (track, actions, counts))
     return track, actions, counts, jnp.moveaxis(spikes[0], -1, 0) if spikes else jnp.zeros(0)
 
 
-def _observe(car: tuple[jax.Array, jax.Array]) -> jax.Array:
+def _observe_cars(car: tuple[jax.Array, jax.Array]) -> jax.Array:
     """Return what the network is told of the cars, (2, C) float32."""
     return jnp.stack(car).astype(jnp.float32)
 

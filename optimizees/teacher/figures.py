@@ -54,7 +54,10 @@ def draw_errors(teacher: Any, one: dict[str, np.ndarray], functions: int = 200) 
     axes.plot(n, one["linear_errors"], color=ORANGE, label="optimal linear predictor of all examples before")
     if teacher.family == "network":
         axes.plot(
-            n, _backpropagation(teacher, functions), color=GREEN, label="backpropagation in the teacher's network"
+            n,
+            _predict_by_backpropagation(teacher, functions),
+            color=GREEN,
+            label="backpropagation in the teacher's network",
         )
     axes.plot(n, one["errors"], color=BLUE, label="spiking network, fixed weights")
     highest = 1.5 * max(one["errors"].max(), np.median(one["linear_errors"]))
@@ -64,7 +67,7 @@ def draw_errors(teacher: Any, one: dict[str, np.ndarray], functions: int = 200) 
     return figure
 
 
-def _backpropagation(teacher: Any, functions: int) -> np.ndarray:
+def _predict_by_backpropagation(teacher: Any, functions: int) -> np.ndarray:
     sample = partial(sample_episodes, "network", episodes=functions, examples=teacher.examples, gain=teacher.gain)
     x, y = map(np.asarray, jax.jit(sample)(jax.random.key(0))[0])
     return ((backpropagation_predictions(x, y, gain=teacher.gain) - y) ** 2).mean(axis=0)

@@ -49,7 +49,7 @@ class VehicleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         with jax.enable_x64(False):
             self.world, self.state = self._create(jax.random.key(int(self.np_random.integers(2**31))))
         self.steps, self._way = 0, [np.asarray(self.state.position)]
-        return self._observe(), self._describe(DRIVING)
+        return self._observe_world(), self._describe_outcome(DRIVING)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Drive for a control step with these speeds of the wheels, (2,) in [-1, 1]."""
@@ -61,7 +61,13 @@ class VehicleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._way.append(np.asarray(self.state.position))
         late = outcome == DRIVING and self.steps >= self.arena.steps
         reward = before - self._measure_distance() + (outcome == REACHED) - (outcome == COLLIDED)
-        return self._observe(), float(reward), outcome != DRIVING, late, self._describe(LATE if late else outcome)
+        return (
+            self._observe_world(),
+            float(reward),
+            outcome != DRIVING,
+            late,
+            self._describe_outcome(LATE if late else outcome),
+        )
 
     def render(self) -> np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the picture of the world, (480, 480, 3) uint8, or None where no mode was chosen."""
@@ -74,12 +80,12 @@ class VehicleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def _measure_distance(self) -> float:
         return float(np.linalg.norm(np.asarray(self.world.target) - np.asarray(self.state.position)))
 
-    def _observe(self) -> np.ndarray:
+    def _observe_world(self) -> np.ndarray:
         with jax.enable_x64(False):
             seen = np.array(self._look(self.world, self.state))
         return np.clip(seen, self.observation_space.low, self.observation_space.high)  # rounding  # pyright: ignore
 
-    def _describe(self, outcome: int) -> dict[str, Any]:
+    def _describe_outcome(self, outcome: int) -> dict[str, Any]:
         return {"outcome": OUTCOMES[outcome]}
 
 

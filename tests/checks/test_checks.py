@@ -16,7 +16,7 @@ from l2l_snn.checks.optimizee import CLAIMS as OPTIMIZEE_CLAIMS
 from l2l_snn.checks.optimizee import SMOOTH
 from l2l_snn.checks.optimizer import BEATS
 from l2l_snn.checks.optimizer import CLAIMS as OPTIMIZER_CLAIMS
-from l2l_snn.seeding import draw, stream
+from l2l_snn.seeding import generator_of, stream
 from optimizers.random_search import RandomSearch, RandomSearchState
 
 SPACE = Space(x=Real(-1, 1, shape=(3,)))
@@ -231,7 +231,7 @@ class Climber(Optimizer[RandomSearchState]):
         return RandomSearchState(stream(seed), space.center.copy(), np.array(-np.inf))
 
     def ask(self, space, state):
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         noise = generator.standard_normal((self.population, len(state.best_z)))
         return state.best_z + self.step * noise, state._replace(words=words)
 
@@ -344,7 +344,7 @@ class OneSize(Climber):
         return OneSizeState(*super().init(space, seed), np.zeros(self.population))
 
     def ask(self, space, state):
-        generator, words = draw(state.words)
+        generator, words = generator_of(state.words)
         noise = generator.standard_normal((len(state.rows), space.size))
         return state.best_z + self.step * noise, state._replace(words=words)
 

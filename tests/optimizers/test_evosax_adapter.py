@@ -17,7 +17,7 @@ from l2l_snn.search.evosax_algorithms import (
     known_params,
     random_key,
 )
-from l2l_snn.seeding import draw
+from l2l_snn.seeding import generator_of
 from optimizers.evosax_adapter import Evosax
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
@@ -82,10 +82,10 @@ def rosenbrock(z):
 
 def keys(seed, generations):
     """Return the jax keys of a run's calls: those of init, and the pairs of ask and tell."""
-    generator, words = draw(np.array([seed, 0], np.uint64))
+    generator, words = generator_of(np.array([seed, 0], np.uint64))
     all_keys = [random_key(generator)]
     for _ in range(2 * generations):
-        generator, words = draw(words)
+        generator, words = generator_of(words)
         all_keys.append(random_key(generator))
     return [jax.random.wrap_key_data(key) for key in all_keys]
 

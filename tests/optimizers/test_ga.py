@@ -6,7 +6,7 @@ from deap import base, tools
 
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
-from l2l_snn.seeding import draw, python_random
+from l2l_snn.seeding import generator_of, python_random
 from optimizers.ga import GeneticAlgorithm
 
 SPACE = Space(x=Real(-5, 5, shape=(4,)), w=Free((3,)))
@@ -50,7 +50,7 @@ def test_selection_is_deaps_on_deaps_own_individuals():
     for seed in range(20):
         state = told(ga, fitness, seed=seed)
         individuals = [Individual(*pair) for pair in zip(state.z.tolist(), fitness.tolist(), strict=True)]
-        with python_random(draw(state.words)[0]):
+        with python_random(generator_of(state.words)[0]):
             parents = tools.selTournament(individuals, 20, 3)
         np.testing.assert_array_equal(ga.ask(SPACE, state)[0], parents)
 

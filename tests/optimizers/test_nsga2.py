@@ -10,7 +10,7 @@ from deap.tools import emo
 
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
-from l2l_snn.seeding import draw, python_random
+from l2l_snn.seeding import generator_of, python_random
 from optimizers.nsga2 import NSGA2, candidates, pareto_front, polynomial, sbx, survivors
 
 SPACE = Space(x=Real(-5, 5, shape=(4,)), w=Free((3,)))
@@ -124,7 +124,7 @@ def test_tournaments_are_deaps_and_parents_come_at_most_twice():
         entrants = candidates(state.fitness, np.arange(20))
         for front in tools.sortNondominated(entrants, 20):  # crowding by DEAP again, on its slow path
             emo.assignCrowdingDist(front)
-        generator, _ = draw(state.words)
+        generator, _ = generator_of(state.words)
         generator.permutation(20)
         with python_random(generator):
             parents = tools.selTournamentDCD(entrants, 20)

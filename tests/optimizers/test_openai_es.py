@@ -11,7 +11,7 @@ from stepping import with_step
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.search.shaping import centered_ranks, first_moment, z_score
-from l2l_snn.seeding import draw
+from l2l_snn.seeding import generator_of
 from optimizers.openai_es import OpenES
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
@@ -57,7 +57,9 @@ def test_a_generation_mirrors_its_first_half_around_the_mean():
 def test_without_mirroring_every_individual_has_its_own_noise():
     es = OpenES(population=5, sigma=0.3, antithetic=False)
     state = es.init(FREE, 1)
-    np.testing.assert_allclose(es.ask(FREE, state)[0], 0.3 * draw(state.words)[0].standard_normal((5, 5)), rtol=1e-14)
+    np.testing.assert_allclose(
+        es.ask(FREE, state)[0], 0.3 * generator_of(state.words)[0].standard_normal((5, 5)), rtol=1e-14
+    )
 
 
 # Fitness shaping

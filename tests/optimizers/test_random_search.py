@@ -5,7 +5,7 @@ import pytest
 
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
-from l2l_snn.seeding import draw
+from l2l_snn.seeding import generator_of
 from optimizers.random_search import RandomSearch
 
 SPACE = Space(x=Real(0, 1, shape=(2,)), w=Free((3,)))
@@ -20,7 +20,7 @@ def test_each_generation_is_a_fresh_sample_of_the_space():
     search = RandomSearch(population=5)
     state = search.init(SPACE, 3)
     z, later = search.ask(SPACE, state)
-    np.testing.assert_array_equal(z, SPACE.sample(draw(state.words)[0], 5))
+    np.testing.assert_array_equal(z, SPACE.sample(generator_of(state.words)[0], 5))
     assert not np.isin(search.ask(SPACE, later)[0], z).any()
 
 

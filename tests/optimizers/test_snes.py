@@ -8,7 +8,7 @@ import pytest
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.search.shaping import shaped, utilities
-from l2l_snn.seeding import draw
+from l2l_snn.seeding import generator_of
 from optimizers.snes import SNES, WIDEST
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
@@ -104,7 +104,7 @@ def test_steps_are_evosaxs_from_the_same_sample():
 def test_the_sample_is_normal_with_the_state_s_mean_and_sigma():
     snes = SNES(population=6)
     state = run(snes, FREE, lambda z: -(z**2).sum(axis=1), 3)[-1]
-    expected = state.mean + state.sigma * draw(state.words)[0].standard_normal((6, 10))
+    expected = state.mean + state.sigma * generator_of(state.words)[0].standard_normal((6, 10))
     np.testing.assert_allclose(snes.ask(FREE, state)[0], expected, rtol=1e-12)
 
 

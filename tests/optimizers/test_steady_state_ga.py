@@ -6,7 +6,7 @@ import pytest
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.search.variation import tournament, vary
-from l2l_snn.seeding import draw
+from l2l_snn.seeding import generator_of
 from optimizers.steady_state_ga import SteadyStateGA
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((2,)))
@@ -113,7 +113,7 @@ def test_an_all_failed_start_goes_on_sampling_the_space():
 def test_children_are_those_of_the_operators_on_the_population():
     ga = SteadyStateGA(population=8, children=5, mutation_std=0.2)
     state = full(ga, np.arange(8.0))
-    generator, _ = draw(state.words)
+    generator, _ = generator_of(state.words)
     children = state.z[tournament(state.fitness, 6, 4, generator)]
     vary(children, SPACE, ga, generator)
     np.testing.assert_array_equal(ga.ask(SPACE, state)[0], children[:5])

@@ -10,7 +10,7 @@ from scipy.stats import special_ortho_group
 from l2l_snn import Evaluation, Free, Real, Space
 from l2l_snn.checks import check_optimizer, require
 from l2l_snn.search.shaping import shaped, utilities
-from l2l_snn.seeding import draw
+from l2l_snn.seeding import generator_of
 from optimizers.xnes import LARGEST, XNES, exponential
 
 SPACE = Space(x=Real(-5, 5, shape=(2,)), w=Free((3,)))
@@ -118,7 +118,7 @@ def test_the_sample_has_the_state_s_covariance():
     np.testing.assert_allclose(
         np.cov(z.T) / np.outer(deviations, deviations), expected / np.outer(deviations, deviations), atol=0.03
     )
-    s = draw(state.words)[0].standard_normal((100_000, 5))
+    s = generator_of(state.words)[0].standard_normal((100_000, 5))
     np.testing.assert_allclose(z[:3], state.mean + state.sigma * (state.B @ s[:3].T).T, rtol=1e-9)
 
 
@@ -197,7 +197,7 @@ def test_learns_from_what_was_drawn_where_a_bound_has_clipped_it():
     z, state = xnes.ask(SPACE, xnes.init(SPACE, 1))
     assert np.isin(z[:, :2], (0, 1)).any()
     center, scale = SPACE.center, SPACE.scale
-    s = draw(xnes.init(SPACE, 1).words)[0].standard_normal((12, 5))
+    s = generator_of(xnes.init(SPACE, 1).words)[0].standard_normal((12, 5))
     moved = xnes.tell(SPACE, state, z, Evaluation(np.arange(12.0)))
     np.testing.assert_allclose(moved.mean, center + 3 * scale * (utilities(12)[::-1] @ s), rtol=1e-9)
 

@@ -232,9 +232,9 @@ def test_output_maps_show_the_given_spikes_on_one_scale(tmp_path):
 
 def test_bins_may_be_given_by_their_middles():
     edges = np.linspace(-1.2, 0.6, 31)
-    np.testing.assert_allclose(car._edges("positions", (edges[1:] + edges[:-1]) / 2, 30), edges, atol=1e-12)
+    np.testing.assert_allclose(car._find_edges("positions", (edges[1:] + edges[:-1]) / 2, 30), edges, atol=1e-12)
     with pytest.raises(ValueError, match=r"positions: expected 30 middles .* or 31 edges"):
-        car._edges("positions", edges[:-2], 30)
+        car._find_edges("positions", edges[:-2], 30)
 
 
 def test_output_maps_can_carry_the_episode():

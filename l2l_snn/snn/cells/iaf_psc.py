@@ -67,12 +67,12 @@ class NestCell(Cell):
         check_neurons(self, n, positive="C_m tau_m tau_syn_ex tau_syn_in", not_negative="t_ref", infinite="V_min")
         check_below(self, "V_reset", "V_th", "a neuron that resets above threshold would spike for ever")
 
-    def _levels(self, v_min: Array, dt: float) -> Levels:
+    def _find_levels(self, v_min: Array, dt: float) -> Levels:
         _, (E_L, V_th, V_reset, V_min, I_e) = numbers(self.E_L, self.V_th, self.V_reset, v_min, self.I_e)
         floor = None if known(V_min) and np.all(np.isneginf(V_min)) else V_min - E_L
         return Levels(V_th - E_L, V_reset - E_L, floor, I_e, refractory_steps(self.t_ref, dt))
 
-    def _fire(self, state: Any, levels: Levels, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _emit_spikes(self, state: Any, levels: Levels, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Return potential, refractory counter and spikes; v is the potential of a neuron that isn't refractory."""
         v = v if levels.floor is None else jnp.maximum(v, levels.floor)
         v = jnp.where(state.r > 0, state.v, v)
@@ -109,14 +109,14 @@ class IafPscDelta(NestCell):
         return DeltaState(jnp.zeros(n), jnp.zeros(n, jnp.int32), jnp.zeros(n))
 
     def propagators(self, dt: float) -> tuple[Membrane, Levels]:
-        return membrane(self.tau_m, self.C_m, dt), self._levels(self.V_min, dt)
+        return membrane(self.tau_m, self.C_m, dt), self._find_levels(self.V_min, dt)
 
     def step(
         self, state: DeltaState, input: Arriving, dt: float, propagators: tuple[Membrane, Levels] | None = None
     ) -> tuple[DeltaState, jax.Array]:
         p, levels = cast(propagators or self.propagators(dt), state.v.dtype)
         v = p.current * (state.i0 + levels.i_e) + p.decay * state.v + (input.weights[0] + input.weights[1])
-        v, r, spikes = self._fire(state, levels, v)
+        v, r, spikes = self._emit_spikes(state, levels, v)
         return DeltaState(v, r, _broadcast_current(input.current, v)), spikes
 
 
@@ -151,14 +151,14 @@ class IafPscExp(NestCell):
 
     def propagators(self, dt: float) -> tuple[Membrane, Exponential, Exponential, Exponential, Levels]:
         exc, inh = (exponential(tau, self.tau_m, self.C_m, dt) for tau in (self.tau_syn_ex, self.tau_syn_in))
-        return membrane(self.tau_m, self.C_m, dt), exc, inh, _pair_signs(exc, inh), self._levels(-np.inf, dt)
+        return membrane(self.tau_m, self.C_m, dt), exc, inh, _pair_signs(exc, inh), self._find_levels(-np.inf, dt)
 
     def step(
         self, state: ExpState, input: Arriving, dt: float, propagators: tuple | None = None
     ) -> tuple[ExpState, jax.Array]:
         p, exc, inh, both, levels = cast(propagators or self.propagators(dt), state.v.dtype)
         v = state.v * p.decay + state.i[0] * exc.to_v + state.i[1] * inh.to_v + (levels.i_e + state.i0) * p.current
-        v, r, spikes = self._fire(state, levels, v)
+        v, r, spikes = self._emit_spikes(state, levels, v)
         return ExpState(v, r, _broadcast_current(input.current, v), both.step(state.i, input.weights)), spikes
 
 
@@ -195,7 +195,7 @@ class IafPscAlpha(NestCell):
 
     def propagators(self, dt: float) -> tuple[Membrane, Alpha, Alpha, Alpha, Levels]:
         exc, inh = (alpha(tau, self.tau_m, self.C_m, dt) for tau in (self.tau_syn_ex, self.tau_syn_in))
-        return membrane(self.tau_m, self.C_m, dt), exc, inh, _pair_signs(exc, inh), self._levels(self.V_min, dt)
+        return membrane(self.tau_m, self.C_m, dt), exc, inh, _pair_signs(exc, inh), self._find_levels(self.V_min, dt)
 
     def step(
         self, state: AlphaState, input: Arriving, dt: float, propagators: tuple | None = None
@@ -204,7 +204,7 @@ class IafPscAlpha(NestCell):
         di, i = state.rise
         v = p.current * (state.i0 + levels.i_e) + exc.di_to_v * di[0] + exc.i_to_v * i[0]
         v = v + inh.di_to_v * di[1] + inh.i_to_v * i[1] + p.decay_m1 * state.v + state.v
-        v, r, spikes = self._fire(state, levels, v)
+        v, r, spikes = self._emit_spikes(state, levels, v)
         return AlphaState(v, r, _broadcast_current(input.current, v), both.step(state.rise, input.weights)), spikes
 
 
