@@ -539,7 +539,8 @@ def test_a_plastic_rollout_equals_its_rule_step_by_step(double, rule, delay):
     _, record = net.rollout(
         net.init({"w": w}), spikes={"source": x}, signals={"w": signal}, record=("spikes", "weights")
     )
-    every, step, learn = rule.every(1.0), jax.jit(cell.step), jax.jit(rule.step)
+    every, step = rule.every(1.0), jax.jit(cell.step, static_argnums=2)  # dt is known before the program runs
+    learn = jax.jit(rule.step, static_argnums=5)
     state, learning, sent, post = cell.init(3), rule.init(4, 3), [np.zeros(3)] * d, [np.zeros(3)] * d
     for k in range(60):
         before = rule.effective(w, learning)
