@@ -21,7 +21,7 @@ import numpy as np
 from l2l_snn.evaluation import Evaluation, failure
 from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.space import Space
-from l2l_snn.validate import check_fields, check_shape, message
+from l2l_snn.validate import check_fields, check_shape, message, refuse_post_init
 
 
 class BatchOptimizee(ABC):
@@ -46,6 +46,7 @@ class BatchOptimizee(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        refuse_post_init(cls)
         inherited = getattr(super(cls, cls), "evaluate_batch", None)
         if "evaluate_batch" in vars(cls) and getattr(inherited, "__final__", False):
             got = f"a subclass of {cls.__mro__[1].__name__}"

@@ -18,7 +18,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.space import Space
-from l2l_snn.validate import check_fields, check_shape, message
+from l2l_snn.validate import check_fields, check_shape, message, refuse_post_init
 
 S = TypeVar("S", bound=NamedTuple)
 
@@ -37,6 +37,10 @@ class Optimizer(ABC, Generic[S]):
     learns: ClassVar[bool] = True  # whether what is asked follows from what was told; if not, it needn't beat chance
     asynchronous: ClassVar[bool] = False  # whether ask may come again before tell, and tell take any of what was asked
     several_objectives: ClassVar[bool] = False  # whether the fitness may be (P, M)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_post_init(cls)
 
     @final
     def __post_init__(self) -> None:
@@ -108,7 +112,7 @@ class Optimizer(ABC, Generic[S]):
     # field `population` alone, needn't write these.
 
     def individuals(self, size: int) -> int:
-        """Return P in a space of D = `size` coordinates, the number that a job's `restart` and `resize` multiply.
+        """Return the population size for a space with `size` coordinates. A job's `restart` and `resize` scale it.
 
         Raises:
             TypeError: there is no such number.

@@ -114,7 +114,7 @@ def check_count(argument: str, value: int, low: int = 1, todo: str = "") -> int:
     return value
 
 
-def check_multiple(argument: str, value: float, step: float, of: str = "", todo: str = "") -> float:
+def check_multiple(argument: str, value: float, step: float, of: str = "", todo: str = "", *, least: int = 0) -> float:
     """Return a time if it is a whole number of steps, to 1e-6 of one; both in ms.
 
     Args:
@@ -123,8 +123,9 @@ def check_multiple(argument: str, value: float, step: float, of: str = "", todo:
         step: ms.
         of: what the step is, e.g. "the resolution".
         todo: what to do.
+        least: how many steps it is at least.
     """
-    if abs(value / step - round(value / step)) > 1e-6:
+    if abs(value / step - round(value / step)) > 1e-6 or round(value / step) < least:
         name = f"{of}, " if of else ""
         raise ValueError(message(argument, f"a multiple of {name}{step:g} ms", f"{value:g} ms", todo))
     return value
@@ -186,6 +187,17 @@ def check_fields(instance: Any) -> None:
             _check_value(f"{name}.{field.name}", value, hint)
 
 
+def refuse_post_init(cls: type) -> None:
+    """Refuse a class that defines `__post_init__`, which would take the place of the one that checks its fields.
+
+    Raises:
+        TypeError: it does.
+    """
+    if "__post_init__" in vars(cls):
+        todo = "write cross_check(self); fields are checked before it by their annotations"
+        raise TypeError(message(f"class {cls.__name__}", "no method __post_init__", "one", todo))
+
+
 @lru_cache(maxsize=256)  # reading annotations is slow
 def _field_hints(cls: type) -> tuple[tuple[Field[Any], Any], ...]:
     """Return the fields of a dataclass with their annotations."""
@@ -214,6 +226,8 @@ def _check_value(argument: str, value: Any, hint: Any, todo: str = "") -> None:
         if not isinstance(value, tuple | list):
             raise TypeError(message(argument, f"a {kind.__name__}", f"{value!r} ({type(value).__name__})", todo))
         same = kind is list or inner[1:] == (...,)
+        if not same and len(value) != len(inner):
+            raise ValueError(message(argument, f"{len(inner)} values", f"{len(value)}", todo))
         for entry, one in zip(value, inner[:1] * len(value) if same else inner, strict=False):
             _check_value(argument, entry, one, todo)
     elif kind is dict:

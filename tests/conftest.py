@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from jaxtyping import install_import_hook
+from places import ROOT
 from shapes import CHECKED
 
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # (N,) with (T, N) must be said, not guessed
@@ -17,7 +18,27 @@ signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # a shell in the background lets it be ignored; children inherit that
 
+# what one process compiled the others take: workers of a pool, commands, the other half of the tests
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
 install_import_hook(CHECKED, "shapes.checked")  # here, before any test imports them
+
+LONGEST = (
+    "workers/test_ray_pool",
+    "cluster/test_cluster_faults",
+    "cli/test_cli",
+    "optimizees/",
+    "dashboard/",
+    "cluster/",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, so that two processes, a file each at a time, end together."""
+    items.sort(
+        key=lambda item: next((k for k, part in enumerate(LONGEST) if f"tests/{part}" in item.nodeid), len(LONGEST))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +56,14 @@ def compiled_soon():
 
 @pytest.fixture(scope="session")
 def postgres():
-    """A PostgreSQL server, or a skip where it isn't installed; tests that use it share the xdist group "postgres"."""
+    """A PostgreSQL server, or a skip where it isn't installed."""
     from postgres import Server
 
     with Server() as server:
         yield server
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgres"))])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request, tmp_path):
     """The URL of a new store, on each of the two databases."""
     if request.param == "sqlite":

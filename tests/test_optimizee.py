@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2l_snn import BatchOptimizee, Evaluation, Free, JaxOptimizee, Optimizee, Real, Space
+from l2l_snn import BatchOptimizee, Evaluation, Free, JaxOptimizee, Optimizee, Optimizer, Real, Space
 from l2l_snn.evaluation import failure
 from l2l_snn.optimizee import validated
 
@@ -20,6 +20,12 @@ SEEDS = np.arange(1, 6)
 
 
 # Evaluation
+
+
+@pytest.mark.parametrize("base", [Optimizee, JaxOptimizee, BatchOptimizee, Optimizer], ids=lambda base: base.__name__)
+def test_a_class_that_would_replace_the_check_of_its_fields_is_refused(base):
+    with pytest.raises(TypeError, match=r"class Own: expected no method __post_init__, got one; write cross_check"):
+        type("Own", (base,), {"__post_init__": lambda self: None})
 
 
 def test_failed_is_any_nan_of_an_individual():

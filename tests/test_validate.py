@@ -21,6 +21,7 @@ from l2l_snn.validate import (
     check_count,
     check_fields,
     check_finite,
+    check_multiple,
     check_range,
     check_shape,
     did_you_mean,
@@ -192,6 +193,20 @@ def test_annotations_that_are_strings_are_read_too():
     cls.__module__ = __name__
     with pytest.raises(ValueError, match=r"Text.x: expected an integer >= 1, got 0"):
         cls(0)
+
+
+def test_a_tuple_of_another_length_is_refused():
+    cls = make_dataclass("Pair", [("x", tuple[float, float])], namespace={"__post_init__": check_fields}, frozen=True)
+    assert cls((1.0, 2.0)).x == (1.0, 2.0)
+    with pytest.raises(ValueError, match=r"Pair.x: expected 2 values, got 3"):
+        cls((1.0, 2.0, 3.0))
+
+
+def test_a_time_is_a_whole_number_of_steps_and_of_as_many_as_are_needed():
+    assert check_multiple("delay", 0.4, 0.2, least=2) == 0.4
+    for value, least in ((0.5, 0), (0.2, 2), (1e-8, 1)):
+        with pytest.raises(ValueError, match=r"delay: expected a multiple of the resolution, 0.2 ms, got"):
+            check_multiple("delay", value, 0.2, "the resolution", least=least)
 
 
 def test_what_a_class_gives_by_default_needs_no_check():

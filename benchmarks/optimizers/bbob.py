@@ -69,7 +69,7 @@ class Recorder:
         BBOB rounds f_opt to 1e-2, so the last bits of f at that x don't matter.
         """
         with tempfile.TemporaryDirectory() as folder, chdir(folder):
-            self._problem._best_parameter("print")
+            self._problem._best_parameter("print")  # noqa: SLF001, COCO has no other way
             (file,) = Path(folder).iterdir()
             value = self._problem(np.loadtxt(file))
         if not self._problem.final_target_hit or abs(value - round(value, 2)) > 1e-9:

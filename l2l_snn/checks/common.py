@@ -1,4 +1,4 @@
-"""What both conformance suites use: the result of a claim, fingerprints, watching the global generators."""
+"""What the conformance suites use: the result of a claim, fingerprints, watching the global generators."""
 
 import json
 import random

@@ -133,10 +133,11 @@ class Replays:
                 except processes.Refused as error:
                     answer, refusal = None, str(error)
             with self._lock:
-                job.log = processes.tail(job.folder / "log") + refusal
+                job.log = processes.tail(job.folder / "log")
                 job.ended = time.monotonic()
                 if job.state == "cancelled":
                     return
+                job.log = "\n".join(filter(None, (job.log.rstrip(), refusal)))
                 if answer is None:
                     job.state = "failed"
                     return

@@ -66,12 +66,13 @@ def run(
             state = store.optimizer_state(name, state)
         loop = kind(job, optimizer, evaluator, state, watch)
         try:
-            driver.finish(*_run_until_stop(driver, job, loop, _tally_so_far(store, driver.run), tell))
+            ended = _run_until_stop(driver, job, loop, _tally_so_far(store, driver.run), tell)
         except EvaluatorError as error:
             driver.finish("failed", str(error))
             raise
         finally:
             evaluator.forget()
+        driver.finish(*ended)
     return store.load(name)
 
 
@@ -81,7 +82,7 @@ def _run_until_stop(
     """Commit one generation after another; return how the run ended, and why."""
     began = time.perf_counter()
     try:
-        while not (reason := stop_reason(job, tally, driver.run.seconds + time.perf_counter() - began)):
+        while not (reason := stop_reason(job, tally, driver.total_seconds())):
             generation = loop.next(tally.number)
             driver.commit(generation, loop.state)
             tally = tally.after(generation)

@@ -4,9 +4,9 @@
     state = collect(rule, state, pre, post, dt)             # the spikes of a window
     w = hear(rule, state, w, signal)                        # what follows it
 
-Within a window weights stay the same. So what `RSTDP` (plasticity.py) collects in each simulation step is one matrix
-product here, of spikes with traces, in about half the time. The eligibility is that of `RSTDP`; `hear` changes the
-weights by its eq. 3.
+Within a window weights stay the same. So what `RSTDP` (plasticity/three_factor.py) collects in each simulation step is
+one matrix product here, of spikes with traces, in about half the time. The eligibility is that of `RSTDP`; `hear`
+changes the weights by its eq. 3.
 
 Legend: S simulation steps; a state has one projection's (n_pre, n_post) synapses.
 """

@@ -97,7 +97,7 @@ class Driver:
             if generation.number != row.generation:
                 got = f"generation {generation.number} can't be committed, its next one is {row.generation}"
                 raise StoreError(f"run {run.name!r} in {store.url_shown}: {got}; read the run again")
-            rows.append(connection, row, values, individuals, states, self._total_seconds())
+            rows.append(connection, row, values, individuals, states, self.total_seconds())
 
         store.writing(f"committing generation {generation.number} of run {run.name!r}", body)
         self._written = fields
@@ -133,7 +133,7 @@ class Driver:
             RunBusy: the run was taken over.
         """
         check_choice("state", state, ("finished", "stopped", "failed"))
-        total = self._total_seconds() if seconds is None else self.run.seconds + seconds
+        total = self.total_seconds() if seconds is None else self.run.seconds + seconds
 
         def body(connection: Connection, again: bool) -> None:
             rows.finish(connection, self._held_row(connection).id, state, clean(message), total)
@@ -158,6 +158,6 @@ class Driver:
         """Return the run's row, locked, if it wasn't taken over."""
         return rows.held(connection, self._store.url_shown, self.run.name, self._token)
 
-    def _total_seconds(self) -> float:
-        """Return the s of all the run's drivers together."""
+    def total_seconds(self) -> float:
+        """Return the s of all the run's drivers together, this one until now."""
         return self.run.seconds + time.monotonic() - self._began

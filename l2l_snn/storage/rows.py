@@ -316,7 +316,7 @@ def insert_into(connection: Connection, table: str, run_id: int, values: Sequenc
 
 
 def lock_genomes(connection: Connection) -> None:
-    """Let no other such transaction go on until this one ends: what one writes, another would take for left over."""
+    """Block other transactions that name or remove genome files until this one ends."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
         connection.execute(text(f"LOCK TABLE {IDENTITY.name} IN EXCLUSIVE MODE"))
 

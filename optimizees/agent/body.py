@@ -1,6 +1,6 @@
 """An agent's network: place cells that observe, motor populations that compete.
 
-`sensor`: place cells whose spikes are Poisson (coding.py); `hidden`, excitatory, if there are any;
+`sensor`: place cells whose spikes are Poisson (snn/coding); `hidden`, excitatory, if there are any;
 `motor`, excitatory, M neurons for each action; `inhibitory`, a pool of M for each action, driven by its motor neurons,
 which silences those of all other actions. All neurons are iaf_psc_delta. Projections are named after their ends:
 sensor_motor, or sensor_hidden and hidden_motor, learn or are evolved; motor_inhibitory and inhibitory_motor are fixed.
@@ -55,7 +55,7 @@ class Body:
     def __post_init__(self) -> None:
         check_fields(self)
         for name in ("delay", "step_ms", "t_ref"):
-            check_multiple(name, getattr(self, name), self.resolution, "the resolution")
+            check_multiple(name, getattr(self, name), self.resolution, "the resolution", least=name == "delay")
 
     def check_observations(self, K: int) -> None:
         """Refuse cells and groups that don't fit K observations."""

@@ -45,7 +45,9 @@ def evaluate(study: Study, z: np.ndarray, seeds: np.ndarray, with_artifacts: boo
         with_artifacts: fill them.
     """
     with jax.enable_x64(False):
-        found = compiled_study(study, with_artifacts)(jnp.asarray(z, jnp.float32), seed_words(seeds))
+        found = compiled_study(study, type(study.setup.task), with_artifacts)(
+            jnp.asarray(z, jnp.float32), seed_words(seeds)
+        )
         found = {name: np.asarray(value) for name, value in found.items()}
     returns, share = found.pop("returns").astype(np.float64), study.setup.life.share
     metrics = {"mean_return": np.nanmean(returns, axis=1)}
@@ -69,8 +71,11 @@ def part(returns: np.ndarray, share: float, *, at_end: bool) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def compiled_study(study: Study, with_artifacts: bool) -> Any:
-    """Return the jitted function (z (P, D), words (P, 2)) -> metrics (P,), returns (P, N) and artifacts by name."""
+def compiled_study(study: Study, task: type, with_artifacts: bool) -> Any:
+    """Return the jitted function (z (P, D), words (P, 2)) -> metrics (P,), returns (P, N) and artifacts by name.
+
+    `task` is the class of the study's task, for the cache: NamedTuples of two classes with the same values are equal.
+    """
 
     def live_and_measure(z: jax.Array, words: jax.Array) -> dict[str, jax.Array]:
         if study.mode == "mlp":

@@ -38,7 +38,7 @@ class Network:
         check_fields(self)
         check_range("drive_delay", self.drive_delay, 0.0, self.step_ms)
         for name in ("drive_delay", "delay", "step_ms", "t_ref"):
-            check_multiple(name, getattr(self, name), self.resolution, "the resolution")
+            check_multiple(name, getattr(self, name), self.resolution, "the resolution", least=name == "delay")
 
 
 class Episodes(NamedTuple):

@@ -39,7 +39,7 @@ class Brain:
     def __post_init__(self) -> None:
         check_fields(self)
         for name in ("delay", "t_ref"):
-            check_multiple(name, getattr(self, name), self.resolution, "the resolution")
+            check_multiple(name, getattr(self, name), self.resolution, "the resolution", least=name == "delay")
 
     def sensors(self, arena: Arena) -> int:
         """Return the number of sensors, C + K."""

@@ -78,6 +78,14 @@ class NotAlone(BatchOptimizee):
 
 
 @dataclass(frozen=True)
+class Watched(BatchOptimizee):
+    space = SPACE
+
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        return Evaluation(z.sum(axis=1) + with_artifacts)
+
+
+@dataclass(frozen=True)
 class OwnRandomness(Good):
     def evaluate(self, params, seed):
         return np.random.default_rng().normal()
@@ -88,7 +96,7 @@ COUNTER = itertools.count()
 
 @dataclass(frozen=True)
 class HiddenField(Good):
-    def __post_init__(self):
+    def cross_check(self):
         object.__setattr__(self, "bias", float(next(COUNTER)))
 
     def evaluate(self, params, seed):
@@ -179,6 +187,7 @@ class CutGradient(JaxOptimizee):
 
 
 BROKEN_OPTIMIZEES = [
+    (Watched(), "gives the same fitness and metrics when artifacts are wanted", "as without artifacts"),
     (NotFrozen(), "is a frozen dataclass whose fields survive JSON", "expected a frozen dataclass, got another class"),
     (DecoratorForgotten(), "is a frozen dataclass whose fields survive JSON", "put @dataclass"),
     (NotJson(), "is a frozen dataclass whose fields survive JSON", "not JSON serializable"),
@@ -296,7 +305,7 @@ class GlobalRandom(Climber):
 
 @dataclass(frozen=True)
 class HiddenState(Climber):
-    def __post_init__(self):
+    def cross_check(self):
         object.__setattr__(self, "told", [])
 
     def learn(self, space, state, z, fitness, evaluation):

@@ -27,7 +27,6 @@ from l2l_snn.cluster.submission import Submission, check_store, free_name
 from l2l_snn.results import tables
 from l2l_snn.storage.store import Store
 
-pytestmark = pytest.mark.xdist_group("cluster")
 LIMIT = 240  # s, that anything here may take
 MODEL = """\
 import time

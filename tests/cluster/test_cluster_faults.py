@@ -28,7 +28,6 @@ from l2l_snn.workers.ray_pool import RayPool, RayWorkers
 from optimizers.ga import GeneticAlgorithm
 
 pytestmark = [
-    pytest.mark.xdist_group("cluster"),
     pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),  # JAX's, of any; nodes are programs
 ]
 LIMIT = 240.0  # s, that anything here may take

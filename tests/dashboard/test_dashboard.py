@@ -28,7 +28,6 @@ from l2l_snn.storage.records import Generation
 from l2l_snn.storage.schema import INDIVIDUALS
 from l2l_snn.storage.store import Store
 
-pytestmark = pytest.mark.xdist_group("dashboard")
 HERE = {"x-l2l-client": "test"}
 JOB = """\
 optimizee: {class: "troublemakers:Troublemaker", pause: 0.002}

@@ -15,7 +15,6 @@ from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import Store
 
-pytestmark = pytest.mark.xdist_group("dashboard-browser")
 JOB = """\
 optimizee: {class: "painter:Painter"}
 optimizer: {class: "optimizers.random_search:RandomSearch", population: 4}

@@ -7,8 +7,6 @@ from l2l_snn.dashboard import read_individual, read_runs, read_table
 from l2l_snn.dashboard.read_table import Query
 from l2l_snn.storage.store import Store
 
-pytestmark = pytest.mark.xdist_group("postgres")
-
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory, postgres):

@@ -43,9 +43,7 @@ def make(number: int, p: int = 3, fitness=None, metrics=None, errors=()) -> Gene
 on_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 
-on_postgres = pytest.mark.parametrize(
-    "store_url", [pytest.param("postgresql", marks=pytest.mark.xdist_group("postgres"))], indirect=True
-)
+on_postgres = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
 
 def execute(url: str, *commands: str, **values: object) -> list:

@@ -194,7 +194,7 @@ class Walker(Optimizee):
     body: Body = Body(2, size=0.5)
     spare: Body | None = None
     space = Space(x=Real(0, 1))
-    def __post_init__(self):
+    def cross_check(self):
         if self.body.plan.trials > 9:
             raise ValueError(f"body.plan.trials: expected at most 9, got {self.body.plan.trials}")
     def evaluate(self, params, seed):

@@ -1,7 +1,7 @@
 """What all agents share (optimizees/agent/optimizee.py), shown with CartPole's."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +13,7 @@ from l2l_snn.seeding import seed_words
 from optimizees.acrobot import Acrobot
 from optimizees.agent import Agent, Body, Learning, Life
 from optimizees.agent.lives import newborn
+from optimizees.agent.task import signed
 from optimizees.cartpole import CartPole
 from optimizees.cartpole.task import TASKS
 from optimizees.pendulum import Pendulum
@@ -190,6 +191,59 @@ def test_wrong_fields_are_refused(part, fields, text):
 def test_fields_that_do_not_suit_the_task_or_each_other_are_refused(body, learning, life, text):
     with pytest.raises(ValueError, match=text):
         CartPole(body=replace(SMALL, **body), learning=Learning(**learning), life=Life(**life))
+
+
+class Reach(NamedTuple):
+    """A task of one step that pays one."""
+
+    actions: int = 2
+    steps: int = 1
+    low: tuple[float, ...] = (-1.0,)
+    high: tuple[float, ...] = (1.0,)
+
+    def reset(self, key):
+        return jnp.zeros(())
+
+    def observe(self, state):
+        return state[None]
+
+    def act(self, key, spikes):
+        return signed(spikes)
+
+    def step(self, state, action):
+        return state, jnp.ones(()), jnp.zeros((), bool)
+
+    def error(self, state):
+        return jnp.abs(state)
+
+
+class Generous(Reach):
+    """The same with a hundred."""
+
+    def step(self, state, action):
+        return state, jnp.full((), 100.0), jnp.zeros((), bool)
+
+
+@dataclass(frozen=True)
+class OneStep(Agent):
+    body: Body = Body(cells=(3,), joint=((0,),))
+    generous: bool = False
+
+    def make_task(self):
+        return Generous() if self.generous else Reach()
+
+
+def test_tasks_of_two_classes_with_the_same_numbers_are_two_tasks():
+    assert Generous() == Reach()
+    agents = [OneStep(mode="mlp", life=Life(episodes=1), generous=generous) for generous in (False, True)]
+    z = np.zeros((1, agents[0].space.size))
+    assert [agent.evaluate_batch(z, np.arange(1)).fitness[0] for agent in agents] == [1.0, 100.0]
+
+
+@pytest.mark.parametrize("delay", [1e-8, 0.4, 1.5])
+def test_a_delay_is_one_step_at_least_and_a_whole_number_of_them(delay):
+    with pytest.raises(ValueError, match="delay: expected a multiple of the resolution, 1 ms"):
+        Body(cells=(3,), joint=((0,),), delay=delay)
 
 
 CART_POLE = {"class": "optimizees.cartpole:CartPole"}

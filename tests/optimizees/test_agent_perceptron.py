@@ -98,7 +98,9 @@ def test_metrics_are_those_of_spiking_networks():
     with jax.enable_x64(False):
         word, spiking = jnp.zeros((2, 2), jnp.uint32), replace(AGENT, mode="weights")
         shapes = [
-            jax.eval_shape(compiled_study(one.make_study(), False), jnp.zeros((2, one.space.size)), word)
+            jax.eval_shape(
+                compiled_study(one.make_study(), type(one.make_task()), False), jnp.zeros((2, one.space.size)), word
+            )
             for one in (AGENT, spiking)
         ]
     assert {name: x.shape for name, x in shapes[0].items()} == {name: x.shape for name, x in shapes[1].items()}

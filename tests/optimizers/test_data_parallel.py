@@ -1,6 +1,6 @@
 """Data-parallel gradients: shards on workers make the step of one worker that has all tasks, and no bit depends on who.
 
-That a worker sees the GPU that `resources` gives it is in test_pool.py.
+That a worker sees the GPU that `resources` gives it is in tests/workers/test_ray_pool.py.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,6 @@ def finished(store, name, evaluator):
     return stored.state, rows.to_csv(float_format="%.17g"), [array.tobytes() for array in state]
 
 
-@pytest.mark.xdist_group("cluster")
 def test_two_workers_give_the_bytes_of_none_in_every_generation_also_after_an_interruption(tmp_path, monkeypatch):
     with Store(f"sqlite:///{tmp_path / 'l2l.db'}") as store:
         expected = finished(store, "inline", Inline(SHARD))

@@ -322,7 +322,7 @@ def test_the_film_has_a_frame_for_each_state_and_takes_less_than_twenty_seconds_
 
 def test_each_frame_shows_its_state():
     run = drive()
-    figure, show = car._film(**run, goal=0.5)
+    figure, show = car._make_film(**run, goal=0.5)
     track, bars = figure.axes
     for step in (0, 60, 110):
         show(step)

@@ -18,7 +18,6 @@ from l2l_snn.storage.reconnect import lost, persist
 from l2l_snn.storage.store import Store, StoreError
 
 psycopg = pytest.importorskip("psycopg", reason='psycopg isn\'t installed: pip install "l2l-snn[postgres]"')
-pytestmark = pytest.mark.xdist_group("postgres")
 LIMIT = 120  # s
 
 

@@ -27,7 +27,6 @@ from l2l_snn.workers.resources import Resources
 from optimizees.functions import Function
 
 pytestmark = [
-    pytest.mark.xdist_group("cluster"),
     pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),  # JAX's, of any; nodes are programs
 ]
 P = 12
