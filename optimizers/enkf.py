@@ -82,12 +82,10 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
     # fitness only: the best so far plus a standard deviation of the generation's, a step that is always ahead
     gamma: Noise | tuple[Noise, ...] = 0.1  # standard deviation of the noise of an observation, in its unit
     perturb: bool = True  # each member sees the target plus such noise: right spread; else all see it as it is
-    repetitions: Count = (
-        1  # updates from one evaluation; the observations are carried along as if they were linear in z
-    )
-    jitter: Annotated[float, Within(0.0, 1e6)] = (
-        0.0  # standard deviation of noise added to z, in units of the space's spread
-    )
+    # updates from one evaluation; the observations are carried along as if they were linear in z
+    repetitions: Count = 1
+    # standard deviation of noise added to z, in units of the space's spread
+    jitter: Annotated[float, Within(0.0, 1e6)] = 0.0
     replaced: CountFromZero = 0  # worst members replaced by copies of the best, with jitter
     # standard deviation of the first ensemble, in units of the space's spread
     sigma: Annotated[float, Within(0.0, 1e6, open_low=True)] = 1.0

@@ -34,9 +34,8 @@ class SNESState(NamedTuple):
 class SNES(Optimizer[SNESState]):
     """Separable natural evolution strategy for one objective, with the published defaults."""
 
-    population: Annotated[int, AtLeast(2), "utilities need a better and a worse"] | None = (
-        None  # P; None: 4 + floor(3 ln D)
-    )
+    # P; None: 4 + floor(3 ln D)
+    population: Annotated[int, AtLeast(2), "utilities need a better and a worse"] | None = None
     sigma: Positive = 1.0  # initial standard deviation, in units of the space's spread
     mean_rate: Positive = 1.0  # learning rate of the mean
     sigma_rate: NotNegative | None = None  # learning rate of sigma; None: (3 + ln D) / (5 sqrt(D))

@@ -35,9 +35,7 @@ class Settings(Protocol):
     def crossover_probability(self) -> float: ...  # of a pair, (0, 1), (2, 3), ...
 
     @property
-    def blend_alpha(
-        self,
-    ) -> float: ...  # reach beyond the parents' interval, in units of it
+    def blend_alpha(self) -> float: ...  # reach beyond the parents' interval, in units of it
 
     @property
     def mutation(self) -> str: ...  # "gaussian" or "uniform"

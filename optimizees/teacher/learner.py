@@ -71,9 +71,8 @@ class LSNN:
     @property
     def tau_adaptation(self) -> np.ndarray:
         """(N,) ms, the neurons' time constants of adaptation."""
-        return np.random.default_rng(0).uniform(
-            self.tau_a_min, self.tau_a_max, self.neurons
-        )  # of the network, no run's
+        of_the_network = np.random.default_rng(0)  # the same in every run
+        return of_the_network.uniform(self.tau_a_min, self.tau_a_max, self.neurons)
 
     def network(self, sources: int) -> Network:
         """Return sources and one population: regular neurons first (beta 0), then adaptive ones."""
