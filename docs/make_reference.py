@@ -85,13 +85,14 @@ def tables() -> str:
 
 def optimizers() -> str:
     """Return the page of the optimizers."""
-    rows = []
-    for module, cls in optimizer_classes():
-        algorithm, _, what = _first_sentence(module.__doc__).partition(": ")
+    rows, classes = [], list(optimizer_classes())
+    for module, cls in classes:
+        alone = sum(other is module for other, _ in classes) == 1
+        algorithm, _, what = _first_sentence((module if alone else cls).__doc__).partition(": ")
         stem = module.__name__.split(".")[1]
         name = f"[`{stem}:{cls.__name__}`](../../optimizers/{stem}.py)"
         jobs = [f"[{job.stem}](../../jobs/{job.name})" for job in _jobs_of(f"{module.__name__}:{cls.__name__}")[:3]]
-        text = f"{algorithm}: {what}".rstrip(": ")
+        text = f"{algorithm}: {what}" if what else algorithm
         rows.append((name, text, ", ".join(papers(module)), ", ".join(jobs)))
     return f"{OPTIMIZERS}\n\n" + _table(("class and file", "algorithm", "papers", "jobs"), rows)
 
