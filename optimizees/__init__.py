@@ -1,1 +1,1 @@
-"""Inner loops, one a file; named in job files as `optimizees.file:Class`."""
+"""Inner loops, an experiment a folder; named in job files as `optimizees.folder:Class`."""

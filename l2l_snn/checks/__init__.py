@@ -13,13 +13,13 @@ from l2l_snn.checks.common import Check, CheckFailed, require
 from l2l_snn.checks.optimizee import check_optimizee
 from l2l_snn.checks.optimizer import check_optimizer
 from l2l_snn.checks.rule import check_rule
-from l2l_snn.checks.task import check_task, is_task
+from l2l_snn.checks.task import check_task, missing_methods
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.snn.cells import Cell
 from l2l_snn.snn.plasticity import Rule
 
-SUITES = {  # what a class derives from -> the suite that `l2l check` runs; a task has no base class, see `is_task`
+SUITES = {  # what a class derives from -> the suite that `l2l check` runs; a task has no base class
     BatchOptimizee: check_optimizee,
     Optimizer: check_optimizer,
     Cell: check_cell,
@@ -35,6 +35,6 @@ __all__ = [
     "check_optimizer",
     "check_rule",
     "check_task",
-    "is_task",
+    "missing_methods",
     "require",
 ]

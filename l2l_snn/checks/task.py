@@ -29,9 +29,9 @@ FIRST = 8  # episodes of which the first step is taken
 METHODS = ("reset", "observe", "act", "step", "error")
 
 
-def is_task(cls: type) -> bool:
-    """Return whether a class has a task's methods; tasks have no base class."""
-    return all(callable(getattr(cls, name, None)) for name in METHODS)
+def missing_methods(cls: type) -> list[str]:
+    """Return the methods of a task that a class lacks: tasks have no base class."""
+    return [name for name in METHODS if not callable(getattr(cls, name, None))]
 
 
 def check_task(task: Any, *, episodes: int = 2, seed: int = 1) -> list[Check]:

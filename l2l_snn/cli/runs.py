@@ -128,18 +128,22 @@ def check(
     with complaints():
         from l2l_snn import checks
         from l2l_snn.loop import components, job_file
-        from l2l_snn.optimizee import BatchOptimizee
+        from l2l_snn.validate import message
 
         components.find_modules(Path.cwd())
         entries = {"class": address}
         for setting in settings or []:
             job_file.apply_setting(entries, setting)
         cls = components.load_class(address)
-        if checks.is_task(cls):
-            results = checks.check_task(cls(**{name: entries[name] for name in entries if name != "class"}))
-        else:
-            base = next((base for base in checks.SUITES if issubclass(cls, base)), BatchOptimizee)
+        base = next((base for base in checks.SUITES if issubclass(cls, base)), None)
+        if base is not None:
             results = checks.SUITES[base](components.build(entries, cls.__name__, base))
+        elif missing := checks.missing_methods(cls):
+            kinds = ", ".join(["Optimizee", "JaxOptimizee", *(base.__name__ for base in checks.SUITES)])
+            expected = f"a subclass of {kinds}, or a task"
+            raise ValueError(message(cls.__name__, expected, "another class", f"a task also has {', '.join(missing)}"))
+        else:
+            results = checks.check_task(cls(**{name: entries[name] for name in entries if name != "class"}))
         for result in results:
             typer.echo(
                 f"{'ok  ' if result.ok else 'FAIL'} {result.claim}" + (f"\n     {result.text}" if not result.ok else "")

@@ -35,16 +35,21 @@ def load_class(address: str) -> type:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's module may raise anything
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users_file(f.filename)]
         if isinstance(error, ModuleNotFoundError) and error.name and module_name.startswith(error.name):
             raise JobError(f"no module {error.name!r} here or beside the job file") from error
-        place = f" at {frames[-1].filename}:{frames[-1].lineno}" if len(frames) > 1 else ""
+        place = f", at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
         raise JobError(f"importing {module_name!r} failed: {type(error).__name__}: {error}{place}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         raise JobError(f"module {module_name!r} has no class {class_name!r}; {did_you_mean(class_name, classes)}")
     return found
+
+
+def _is_users_file(name: str) -> bool:
+    """Return whether a file is neither this package's nor Python's import system."""
+    return "importlib" not in name and not Path(name).is_relative_to(Path(__file__).parents[1])
 
 
 def build(component: Mapping[str, Any], key: str, base: type) -> Any:

@@ -46,7 +46,10 @@ class Replay:
             return []
         folder = results / self.run.name / f"g{self.row.generation}_i{self.row.index}"
         folder.mkdir(parents=True, exist_ok=True)
-        return self.optimizee.draw(self.run.space.decode(self.row.z), self.evaluation, folder, video=video)
+        files = self.optimizee.draw(self.run.space.decode(self.row.z), self.evaluation, folder, video=video)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        return files
 
 
 def replay(

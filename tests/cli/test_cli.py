@@ -258,6 +258,10 @@ def test_check_says_what_holds_and_what_does_not(place):
         "@dataclass(frozen=True)\nclass Forgetful(Optimizee):\n    space = Space(x=Real(0, 1))\n"
         "    def evaluate(self, params, seed):\n        return params['x'] + np.random.random()\n"
     )
+    assert "FAIL" not in l2l("check", "optimizees.pendulum.task:Pendulum")
+    (place / "idle.py").write_text("class Idle:\n    def reset(self, key): return key\n")
+    printed = l2l("check", "idle:Idle", status=2)
+    assert "or a task, got another class; a task also has observe, act, step, error" in printed
     printed = l2l("check", "forgetful:Forgetful", status=1)
     assert re.search(r"FAIL .*\n     random, numpy.random: expected global state unchanged, got changed; draw", printed)
     assert "ok   is a frozen dataclass" in printed

@@ -54,6 +54,15 @@ def test_settings_change_any_entry(tmp_path):
     assert (job.seed, job.stop.fitness, job.stop.stagnation) == (7, None, 4)
 
 
+def test_what_is_wrong_in_a_users_module_is_told_with_its_own_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path, "from l2l_snn import Real\n\nX = Real(1, 0)\n", "upside_down.py")
+    with pytest.raises(
+        JobError, match=rf"importing 'upside_down' failed: ValueError: .*, at {tmp_path}/upside_down.py:3"
+    ):
+        jobs.load(write(tmp_path, GOOD.replace("optimizees.functions:Function", "upside_down:Thing")))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
