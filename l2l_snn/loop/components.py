@@ -48,8 +48,8 @@ def load_class(address: str) -> type:
 
 
 def _is_users_file(name: str) -> bool:
-    """Return whether a file is neither this package's nor Python's import system."""
-    return "importlib" not in name and not Path(name).is_relative_to(Path(__file__).parents[1])
+    """Return whether a file is neither this package's nor Python's import system, nor code made at run time."""
+    return Path(name).is_file() and "importlib" not in name and not Path(name).is_relative_to(Path(__file__).parents[1])
 
 
 def build(component: Mapping[str, Any], key: str, base: type) -> Any:
