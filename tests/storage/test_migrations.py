@@ -133,6 +133,20 @@ def test_a_run_whose_optimizer_had_another_state_is_repeated_but_not_resumed(url
         assert repeated.row.fitness == pytest.approx(repeated.evaluation.fitness[0], rel=1e-12)  # another processor's
 
 
+def test_a_run_of_today_goes_on_with_every_later_version(tmp_path, monkeypatch):
+    """The file holds the state of a genetic algorithm; whoever changes its form leaves this run behind, and says so."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(HELPERS)
+    connection = sqlite3.connect("l2l.db")
+    connection.executescript((DATA / "store_0002_states.sqlite.sql").read_text())
+    connection.close()
+    result = CliRunner().invoke(app, ["resume", "loop", "--inline", "--set", "generations=4"])
+    assert result.exit_code == 0, result.output
+    table = tables.individuals("sqlite:///l2l.db", "loop")
+    assert list(table["generation"].unique()) == [0, 1, 2, 3]
+    assert table["seed"].nunique() == 16
+
+
 def test_tables_pictures_and_exports_of_the_second_version_are_as_they_were(store_url, tmp_path):
     connection = sqlite3.connect(tmp_path / "old.db")
     connection.executescript((DATA / "store_0002.sqlite.sql").read_text())
