@@ -239,7 +239,12 @@ mapping: `--set optimizee.body.motor=4` sets one of its entries. A key that is u
 before anything runs, with file, line and key. The job with all its defaults, the versions of the libraries and
 the git commit are stored with the run."""
 
-MORE_JOBS = """## Seeds
+MORE_JOBS = """## Schedules
+
+A number of the optimizee may be a schedule, `noise: {from: 0.3, to: 0.0, over: 500, how: cosine}`, or a curriculum,
+`noise: {curriculum: {0: 0.3, 100: 0.1}}`; [Starting points and schedules](../guide/starts.md#schedules) has the keys.
+
+## Seeds
 
 Everything random in a run follows from `seed`. With `seeds: individual` no two evaluations share a seed. With
 `seeds: generation` all individuals of a generation have the same one (common random numbers), with `seeds: run` all
@@ -260,6 +265,18 @@ The store is `sqlite:///l2l.db` unless `--store` or the environment variable `L2
 `postgresql+psycopg://me@host/l2l?genomes=/data/genomes`. Its password stands in `~/.pgpass`. The folder `genomes` takes
 genomes above 64 KB, which SQLite's stores keep beside their file.
 
+## Pictures and logs
+
+`run`, `resume`, `plot`, `compare` and `replay` draw into the folder `runs` beside the store's file, wherever you
+stand; the page keeps its logs there too. Of a store on a server it is `~/l2l/runs`. `--out` names another place.
+
+## Code of others
+
+A run's job names classes, and building it imports their modules. Of a run that you started they are those that you
+named. A run that came in by `l2l import` may name any file: `replay`, `resume` and `plot` ask before they import what
+isn't this project's own, or refuse where nobody can answer. `--trust` says yes; `l2l import --trust` says it for good.
+The page never imports such code. A store is trusted as a whole: open those alone that people write to whom you trust.
+
 ## Exit status
 
 | status | meaning |
@@ -267,6 +284,7 @@ genomes above 64 KB, which SQLite's stores keep beside their file.
 | 0 | done |
 | 1 | the run failed (too many individuals did), a replay differs, a check failed |
 | 2 | something to mend, said in one line |
+| 75 | the store's server couldn't be reached: later it may go well, and `l2l submit` tries again |
 | 130 | interrupted |
 
 ## Environment variables
@@ -275,7 +293,8 @@ genomes above 64 KB, which SQLite's stores keep beside their file.
 | --- | --- |
 | `L2L_STORE` | the store, where `--store` is not given |
 | `L2L_ADDRESS` | the cluster's job server, where `--address` is not given; then `RAY_API_SERVER_ADDRESS` |
-| `L2L_TRACEBACK` | `1` shows an error in full instead of in one line |
+| `L2L_DATA` | the folder of data sets; else `l2l_snn` in the user's cache |
+| `L2L_TRACEBACK` | `1` shows an error in full instead of in one line, that of a failed individual too |
 | `RAY_AUTH_TOKEN` | the [token](../cluster.md#the-token) of a cluster |
 | `RAY_AUTH_TOKEN_PATH` | the file that holds it |"""
 

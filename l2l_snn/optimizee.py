@@ -11,17 +11,30 @@ Legend: P individuals, D search coordinates, M objectives.
             return self.slope * params["x"], {"x_squared": params["x"] ** 2}
 """
 
+import os
+import sys
+import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast, final
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation, failure
+from l2l_snn.evaluation import Evaluation, describe_error, failure
 from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.space import Space
-from l2l_snn.validate import check_fields, check_shape, message, refuse_post_init
+from l2l_snn.validate import (
+    check_fields,
+    check_numbers,
+    check_shape,
+    describe,
+    holds_numbers,
+    message,
+    refuse_post_init,
+)
 
 
 class BatchOptimizee(ABC):
@@ -39,6 +52,7 @@ class BatchOptimizee(ABC):
 
     objectives: ClassVar[int] = 1  # M
     has_grad: ClassVar[bool] = False  # whether evaluate_batch(with_grad=True) fills Evaluation.grad
+    has_experience: ClassVar[bool] = False  # whether `gather` fills Evaluation.experience
     side_by_side: ClassVar[bool] = True  # whether how many are evaluated at once may change an individual's last bits
     fitness_label: ClassVar[str] = "fitness"  # what it is and its unit, for pictures
     # a class attribute, or made once by `make_space` where it depends on the fields
@@ -87,6 +101,19 @@ class BatchOptimizee(ABC):
             The evaluation of the P individuals, in order.
         """
 
+    def gather(self, z: np.ndarray, seeds: np.ndarray) -> Evaluation:
+        """Evaluate individuals that act, with what they met and did; asked only of classes with `has_experience`.
+
+        Args:
+            z: (P, D) search coordinates.
+            seeds: (P,) int64, one an individual.
+
+        Returns:
+            The evaluation, as of `evaluate_batch`, with `experience`.
+        """
+        todo = "write a method gather(self, z, seeds), or take an optimizer that needs only the fitness"
+        raise TypeError(message(f"class {type(self).__name__}", "experience", "none", todo))
+
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write this optimizee's own pictures of one individual; the default draws none.
 
@@ -120,7 +147,7 @@ class Optimizee(BatchOptimizee):
             dict are metrics (columns of the table), arrays are artifacts (kept only when asked for).
 
         Raises:
-            Exception: anything; the individual is recorded as failed, with the text.
+            Exception: anything; the individual is recorded as failed, with the text and the traceback.
         """
 
     @final
@@ -133,19 +160,15 @@ class Optimizee(BatchOptimizee):
 
     def _evaluate_row(self, z: np.ndarray, seed: int, with_artifacts: bool) -> Evaluation:
         """Return the evaluation of one individual by `evaluate`; what it raises becomes its error."""
-        shape = () if self.objectives == 1 else (self.objectives,)
         try:
-            result = self.evaluate(self.space.decode(z), seed)
-            fitness, details = result if _has_details(result) else (result, {})
-            fitness = check_shape(
-                "fitness", np.asarray(fitness, np.float64), shape, "return a number or (number, dict)"
-            )
-            arrays = {name: np.asarray(value) for name, value in details.items()}
+            with children_end_here():
+                result = self.evaluate(self.space.decode(z), seed)
+            fitness, arrays = _read_result(self, result, np.asarray)
             metrics = {name: value.astype(np.float64)[None] for name, value in arrays.items() if value.ndim == 0}
         except Exception as error:  # whatever a user's model raises is a row, not the end of the run
-            return failure(1, self.objectives, f"{type(error).__name__}: {error}")
+            return failure(1, self.objectives, describe_error(error))
         artifacts = {name: value[None] for name, value in arrays.items() if value.ndim and with_artifacts}
-        return Evaluation(fitness[None], metrics, artifacts)
+        return Evaluation(fitness.astype(np.float64)[None], metrics, artifacts)
 
 
 class JaxOptimizee(BatchOptimizee):
@@ -193,15 +216,76 @@ class JaxOptimizee(BatchOptimizee):
         arrays = {name: np.asarray(value) for name, value in self.summarize(found).items()}
         return Evaluation(
             np.asarray(fitness, np.float64),
-            {name: value.astype(np.float64) for name, value in arrays.items() if value.ndim == 1},
+            {name: _read_metric(self, name, value) for name, value in arrays.items() if value.ndim == 1},
             {name: value for name, value in arrays.items() if value.ndim > 1 and with_artifacts},
             np.asarray(grad, np.float64) if with_grad else None,
         )
 
 
-def _has_details(result: Any) -> bool:
-    """Return whether `evaluate` gave (fitness, dict) and not a bare fitness."""
-    return isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
+@contextmanager
+def children_end_here() -> Iterator[None]:
+    """End the processes that were forked within, so that none goes on as a second worker or driver."""
+    pid, status = os.getpid(), 0
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() == pid:
+            raise
+        status = error.code if isinstance(error, SystemExit) else 1
+        if not isinstance(error, SystemExit):
+            traceback.print_exception(error)
+    if os.getpid() != pid:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+def _read_result(optimizee: BatchOptimizee, result: Any, as_array: Callable[[Any], Any]) -> tuple[Any, dict[str, Any]]:
+    """Return fitness, () or (M,), and details of what a method `evaluate` returned, as arrays.
+
+    Args:
+        optimizee: whose method it is.
+        result: fitness, or (fitness, dict).
+        as_array: makes an array of a number or an array.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    name, M = f"{type(optimizee).__name__}.evaluate", optimizee.objectives
+    expected = "a number, or (number, dict)" if M == 1 else f"{M} numbers, or ({M} numbers, dict)"
+    has_details = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
+    fitness, details = result if has_details else (result, {})
+    array = _read_entry(as_array, fitness)
+    if array is None or not holds_numbers(array) or array.shape != (() if M == 1 else (M,)):
+        todo = "is a return missing?" if result is None else ""
+        if isinstance(fitness, tuple) or (array is not None and array.shape):
+            todo = "put what isn't fitness into the dict; `objectives` of the class says how many numbers that is"
+        raise TypeError(message(name, expected, describe(fitness), todo))
+    return array, {key: _read_detail(name, key, value, as_array) for key, value in details.items()}
+
+
+def _read_detail(name: str, key: Any, value: Any, as_array: Callable[[Any], Any]) -> Any:
+    """Return an entry of the dict that a method `evaluate`, called `name`, returned, as an array."""
+    if not isinstance(key, str):
+        raise TypeError(message(f"{name}: a key of the dict", "a name", describe(key)))
+    array = _read_entry(as_array, value)
+    if array is None or not (array.shape or holds_numbers(array, flags=True)):
+        todo = "give a missing number as nan" if value is None else "only numbers become columns of the table"
+        raise TypeError(message(f"{name}: {key!r} in the dict", "a number or an array", describe(value), todo))
+    return array
+
+
+def _read_entry(as_array: Callable[[Any], Any], value: Any) -> Any:
+    """Return a value as an array; None if it is none."""
+    with suppress(TypeError, ValueError):  # e.g. lists of different lengths
+        return as_array(value)
+    return None
+
+
+def _read_metric(optimizee: BatchOptimizee, name: str, value: Any) -> np.ndarray:
+    """Return the metric (P,) of a batch in float64."""
+    return check_numbers(f"{type(optimizee).__name__}: metrics[{name!r}]", value, flags=True)
 
 
 @lru_cache(maxsize=16)
@@ -211,28 +295,33 @@ def _compile_evaluation(optimizee: JaxOptimizee, with_grad: bool, watch: bool) -
 
     def objective(z: Any, words: Any) -> Any:
         result = optimizee.evaluate(optimizee.space.decode(z), jax_key(words), watch=watch)
-        return result if _has_details(result) else (result, {})
+        return _read_result(
+            optimizee, result, lambda value: value if isinstance(value, jax.Array) else np.asarray(value)
+        )
 
     one = jax.value_and_grad(objective, has_aux=True) if with_grad else lambda z, words: (objective(z, words), None)
     return jax.jit(jax.vmap(one) if optimizee.side_by_side else one)
 
 
-def validated(optimizee: BatchOptimizee, evaluation: Evaluation, individuals: int, with_grad: bool) -> Evaluation:
+def validated(
+    optimizee: BatchOptimizee, evaluation: Evaluation, individuals: int, with_grad: bool, with_experience: bool = False
+) -> Evaluation:
     """Return what an optimizee's batch gave, in canonical form, or raise if it can't be read.
 
-    Fitness becomes float64; a fitness that is not finite is a failure and gets a text; errors has P entries.
+    Fitness becomes float64; a fitness that is not finite is a failure and gets a text; errors has P entries, and so has
+    experience that was asked for.
 
     Raises:
-        TypeError: not an `Evaluation`.
-        ValueError: an array has the wrong shape, or the gradient that was asked for is missing.
+        TypeError: not an `Evaluation`, or something in it is no number.
+        ValueError: an array has the wrong shape, or the gradient or experience that was asked for is missing.
     """
     name = type(optimizee).__name__
     if not isinstance(evaluation, Evaluation):
         raise TypeError(message(f"{name}.evaluate_batch", "an Evaluation", type(evaluation).__name__))
     shape = (individuals,) if optimizee.objectives == 1 else (individuals, optimizee.objectives)
-    fitness = check_shape(f"{name}: fitness", np.asarray(evaluation.fitness, np.float64), shape)
+    fitness = check_shape(f"{name}: fitness", check_numbers(f"{name}: fitness", evaluation.fitness), shape)
     metrics = {
-        key: check_shape(f"{name}: metrics[{key!r}]", np.asarray(value, np.float64), (individuals,))
+        key: check_shape(f"{name}: metrics[{key!r}]", _read_metric(optimizee, key, value), (individuals,))
         for key, value in evaluation.metrics.items()
     }
     for key, value in evaluation.artifacts.items():
@@ -242,7 +331,7 @@ def validated(optimizee: BatchOptimizee, evaluation: Evaluation, individuals: in
     if with_grad:
         if grad is None:
             raise ValueError(message(f"{name}: grad", "an array, since with_grad was asked", "None"))
-        grad = check_shape(f"{name}: grad", np.asarray(grad, np.float64), (individuals, optimizee.space.size))
+        grad = check_shape(f"{name}: grad", check_numbers(f"{name}: grad", grad), (individuals, optimizee.space.size))
     errors = evaluation.errors or ("",) * individuals
     if len(errors) != individuals:
         raise ValueError(message(f"{name}: errors", f"{individuals} texts or none", len(errors)))
@@ -258,4 +347,9 @@ def validated(optimizee: BatchOptimizee, evaluation: Evaluation, individuals: in
     )
     failed = np.array([bool(text) for text in texts])
     fitness = np.where(failed.reshape((-1,) + (1,) * (fitness.ndim - 1)), np.nan, fitness)
-    return Evaluation(fitness, metrics, evaluation.artifacts, grad, texts)
+    experience = evaluation.experience
+    if with_experience:
+        if len(experience) != individuals:
+            raise ValueError(message(f"{name}: experience", f"{individuals} entries", len(experience)))
+        experience = tuple(None if failed[i] else one for i, one in enumerate(experience))
+    return Evaluation(fitness, metrics, evaluation.artifacts, grad, texts, experience)

@@ -31,9 +31,13 @@ class Optimizer(ABC, Generic[S]):
     All that changes is in S, a NamedTuple of numpy arrays, or of such NamedTuples, that includes the words of the
     random stream (`seeding.stream`). The store keeps exactly these arrays, so a resumed run goes on as if it had not
     stopped. The methods are pure: they change neither their arguments nor the global random generators.
+
+    Raises:
+        TypeError: a subclass defines `tell`.
     """
 
     needs_grad: ClassVar[bool] = False  # whether it learns from Evaluation.grad
+    needs_experience: ClassVar[bool] = False  # whether it learns from Evaluation.experience
     learns: ClassVar[bool] = True  # whether what is asked follows from what was told; if not, it needn't beat chance
     asynchronous: ClassVar[bool] = False  # whether ask may come again before tell, and tell take any of what was asked
     several_objectives: ClassVar[bool] = False  # whether the fitness may be (P, M)
@@ -41,6 +45,9 @@ class Optimizer(ABC, Generic[S]):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_post_init(cls)
+        if "tell" in vars(cls):
+            todo = "write learn(self, space, state, z, fitness, evaluation); tell checks the shapes before it"
+            raise TypeError(message(f"class {cls.__name__}", "no method tell", "one", todo))
 
     @final
     def __post_init__(self) -> None:
@@ -63,6 +70,22 @@ class Optimizer(ABC, Generic[S]):
     def init(self, space: Space, seed: int) -> S:
         """Return the state before the first generation."""
 
+    def started(self, space: Space, state: S, z: np.ndarray) -> S:
+        """Return the first state, begun from known individuals instead of at random; pure.
+
+        A population takes them as its first members, and evaluates them; a distribution is centred on their mean.
+
+        Args:
+            space: the search space.
+            state: what `init` returned.
+            z: (K, D) the individuals, those to be preferred first.
+
+        Raises:
+            ValueError: the algorithm takes none, or not so many.
+        """
+        todo = "take one that has a population or a distribution"
+        raise ValueError(message("start", "an optimizer that can begin from known points", type(self).__name__, todo))
+
     @abstractmethod
     def ask(self, space: Space, state: S) -> tuple[np.ndarray, S]:
         """Return the next generation's z, (P, D), and the state that `tell` takes."""
@@ -73,7 +96,7 @@ class Optimizer(ABC, Generic[S]):
 
         Raises:
             ValueError: another number of individuals than `generation_size`, several objectives for an algorithm that
-                takes one, or no gradient for one that needs it.
+                takes one, or no gradient or no experience for one that needs it.
         """
         name = type(self).__name__
         z = check_shape(f"{name}: z", z, (self.generation_size(space, state), space.size))
@@ -89,6 +112,9 @@ class Optimizer(ABC, Generic[S]):
                 todo = "take an optimizee with has_grad, or an algorithm that needs only the fitness"
                 raise ValueError(message(f"{name}: grad", "the gradient of the fitness", "None", todo))
             check_shape(f"{name}: grad", evaluation.grad, z.shape)
+        if self.needs_experience and not evaluation.failed.all() and not evaluation.experience:
+            todo = "take an optimizee with has_experience, or an algorithm that needs only the fitness"
+            raise ValueError(message(f"{name}: experience", "that of each individual", "none", todo))
         return self.learn(space, state, z, evaluation.filled().fitness, evaluation)
 
     @abstractmethod
@@ -146,6 +172,18 @@ class Optimizer(ABC, Generic[S]):
     def resized(self, space: Space, state: S) -> S:
         """Return a state that another size of this optimizer has told, as this size goes on with it; pure."""
         return state
+
+
+def with_members(members: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return a first population (P, D) whose first K members are the known z (K, D).
+
+    Raises:
+        ValueError: K > P.
+    """
+    if len(z) > len(members):
+        todo = "give fewer, or enlarge the population"
+        raise ValueError(message("start", f"at most {len(members)} individuals, the population", len(z), todo))
+    return np.concatenate([z, members[len(z) :]])
 
 
 def with_best(state: S, z: np.ndarray, evaluation: Evaluation) -> S:

@@ -3,7 +3,7 @@
 Legend: D search coordinates, P individuals.
 
     space = Space(tau=Real(5, 50, log=True), w=Free((10, 5)), rule=Choice("stdp", "eprop"))
-    space.size            # 52
+    space.size            # 52, of a Choice of three it would be 54
     space.decode(z)       # {"tau": 13.2, "w": array (10, 5), "rule": "stdp"}
 """
 
@@ -105,42 +105,63 @@ class Integer:
 
 
 class Choice:
-    """One of several values (strings, numbers, booleans); each owns an equal part of z in [0, 1].
+    """One of several values (strings, numbers, booleans).
+
+    Options have no order: each has a free coordinate in z, and the largest wins, the first of equals (one-hot coding
+    with arg max; Hamano et al. 2024, CatCMA). In one coordinate a strategy that follows a slope from the first to the
+    third would have to pass the second, and may stay there. Two options need only one coordinate: there is nothing
+    between them. With `ordered`, for options such as 8, 16, 32, there is one coordinate, and each owns an equal part of
+    z in [0, 1].
 
     A traced z decodes to the option's index, since a string can't be traced: use it with `lax.switch`.
     """
 
     shape: tuple[int, ...] = ()
 
-    def __init__(self, *options: Any):
+    def __init__(self, *options: Any, ordered: bool = False):
         if len(options) < 2 or len(set(options)) < len(options):
             raise ValueError(message("Choice", "two or more different options", options))
         for option in options:
             if not isinstance(option, (str, int, float, bool)):
                 raise TypeError(message("Choice", "strings, numbers or booleans", repr(option)))
+        if not isinstance(ordered, bool):
+            raise TypeError(message("Choice.ordered", "true or false", repr(ordered)))
         self.options = options
+        self.ordered = ordered
+        self.one_hot = not ordered and len(options) > 2  # whether each option has a coordinate
+
+    @property
+    def coordinates(self) -> tuple[int, ...]:
+        """The shape of its part of z."""
+        return (len(self.options),) if self.one_hot else ()
 
     def __repr__(self) -> str:
-        return f"Choice({', '.join(map(repr, self.options))})"
+        return f"Choice({', '.join(map(repr, self.options))}{', ordered=True' if self.ordered else ''})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Choice) and other.options == self.options
+        return isinstance(other, Choice) and (other.options, other.one_hot) == (self.options, self.one_hot)
 
     def __hash__(self) -> int:
-        return hash(self.options)
+        return hash((self.options, self.one_hot))
 
     def decode(self, z: Array) -> Any:
+        """Return an option, or one for each row where z has an axis more; of a jax z the index."""
         xp = _find_namespace(z)
-        index = xp.clip(xp.floor(z * len(self.options)), 0, len(self.options) - 1).astype(int)
+        if self.one_hot:
+            index = xp.argmax(z, axis=-1)
+        else:
+            index = xp.clip(xp.floor(z * len(self.options)), 0, len(self.options) - 1).astype(int)
         if xp is not np:
             return index
         return self.options[int(index)] if index.ndim == 0 else np.array(self.options, object)[index]
 
     def encode(self, value: Any) -> np.ndarray:
+        """Return the z of an option; of a one-hot coding 1 for it and 0 for the others."""
         if value not in self.options:
             todo = did_you_mean(str(value), [str(option) for option in self.options])
             raise ValueError(message("Choice", f"one of {self.options}", repr(value), todo))
-        return np.asarray((self.options.index(value) + 0.5) / len(self.options))
+        index = self.options.index(value)
+        return np.eye(len(self.options))[index] if self.one_hot else np.asarray((index + 0.5) / len(self.options))
 
 
 @dataclass(frozen=True)
@@ -167,6 +188,16 @@ Parameter: TypeAlias = Real | Integer | Choice | Free
 _KINDS: dict[str, Any] = {"Real": Real, "Integer": Integer, "Choice": Choice, "Free": Free}
 
 
+def _coordinates_of(parameter: Parameter) -> tuple[int, ...]:
+    """Return the shape of a parameter's part of z."""
+    return parameter.coordinates if isinstance(parameter, Choice) else parameter.shape
+
+
+def _is_free(parameter: Parameter) -> bool:
+    """Return whether a parameter's part of z has no bounds."""
+    return parameter.one_hot if isinstance(parameter, Choice) else isinstance(parameter, Free)
+
+
 class Space:
     """Named parameters, laid one after another into z in the order given."""
 
@@ -181,13 +212,13 @@ class Space:
         self.slices: dict[str, slice] = {}
         start = 0
         for name, parameter in parameters.items():
-            stop = start + prod(parameter.shape)
+            stop = start + prod(_coordinates_of(parameter))
             self.slices[name] = slice(start, stop)
             start = stop
         self.size: int = start  # D
         free = np.zeros(self.size, bool)
         for name, parameter in parameters.items():
-            free[self.slices[name]] = isinstance(parameter, Free)
+            free[self.slices[name]] = _is_free(parameter)
         self.bounded = _make_read_only(~free)  # (D,) which coordinates lie in [0, 1]; the others are free
         self.low = _make_read_only(np.where(free, -np.inf, 0.0))  # (D,) lowest useful z
         self.high = _make_read_only(np.where(free, np.inf, 1.0))  # (D,) highest useful z
@@ -231,14 +262,15 @@ class Space:
             raise ValueError(message("z", f"an array of shape ({self.size},)", f"shape {z.shape}"))
         params = {}
         for name, parameter in self.parameters.items():
-            value = parameter.decode(z[self.slices[name]].reshape(parameter.shape))
+            value = parameter.decode(z[self.slices[name]].reshape(_coordinates_of(parameter)))
             params[name] = value.item() if isinstance(value, (np.ndarray, np.generic)) and not value.shape else value
         return params
 
     def decode_columns(self, z: np.ndarray) -> dict[str, np.ndarray]:
         """Return the decoded parameters of many z: name -> (P, entries of the parameter)."""
         z = check_shape("z", z, (None, self.size))
-        return {name: np.asarray(p.decode(z[:, self.slices[name]])) for name, p in self.parameters.items()}
+        columns = {name: np.asarray(p.decode(z[:, self.slices[name]])) for name, p in self.parameters.items()}
+        return {name: column if column.ndim > 1 else column[:, None] for name, column in columns.items()}
 
     def encode(self, params: Mapping[str, Any]) -> np.ndarray:
         """Return the z (D,) that decodes to `params`; the inverse of `decode`.
@@ -255,8 +287,8 @@ class Space:
             if name not in params:
                 raise ValueError(message("params", f"a value for {name!r}", "none"))
             entry = check_finite(f"params.{name}", parameter.encode(params[name]))
-            check_shape(f"params.{name}", entry, parameter.shape)
-            if not isinstance(parameter, Free) and not np.all((entry > -1e-9) & (entry < 1 + 1e-9)):
+            check_shape(f"params.{name}", entry, _coordinates_of(parameter))
+            if not _is_free(parameter) and not np.all((entry > -1e-9) & (entry < 1 + 1e-9)):
                 raise ValueError(message(f"params.{name}", f"a value within {parameter!r}", params[name]))
             z[self.slices[name]] = entry.reshape(-1)
         return z
@@ -265,7 +297,9 @@ class Space:
         """Return the space as JSON text, for the store; `from_json` reads it."""
         entries = {}
         for name, parameter in self.parameters.items():
-            fields = {"options": parameter.options} if isinstance(parameter, Choice) else dict(vars(parameter))
+            fields = dict(vars(parameter))
+            if isinstance(parameter, Choice):
+                fields = {"options": parameter.options, "ordered": not parameter.one_hot}
             entries[name] = {"kind": type(parameter).__name__, **fields}
         return json.dumps(entries)
 
@@ -275,5 +309,8 @@ class Space:
         parameters = {}
         for name, fields in json.loads(text).items():
             kind = _KINDS[fields.pop("kind")]
-            parameters[name] = Choice(*fields["options"]) if kind is Choice else kind(**fields)
+            if kind is Choice:  # spaces were stored without `ordered` when there was only this
+                parameters[name] = Choice(*fields["options"], ordered=fields.get("ordered", True))
+            else:
+                parameters[name] = kind(**fields)
         return Space(**parameters)

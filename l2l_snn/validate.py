@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from reprlib import repr as shortened
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -31,6 +32,15 @@ def message(argument: str, expected: str, got: object, todo: str = "") -> str:
     """Return the project's one form of complaint about an argument."""
     text = f"{argument}: expected {expected}, got {got}"
     return f"{text}; {todo}" if todo else text
+
+
+def counted(number: int, thing: str) -> str:
+    """Return how many there are of a thing, in words.
+
+    >>> counted(1, "generation"), counted(0, "generation")
+    ('1 generation', '0 generations')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
@@ -57,9 +67,50 @@ def check_shape(argument: str, value: ArrayLike, shape: tuple[int | None, ...], 
     return array
 
 
+def describe(value: object) -> str:
+    """Return what a value is, in short.
+
+    >>> describe("high"), describe(None), describe(np.zeros((2, 3)))
+    ("'high' (str)", 'None', 'an array of float64 and shape (2, 3)')
+    """
+    shape = getattr(value, "shape", None)  # of an array, also of JAX, which is not imported for a text
+    if isinstance(shape, tuple) and not isinstance(value, np.generic):
+        return f"an array of {getattr(value, 'dtype', 'objects')} and shape {shape}"
+    return "None" if value is None else f"{shortened(value)} ({type(value).__name__})"
+
+
+def holds_numbers(array: Any, *, flags: bool = False) -> bool:
+    """Return whether an array, perhaps traced, holds real numbers: neither text, nor None, nor complex ones.
+
+    Args:
+        array: it has a dtype.
+        flags: whether true and false are numbers.
+    """
+    try:
+        real = bool(np.can_cast(array.dtype, np.float64, "same_kind"))
+    except TypeError:  # a type of its own, such as that of JAX's keys
+        return False
+    return real and (flags or array.dtype != np.bool_)
+
+
+def check_numbers(argument: str, value: Any, todo: str = "", *, flags: bool = False) -> np.ndarray:
+    """Return `value` as a float64 array if it holds real numbers; see `holds_numbers`.
+
+    >>> check_numbers("x", [1, 2]).tolist()
+    [1.0, 2.0]
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:  # e.g. lists of different lengths
+        raise TypeError(message(argument, "numbers", describe(value), todo)) from error
+    if not holds_numbers(array, flags=flags):
+        raise TypeError(message(argument, "numbers", describe(value), todo))
+    return array.astype(np.float64, copy=False)
+
+
 def check_finite(argument: str, value: ArrayLike, todo: str = "") -> np.ndarray:
     """Return `value` as a float64 array if it holds neither nan nor infinity."""
-    array = np.asarray(value, dtype=np.float64)
+    array = check_numbers(argument, value, todo, flags=True)
     bad = np.flatnonzero(~np.isfinite(array))
     if bad.size:
         got = f"{array.reshape(-1)[bad[0]]} at flat index {bad[0]} ({bad.size} of {array.size} are not finite)"

@@ -53,6 +53,9 @@ class AsynchronousES(Optimizer[AsynchronousESState]):
         sigma = np.minimum(self.sigma * space.scale, space.high - space.low)
         return AsynchronousESState(stream(seed), space.center, sigma, np.array(0), z, fitness)
 
+    def started(self, space: Space, state: AsynchronousESState, z: np.ndarray) -> AsynchronousESState:
+        return state._replace(mean=z.mean(axis=0))
+
     def ask(self, space: Space, state: AsynchronousESState) -> tuple[np.ndarray, AsynchronousESState]:
         generator, words = generator_of(state.words)
         z = state.mean + state.sigma * generator.standard_normal((self.children, space.size))

@@ -26,7 +26,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
-from l2l_snn.search.bounds import asked, smooth
+from l2l_snn.search.bounds import asked, smooth, unsmooth
 from l2l_snn.search.cma import CONDITION, SCALE, SIGMA, constants, log_ranks, next_paths, widened_step
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
@@ -122,6 +122,9 @@ class CMAES(Optimizer[CMAESState]):
         identity, sigma = np.eye(size), np.array(np.clip(self.sigma, *SIGMA))
         unit = np.ones(size)
         return CMAESState(stream(seed), none, none, space.center, sigma, identity, identity, unit, path, path, x)
+
+    def started(self, space: Space, state: CMAESState, z: np.ndarray) -> CMAESState:
+        return state._replace(mean=unsmooth(z.mean(axis=0), space.bounded))
 
     def ask(self, space: Space, state: CMAESState) -> tuple[np.ndarray, CMAESState]:
         generator, words = generator_of(state.words)

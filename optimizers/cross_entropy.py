@@ -15,7 +15,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
-from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
+from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, moved, sample, start, widened
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Below1, Count, NotNegative, Share, Within, message
@@ -62,6 +62,9 @@ class CrossEntropy(Optimizer[CrossEntropyState]):
         generator, words = generator_of(stream(seed))
         first = start(space.center, space.scale, self.components, self.covariance == "full", generator)
         return CrossEntropyState(words, np.array(0), first)
+
+    def started(self, space: Space, state: CrossEntropyState, z: np.ndarray) -> CrossEntropyState:
+        return state._replace(mixture=moved(state.mixture, z.mean(axis=0)))
 
     def ask(self, space: Space, state: CrossEntropyState) -> tuple[np.ndarray, CrossEntropyState]:
         generator, words = generator_of(state.words)

@@ -8,13 +8,14 @@ hyper-parameter spaces of neuroscience models on high performance computers with
 Legend: P members of the ensemble, n of them evaluated without failure, D search coordinates, K observations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.optimizer import Optimizer, with_best, with_members
+from l2l_snn.search.shaping import ordinary
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Count, CountFromZero, Finite, Within, did_you_mean, message
@@ -70,7 +71,8 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
 
     Members that failed, or whose observation is not below 1e100, are left out of the covariances and drawn anew from
     a normal distribution with the mean and the covariance of the others, within their span. When fewer than two
-    succeed nothing is learnt, and the failed are drawn as in the first ensemble.
+    succeed nothing is learnt, and the failed are drawn as in the first ensemble. Without `targets` an absurd fitness,
+    more than 1e9 times as large as most, counts as failed: it would set the target for good.
 
     An ensemble that grows gets members drawn from a normal distribution with its mean and covariance, one that shrinks
     keeps members chosen at random; either way it is moved as a whole to keep its mean.
@@ -108,6 +110,9 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
         z = space.center + self.sigma * space.scale * generator.standard_normal((self.population, space.size))
         return EnsembleKalmanState(words, z, space.center, np.array(-np.inf))
 
+    def started(self, space: Space, state: EnsembleKalmanState, z: np.ndarray) -> EnsembleKalmanState:
+        return state._replace(z=with_members(state.z, z), best_z=z[0].copy())
+
     def ask(self, space: Space, state: EnsembleKalmanState) -> tuple[np.ndarray, EnsembleKalmanState]:
         return space.clipped(state.z), state
 
@@ -120,6 +125,8 @@ class EnsembleKalmanFilter(Optimizer[EnsembleKalmanState]):
             ValueError: several objectives, another number of individuals than the population's, no metrics of the
                 names in `observations`, or another number of them than of `targets` or `gamma`.
         """
+        if self.targets is None:  # one absurd fitness would set the target for good
+            evaluation = replace(evaluation, fitness=np.where(ordinary(fitness), evaluation.fitness, np.nan))
         state = with_best(state, z, evaluation)
         generator, words = generator_of(state.words)
         observed = fitness[:, None]

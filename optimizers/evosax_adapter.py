@@ -27,6 +27,7 @@ from l2l_snn.search.evosax_algorithms import (
     known_params,
     random_key,
 )
+from l2l_snn.search.shaping import raw
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import (
@@ -59,6 +60,9 @@ class Evosax(Optimizer[EvosaxState]):
 
     An algorithm of distributions starts at the middle of the space and recommends its mean. One of populations starts
     from a sample of the space and recommends its best single evaluation, as those do that have several means.
+
+    A fitness that is not of an ordinary size, more than 1e9 times that of most, counts as the worst: the algorithms
+    reckon with it, and some would never forget it.
 
     When P changes, the algorithm starts again where it is, at its means or with its population, and all arrays of its
     state whose shape is the same under both P go on: mean, deviations, covariance, paths, moments. Of a population that
@@ -141,6 +145,18 @@ class Evosax(Optimizer[EvosaxState]):
             packed = new.pack(jax.tree.map(lambda a, b: a if a.shape == b.shape else b, before, fresh))
         return state._replace(words=words, packed=np.array(packed), people=np.array(self.population))
 
+    def started(self, space: Space, state: EvosaxState, z: np.ndarray) -> EvosaxState:
+        """Return the first state with the distribution's mean at that of z; algorithms of other kinds take none."""
+        with exactly():
+            algorithm, params = self.compiled(space.size)
+            if algorithm.means != 1:
+                got = f"{self.algorithm}, which has {algorithm.means or 'no'} means"
+                raise ValueError(message("start", "an algorithm with one mean, e.g. CMA_ES", got))
+            generator, words = generator_of(state.words)
+            mean = (z.mean(axis=0) - space.center) / (self.sigma * space.scale)
+            packed = np.array(algorithm.start(random_key(generator), (mean,), params))
+        return state._replace(words=words, packed=packed, recommended=z.mean(axis=0), best_z=z[0].copy())
+
     def ask(self, space: Space, state: EvosaxState) -> tuple[np.ndarray, EvosaxState]:
         """Return the next generation's z, (P, D), and the state that `tell` takes.
 
@@ -163,7 +179,7 @@ class Evosax(Optimizer[EvosaxState]):
     def learn(
         self, space: Space, state: EvosaxState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
     ) -> EvosaxState:
-        cost = -fitness
+        cost = -raw(fitness)
         generator, words = generator_of(state.words)
         y = (z - space.center) / (self.sigma * space.scale)
         with exactly():

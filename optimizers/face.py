@@ -16,7 +16,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
-from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, sample, start, widened
+from l2l_snn.search.mixtures import Mixture, blend, centre, elite_weights, fit, moved, sample, start, widened
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Below1, Count, NotNegative, Share, check_count
@@ -97,6 +97,9 @@ class FACE(Optimizer[FACEState]):
             return self.min_population
         room = self.max_population - count  # none if the population has shrunk since
         return min(self.expand, room) if room > 0 else self.expand
+
+    def started(self, space: Space, state: FACEState, z: np.ndarray) -> FACEState:
+        return state._replace(mixture=moved(state.mixture, z.mean(axis=0)))
 
     def ask(self, space: Space, state: FACEState) -> tuple[np.ndarray, FACEState]:
         generator, words = generator_of(state.words)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.optimizer import Optimizer, with_best, with_members
 from l2l_snn.search.variation import check_genes, tournament, vary
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
@@ -63,6 +63,9 @@ class GeneticAlgorithm(Optimizer[GAState]):
         generator, words = generator_of(stream(seed))
         z = space.sample(generator, self.population)
         return GAState(words, np.array(0), z, np.zeros(self.population), z[0].copy(), np.array(-np.inf))
+
+    def started(self, space: Space, state: GAState, z: np.ndarray) -> GAState:
+        return state._replace(z=with_members(state.z, z), best_z=z[0].copy())
 
     def ask(self, space: Space, state: GAState) -> tuple[np.ndarray, GAState]:
         if state.told == 0:

@@ -9,17 +9,19 @@ an estimate, K numbers in the memory of the step rule of one start.
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.optimizer import Optimizer, with_best, with_members
+from l2l_snn.search.shaping import ordinary
 from l2l_snn.search.step_rules import StepRule
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
-from l2l_snn.validate import Count, Within
+from l2l_snn.validate import Count, NotNegative, Within, did_you_mean, message
 
 
 class GradientAscentState(NamedTuple):
@@ -51,6 +53,8 @@ class Ascent(Optimizer[GradientAscentState]):
 
     starts: Count = 1  # S
     step: StepRule = StepRule()  # in z; weights decay towards the middle of the space
+    # factors of the steps of some parameters, by their names, or by patterns such as w_m_*; the last that fits counts
+    rates: dict[str, NotNegative] = field(default_factory=dict)
 
     @abstractmethod
     def _count_evaluations(self, size: int) -> int:
@@ -75,6 +79,7 @@ class Ascent(Optimizer[GradientAscentState]):
         """
 
     def init(self, space: Space, seed: int) -> GradientAscentState:
+        self._find_factors(space)
         generator, words = generator_of(stream(seed))
         z = space.sample(generator, self.starts)
         memory = np.tile(self.step.first_memory(space.size), (self.starts, 1))
@@ -101,6 +106,10 @@ class Ascent(Optimizer[GradientAscentState]):
         parts = {name: np.concatenate([getattr(state, name), rows]) for name, rows in zip(OF_STARTS, new, strict=True)}
         return state._replace(words=words, **parts)
 
+    def started(self, space: Space, state: GradientAscentState, z: np.ndarray) -> GradientAscentState:
+        starts = with_members(state.z, z)
+        return state._replace(z=starts, safe=starts.copy(), best_z=z[0].copy())
+
     def ask(self, space: Space, state: GradientAscentState) -> tuple[np.ndarray, GradientAscentState]:
         generator, words = generator_of(state.words)
         z = self._choose_points(space, state, generator).reshape(-1, space.size)
@@ -122,7 +131,7 @@ class Ascent(Optimizer[GradientAscentState]):
         state = with_best(state, here, Evaluation(score))
 
         step, memory = self.step.step(slope, state.memory, here - space.center)
-        x = here - space.center + step
+        x = here - space.center + (step * self._find_factors(space) if self.rates else step)
         generator, words = generator_of(state.words)
         fresh = space.sample(generator, len(here))
         back = np.where(state.succeeded[:, None], (here + state.safe) / 2, fresh)
@@ -135,6 +144,18 @@ class Ascent(Optimizer[GradientAscentState]):
             succeeded=state.succeeded | usable,
             fitness=np.where(np.isnan(score), state.fitness, score),
         )
+
+    def _find_factors(self, space: Space) -> np.ndarray:
+        """Return (D,) what the steps of each coordinate are multiplied with: `rates`."""
+        factors = np.ones(space.size)
+        for pattern, factor in self.rates.items():
+            names = [name for name in space.slices if fnmatchcase(name, pattern)]
+            if not names:
+                got, todo = repr(pattern), did_you_mean(pattern, space.slices)
+                raise ValueError(message(f"{type(self).__name__}.rates", "names of parameters", got, todo))
+            for name in names:
+                factors[space.slices[name]] = factor
+        return factors
 
     def recommend(self, space: Space, state: GradientAscentState) -> np.ndarray:
         """Return the z of the best fitness so far, averaged over the evaluations that one z had in a generation."""
@@ -179,8 +200,9 @@ class EstimatedGradientAscent(Ascent):
 
     A generation of each start is E = 1 + 2 M evaluations: itself, and M points on either side. With
     "finite_differences" the M = D directions are the coordinates; where one side failed the start itself takes its
-    place. With "es" they are `pairs` normal ones; a pair of which one failed is left out. On a noisy fitness take "es",
-    or a larger `difference`, and one seed a generation (`seeds: generation` in the job).
+    place. With "es" they are `pairs` normal ones; a pair of which one failed is left out. An absurd fitness, more than
+    1e9 times as large as most of the start's, counts as failed. On a noisy fitness take "es", or a larger
+    `difference`, and one seed a generation (`seeds: generation` in the job).
     """
 
     estimate: Literal["finite_differences", "es"] = "finite_differences"
@@ -203,6 +225,7 @@ class EstimatedGradientAscent(Ascent):
     def _estimate_gradient(
         self, z: np.ndarray, fitness: np.ndarray, ok: np.ndarray, grad: np.ndarray, std: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        ok = ok & ordinary(fitness)  # no moment of a step rule forgets a slope of 1e60
         score = np.where(ok[:, 0], fitness[:, 0], np.nan)
         plus, minus = np.split(np.arange(1, z.shape[1]), 2)
         if self.estimate == "es":

@@ -2,10 +2,11 @@
 
 Bergstra & Bengio (2012), Random search for hyper-parameter optimization, say when not to.
 
-Legend: P individuals, D search coordinates, L largest number of levels of a coordinate, N points of the grid.
+Legend: P individuals, D search coordinates, A axes of the grid, L largest number of levels of one, N points of it.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -22,15 +23,17 @@ class GridSearchState(NamedTuple):
     """What grid search knows between generations. The grid itself is not stored: its points follow from the levels."""
 
     words: np.ndarray  # (2,) the random stream; the order is drawn from it, the same in each ask
-    levels: np.ndarray  # (D, L) z of the levels of each coordinate, low to high; unused entries are 0
-    counts: np.ndarray  # (D,) int64, how many levels each coordinate has
+    # (A, L) z of the levels of each axis, low to high; unused entries are 0. An axis is a coordinate, or all those of a
+    # `Choice` without order, whose levels are the numbers of its options
+    levels: np.ndarray
+    counts: np.ndarray  # (A,) int64, how many levels each axis has
     asked: np.ndarray  # () int64, points asked for so far
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness (the first objective), -inf before any evaluation succeeded
 
 
 def level_values(parameter: Parameter, points: int, reach: float) -> np.ndarray:
-    """Return the z of a coordinate's levels, low to high.
+    """Return the z of an axis' levels, low to high; of a `Choice` without order the numbers of its options.
 
     Args:
         parameter: whose coordinate it is.
@@ -43,6 +46,8 @@ def level_values(parameter: Parameter, points: int, reach: float) -> np.ndarray:
     >>> level_values(Integer(0, 3), 9, 2.0).tolist()
     [0.125, 0.375, 0.625, 0.875]
     """
+    if isinstance(parameter, Choice) and parameter.one_hot:
+        return np.arange(len(parameter.options), dtype=np.float64)
     if isinstance(parameter, Integer | Choice):
         values = len(parameter.options) if isinstance(parameter, Choice) else parameter.high - parameter.low + 1
         count = values if isinstance(parameter, Choice) else min(points, values)
@@ -116,7 +121,7 @@ class GridSearch(Optimizer[GridSearchState]):
             digits = int(np.log10(counts.astype(float)).sum())  # Python doesn't print numbers of 5,000 digits
             got = f"{size if digits < 15 else f'10^{digits}'} points"
             raise ValueError(message("GridSearch.points", f"a grid of at most limit ({self.limit}) points", got, todo))
-        table = np.zeros((space.size, counts.max()))
+        table = np.zeros((len(levels), counts.max()))
         for row, values in zip(table, levels, strict=True):
             row[: len(values)] = values
         return GridSearchState(stream(seed), table, counts, np.array(0), space.center, np.array(-np.inf))
@@ -125,8 +130,14 @@ class GridSearch(Optimizer[GridSearchState]):
         order = self._order_points(state)
         chosen = order[(int(state.asked) + np.arange(self.population)) % len(order)]
         columns = np.unravel_index(chosen, tuple(state.counts))
-        z = np.stack([levels[column] for levels, column in zip(state.levels, columns, strict=True)], axis=1)
-        return z, state._replace(asked=np.array(state.asked + self.population))
+        on_axes = iter([levels[column] for levels, column in zip(state.levels, columns, strict=True)])
+        parts: list[np.ndarray] = []
+        for parameter in space.parameters.values():
+            if isinstance(parameter, Choice) and parameter.one_hot:
+                parts += list(np.eye(len(parameter.options))[next(on_axes).astype(np.int64)].T)
+            else:
+                parts += islice(on_axes, prod(parameter.shape))
+        return np.stack(parts, axis=1), state._replace(asked=np.array(state.asked + self.population))
 
     def learn(
         self, space: Space, state: GridSearchState, z: np.ndarray, fitness: np.ndarray, evaluation: Evaluation
@@ -138,7 +149,7 @@ class GridSearch(Optimizer[GridSearchState]):
         return state.best_z
 
     def _list_levels(self, space: Space) -> list[np.ndarray]:
-        """Return for each of the D coordinates the z of its levels."""
+        """Return for each of the A axes its levels."""
         named = self.points if isinstance(self.points, dict) else dict.fromkeys(space.parameters, self.points)
         for name in named:
             if name not in space.parameters:

@@ -17,7 +17,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer
+from l2l_snn.optimizer import Optimizer, with_members
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Count, Finite, NotNegative, Positive, check_finite, check_shape, did_you_mean, message
@@ -113,12 +113,28 @@ class MapElites(Optimizer[MapElitesState]):
         descriptors = np.full((count, len(self.descriptors)), np.nan)
         return MapElitesState(stream(seed), np.array(0), z, fitness, descriptors)
 
+    def started(self, space: Space, state: MapElitesState, z: np.ndarray) -> MapElitesState:
+        """Return the first state with z as the first individuals to ask for.
+
+        Until then they lie in the first cells, with an infinite descriptor and no fitness.
+        """
+        archive, descriptors = state.z.copy(), state.descriptors.copy()
+        places = min(self.population, len(archive))
+        archive[: len(z)] = with_members(archive[:places], z)[: len(z)]
+        descriptors[: len(z), 0] = np.inf
+        return state._replace(z=archive, descriptors=descriptors)
+
     def ask(self, space: Space, state: MapElitesState) -> tuple[np.ndarray, MapElitesState]:
         generator, words = generator_of(state.words)
         shape = (self.population, space.size)
         filled = np.flatnonzero(np.isfinite(state.fitness))
         if state.told < self.random_generations or not len(filled):
-            return space.sample(generator, self.population), state._replace(words=words)
+            known = np.isposinf(state.descriptors[:, 0])  # those of `started`
+            z = with_members(space.sample(generator, self.population), state.z[known])
+            if known.any():
+                cleared = np.where(known[:, None], 0.0, state.z), np.where(known[:, None], np.nan, state.descriptors)
+                state = state._replace(z=cleared[0], descriptors=cleared[1])
+            return z, state._replace(words=words)
         first, second = state.z[filled[generator.integers(len(filled), size=(2, self.population))]]
         z = first + self.sigma * space.scale * generator.standard_normal(shape)
         if self.variation == "iso_line":  # Vassiliades & Mouret, equation 2: one number a child along the line

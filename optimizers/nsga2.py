@@ -18,7 +18,7 @@ import numpy as np
 from deap import base, tools
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer
+from l2l_snn.optimizer import Optimizer, with_members
 from l2l_snn.seeding import generator_of, python_random, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, NotNegative, Share, Within, check_shape
@@ -167,6 +167,9 @@ class NSGA2(Optimizer[NSGA2State]):
         z = space.sample(generator, self.population)
         fitness, crowding = np.empty((self.population, 0)), np.zeros(self.population)
         return NSGA2State(words, np.array(0), z, fitness, crowding)
+
+    def started(self, space: Space, state: NSGA2State, z: np.ndarray) -> NSGA2State:
+        return state._replace(z=with_members(state.z, z))
 
     def ask(self, space: Space, state: NSGA2State) -> tuple[np.ndarray, NSGA2State]:
         if state.told == 0:

@@ -59,6 +59,9 @@ class OpenES(Optimizer[OpenESState]):
         memory = self.step.first_memory(space.size)
         return OpenESState(stream(seed), space.center, np.array(self.sigma, np.float64), memory)
 
+    def started(self, space: Space, state: OpenESState, z: np.ndarray) -> OpenESState:
+        return state._replace(mean=z.mean(axis=0))
+
     def ask(self, space: Space, state: OpenESState) -> tuple[np.ndarray, OpenESState]:
         generator, words = generator_of(state.words)
         std = state.sigma * space.scale

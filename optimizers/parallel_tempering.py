@@ -14,7 +14,8 @@ from typing import Annotated, NamedTuple, Self
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.optimizer import Optimizer, with_best, with_members
+from l2l_snn.search.shaping import absurdly_good
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Count, Within, message
@@ -68,7 +69,7 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
     In each generation every replica makes one Metropolis step, then neighbours of every second pair, (0, 1), (2, 3)
     ... and (1, 2), (3, 4), ... in turns, may exchange. A failed proposal is rejected; a replica that has not succeeded
     once samples the space anew, and exchanges with nobody. The fitness of where a replica is counts as evaluated
-    once, so noisy fitness flatters it.
+    once, so noisy fitness flatters it; one that is more than 1e9 times as large as most is rejected.
 
     When P changes, ladders do: new ones begin as copies of ladders chosen at random, and those with the best replicas
     stay. Only a P below R leaves one ladder of P rungs, spaced anew between the same temperatures and taken by the
@@ -128,6 +129,9 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
             state = state._replace(moved=none, tried=pairs, swapped=pairs.copy())
         return state._replace(z=state.z[rows.reshape(-1)], fitness=state.fitness[rows.reshape(-1)])
 
+    def started(self, space: Space, state: ParallelTemperingState, z: np.ndarray) -> ParallelTemperingState:
+        return state._replace(z=with_members(state.z, z), best_z=z[0].copy())
+
     def ask(self, space: Space, state: ParallelTemperingState) -> tuple[np.ndarray, ParallelTemperingState]:
         if state.told == 0:
             return state.z, state
@@ -150,7 +154,9 @@ class ParallelTempering(Optimizer[ParallelTemperingState]):
 
         # Metropolis on each rung: log(uniform) < (f' - f) / T, where -log(uniform) is exponential; f may be -inf
         threshold = state.fitness - np.tile(self.temperatures(), self.ladders) * generator.standard_exponential(len(z))
-        accepted = (fitness >= threshold) & ~evaluation.failed
+        # an absurdly good fitness is not accepted, and one that was, since it came first, not kept
+        new, old = np.split(absurdly_good(np.concatenate([fitness, state.fitness])), 2)
+        accepted = ((fitness >= threshold) | old) & ~new & ~evaluation.failed
         z = np.where(accepted[:, None], z, state.z)
         fitness = np.where(accepted, fitness, state.fitness)
         moved = accepted.reshape(shape).sum(axis=0) if state.told > 0 else 0

@@ -68,6 +68,9 @@ class PGPE(Optimizer[PGPEState]):
         sigma = np.minimum(np.full(space.size, self.sigma, np.float64), _limit_of_sigma(space))
         return PGPEState(stream(seed), space.center, sigma, np.array(np.nan), memory)
 
+    def started(self, space: Space, state: PGPEState, z: np.ndarray) -> PGPEState:
+        return state._replace(mean=z.mean(axis=0))
+
     def ask(self, space: Space, state: PGPEState) -> tuple[np.ndarray, PGPEState]:
         generator, words = generator_of(state.words)
         std = state.sigma * space.scale

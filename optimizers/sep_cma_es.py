@@ -17,7 +17,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizer import Optimizer
-from l2l_snn.search.bounds import asked, smooth
+from l2l_snn.search.bounds import asked, smooth, unsmooth
 from l2l_snn.search.cma import CONDITION, SCALE, SIGMA, constants, next_paths, widened_step
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
@@ -69,6 +69,9 @@ class SepCMAES(Optimizer[SepCMAESState]):
         x = np.tile(space.center, (self.individuals(space.size) if space.bounded.any() else 0, 1))
         path, sigma = np.zeros(space.size), np.array(np.clip(self.sigma, *SIGMA))
         return SepCMAESState(stream(seed), np.array(0), space.center, sigma, np.ones(space.size), path, path, x)
+
+    def started(self, space: Space, state: SepCMAESState, z: np.ndarray) -> SepCMAESState:
+        return state._replace(mean=unsmooth(z.mean(axis=0), space.bounded))
 
     def ask(self, space: Space, state: SepCMAESState) -> tuple[np.ndarray, SepCMAESState]:
         generator, words = generator_of(state.words)

@@ -16,7 +16,8 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.optimizer import Optimizer, with_best, with_members
+from l2l_snn.search.shaping import absurdly_good
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Count, NotNegative, Positive, Within, check_range, message
@@ -72,8 +73,9 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
     """P independent chains with one temperature; they start from a sample of the space and are not restarted.
 
     The fitness of where a chain is counts as evaluated once: with noisy fitness a lucky evaluation is kept until a
-    luckier one, or the temperature, removes it. A failed proposal is rejected; a chain that has not succeeded once
-    samples the space anew. New chains begin as copies of chains chosen at random; of those that go, the best stay.
+    luckier one, or the temperature, removes it. A failed proposal is rejected, and one of an absurd fitness, more than
+    1e9 times as large as most; a chain that has not succeeded once samples the space anew. New chains begin as copies
+    of chains chosen at random; of those that go, the best stay.
     """
 
     population: Count = 32  # P
@@ -123,6 +125,9 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
         fitness, best = np.full(self.population, -np.inf), np.array(-np.inf)
         return SimulatedAnnealingState(words, np.array(0), z, fitness, space.center, best)
 
+    def started(self, space: Space, state: SimulatedAnnealingState, z: np.ndarray) -> SimulatedAnnealingState:
+        return state._replace(z=with_members(state.z, z), best_z=z[0].copy())
+
     def ask(self, space: Space, state: SimulatedAnnealingState) -> tuple[np.ndarray, SimulatedAnnealingState]:
         if state.told == 0:
             return state.z, state
@@ -143,7 +148,9 @@ class SimulatedAnnealing(Optimizer[SimulatedAnnealingState]):
         temperature = self.temperature_at(max(int(state.told) - 1, 0))
         # Metropolis: log(uniform) < (f' - f) / T, where -log(uniform) is exponential; f may be -inf
         threshold = state.fitness - temperature * generator.standard_exponential(len(z))
-        accepted = (fitness >= threshold) & ~evaluation.failed
+        # an absurdly good fitness is not accepted, and one that was, since it came first, not kept
+        new, old = np.split(absurdly_good(np.concatenate([fitness, state.fitness])), 2)
+        accepted = ((fitness >= threshold) | old) & ~new & ~evaluation.failed
         return state._replace(
             words=words,
             told=np.array(state.told + 1),

@@ -47,6 +47,9 @@ class SNES(Optimizer[SNESState]):
     def init(self, space: Space, seed: int) -> SNESState:
         return SNESState(stream(seed), space.center, _limit_sigma(self.sigma * space.scale, space))
 
+    def started(self, space: Space, state: SNESState, z: np.ndarray) -> SNESState:
+        return state._replace(mean=z.mean(axis=0))
+
     def ask(self, space: Space, state: SNESState) -> tuple[np.ndarray, SNESState]:
         generator, words = generator_of(state.words)
         z = generator.standard_normal((self.individuals(space.size), space.size))

@@ -4,7 +4,8 @@ Whitley (1989), The GENITOR algorithm and selection pressure; Syswerda (1991), A
 generational and steady-state genetic algorithms (deletion of the worst, the oldest, or one at random). Selection,
 crossover and mutation are those of `l2l_snn.search.variation`.
 
-`ask` changes nothing but the words of the random stream, and `tell` takes any number of individuals in any order:
+`ask` changes nothing but the words of the random stream, and hands out known individuals; `tell` takes any number of
+individuals in any order:
 a loop that doesn't wait for a whole generation may ask several times before the first is told.
 
 Legend: P individuals of the population, D search coordinates, C children of an ask, K individuals of a tell.
@@ -16,11 +17,13 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 
 from l2l_snn.evaluation import Evaluation
-from l2l_snn.optimizer import Optimizer, with_best
+from l2l_snn.optimizer import Optimizer, with_best, with_members
 from l2l_snn.search.variation import check_genes, tournament, vary
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import AtLeast, Count, NotNegative, Positive, Share
+
+GIVEN = -2  # in `born`: a known individual that was not asked for yet
 
 
 class SteadyStateGAState(NamedTuple):
@@ -31,7 +34,7 @@ class SteadyStateGAState(NamedTuple):
     members: np.ndarray  # () int64, places taken, at most P
     z: np.ndarray  # (P, D) the population
     fitness: np.ndarray  # (P,) its fitness, -inf in a free place
-    born: np.ndarray  # (P,) int64, number of the individual told that took, or last defended, the place; -1 if free
+    born: np.ndarray  # (P,) int64, number of the individual told that took, or last defended, the place; below 0: free
     best_z: np.ndarray  # (D,) z of the best single evaluation so far
     best_fitness: np.ndarray  # () its fitness, -inf before any evaluation succeeded
 
@@ -72,11 +75,26 @@ class SteadyStateGA(Optimizer[SteadyStateGAState]):
         best = np.array(-np.inf)
         return SteadyStateGAState(stream(seed), np.array(0), np.array(0), z, fitness, born, space.center, best)
 
+    def started(self, space: Space, state: SteadyStateGAState, z: np.ndarray) -> SteadyStateGAState:
+        """Return the first state with z as the first individuals to ask for.
+
+        Until then they wait in the last places, the only free ones with the birth number GIVEN.
+        """
+        first = self.population - len(z)
+        places = with_members(state.z, z)[: len(z)]
+        born = np.append(state.born[:first], np.full(len(z), GIVEN))
+        return state._replace(z=np.concatenate([state.z[:first], places]), born=born, best_z=z[0].copy())
+
     def ask(self, space: Space, state: SteadyStateGAState) -> tuple[np.ndarray, SteadyStateGAState]:
         generator, words = generator_of(state.words)
         state = state._replace(words=words)
         if state.members < self.population:
-            return space.sample(generator, self.children), state
+            known = np.flatnonzero(state.born == GIVEN)[: self.children]
+            if known.size:
+                born = state.born.copy()
+                born[known] = -1
+                state = state._replace(born=born)
+            return with_members(space.sample(generator, self.children), state.z[known]), state
         parents = tournament(state.fitness, self.children + self.children % 2, self.tournament, generator)
         children = state.z[parents]
         vary(children, space, self, generator)

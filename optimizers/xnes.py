@@ -75,6 +75,9 @@ class XNES(Optimizer[XNESState]):
         sample = np.zeros((self.individuals(space.size), space.size))
         return XNESState(stream(seed), space.center, np.array(sigma), np.eye(space.size), sample)
 
+    def started(self, space: Space, state: XNESState, z: np.ndarray) -> XNESState:
+        return state._replace(mean=z.mean(axis=0))
+
     def ask(self, space: Space, state: XNESState) -> tuple[np.ndarray, XNESState]:
         generator, words = generator_of(state.words)
         s = generator.standard_normal((self.individuals(space.size), space.size))

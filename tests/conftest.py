@@ -11,6 +11,8 @@ from shapes import CHECKED
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # (N,) with (T, N) must be said, not guessed
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["PJRT_NPROC"] = "1"
+# XLA compiles in two thirds of the time without it, and most of the tests' time is compilation
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ[f"{library}_NUM_THREADS"] = "1"
 os.environ["PYNEST_QUIET"] = "1"
@@ -24,18 +26,24 @@ os.environ.setdefault("JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS", 
 
 install_import_hook(CHECKED, "shapes.checked")  # here, before any test imports them
 
+# begins with the longest, in turn one that waits for other processes and one that computes
 LONGEST = (
     "workers/test_ray_pool",
-    "cluster/test_cluster_faults",
+    "snn/test_network",
+    "optimizees/test_cue_association",
     "cli/test_cli",
+    "optimizers/test_evosax_adapter",
+    "snn/test_gradients",
+    "cluster/test_cluster_faults",
     "optimizees/",
-    "dashboard/",
     "cluster/",
+    "dashboard/",
+    "snn/",
 )
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that take longest, so that two processes, a file each at a time, end together."""
+    """Begin with the files that take longest, so that the processes, a file each at a time, end together."""
     items.sort(
         key=lambda item: next((k for k, part in enumerate(LONGEST) if f"tests/{part}" in item.nodeid), len(LONGEST))
     )

@@ -17,21 +17,28 @@ NEIGHBOURS = {  # a room -> the rooms that it may import from, besides itself
     "space": {"validate"},
     "seeding": {"validate"},
     "evaluation": {"validate"},
+    "entries": set(),
     "optimizee": GROUND,
     "optimizer": GROUND,
     "search": GROUND,
     "snn": {"validate"},
-    "workers": GROUND | {"optimizee"},
+    "body": {"validate", "snn"},
+    "data": {"validate"},
+    "workers": GROUND | {"entries", "optimizee"},
     "storage": GROUND,
-    "loop": GROUND | CONTRACTS | {"workers", "storage"},
+    "loop": GROUND | CONTRACTS | {"entries", "workers", "storage"},
     "results": GROUND | {"storage"},
     "tables": {"results"},
+    "trackers": GROUND | {"storage", "loop", "results"},
+    "api": GROUND | CONTRACTS | {"storage", "loop", "results", "trackers"},
     "cluster": GROUND | {"storage", "loop"},
     "checks": GROUND | CONTRACTS | {"snn", "loop"},
     "dashboard": GROUND | CONTRACTS | {"workers", "storage", "loop", "results"},
-    "cli": GROUND | CONTRACTS | {"workers", "storage", "loop", "results", "cluster", "checks", "dashboard"},
+    "cli": GROUND
+    | CONTRACTS
+    | {"workers", "storage", "loop", "results", "trackers", "cluster", "checks", "dashboard", "data"},
     "optimizers": GROUND | {"optimizer", "search"},
-    "optimizees": GROUND | {"optimizee", "snn", "results"},
+    "optimizees": GROUND | {"optimizee", "snn", "body", "data", "results"},
 }
 SHARED = {"agent"}  # the one experiment that others build on; it is abstract
 

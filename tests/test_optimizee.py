@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import cloudpickle
 import jax
@@ -12,6 +13,7 @@ import pytest
 from l2l_snn import BatchOptimizee, Evaluation, Free, JaxOptimizee, Optimizee, Optimizer, Real, Space
 from l2l_snn.evaluation import failure
 from l2l_snn.optimizee import validated
+from l2l_snn.workers.chunks import evaluate_alone
 
 NAN = np.nan
 SPACE = Space(x=Real(-1, 1), w=Free((2,)))
@@ -26,6 +28,11 @@ SEEDS = np.arange(1, 6)
 def test_a_class_that_would_replace_the_check_of_its_fields_is_refused(base):
     with pytest.raises(TypeError, match=r"class Own: expected no method __post_init__, got one; write cross_check"):
         type("Own", (base,), {"__post_init__": lambda self: None})
+
+
+def test_an_optimizer_that_replaces_tell_is_refused_when_it_is_written():
+    with pytest.raises(TypeError, match=r"class Own: expected no method tell, got one; write learn\(self, space"):
+        type("Own", (Optimizer,), {"tell": lambda self, space, state, z, evaluation: state})
 
 
 def test_failed_is_any_nan_of_an_individual():
@@ -154,8 +161,8 @@ def test_evaluate_gives_fitness_metrics_and_artifacts_when_asked():
     [
         ("raise", "FloatingPointError: v diverged"),
         ("nan", "fitness is nan"),
-        ("shape", r"ValueError: fitness: expected an array of shape (), got shape (2,); return a number"),
-        ("text", "ValueError: could not convert string"),
+        ("shape", "TypeError: Behaves.evaluate: expected a number, or (number, dict), got an array of float64 and sh"),
+        ("text", "TypeError: Behaves.evaluate: expected a number, or (number, dict), got 'good' (str)"),
     ],
 )
 def test_what_goes_wrong_in_one_individual_is_its_row(how, text):
@@ -165,6 +172,82 @@ def test_what_goes_wrong_in_one_individual_is_its_row(how, text):
     for low, error in zip(LOW, evaluation.errors, strict=True):
         assert text in error if low else error == ""
     np.testing.assert_allclose(evaluation.fitness[~LOW], (2 * Z[:, 0] - 1 + SEEDS)[~LOW])
+
+
+@dataclass(frozen=True)
+class Returns(Optimizee):
+    """Returns what the test says."""
+
+    what: Any = None
+    space = SPACE
+
+    def evaluate(self, params, seed):
+        return self.what
+
+
+class ReturnsInJax(JaxOptimizee):
+    space = SPACE
+
+    def __init__(self, what):
+        self.__dict__["what"] = what
+
+    def evaluate(self, params, key, *, watch):
+        return self.what
+
+
+NO_FITNESS = [
+    (None, "got None; is a return missing?"),
+    ("1.5", "got '1.5' (str)"),
+    (True, "got True (bool)"),
+    (1.5 + 2j, "got (1.5+2j) (complex)"),
+    ({"rate": 3.0}, "got {'rate': 3.0} (dict)"),
+    ((1.0, {"rate": 3.0}, {}), "got (1.0, {'rate': 3.0}, {}) (tuple); put what isn't fitness into the dict"),
+    (({"rate": 3.0}, 1.0), "got ({'rate': 3.0}, 1.0) (tuple); put what"),
+    ([1.0, [2.0, 3.0]], "got [1.0, [2.0, 3.0]] (list)"),
+]
+NO_DETAIL = [
+    ({"rate": "high"}, "'rate' in the dict: expected a number or an array, got 'high' (str); only numbers become"),
+    ({"rate": None}, "'rate' in the dict: expected a number or an array, got None; give a missing number as nan"),
+    ({"rate": 2j}, "'rate' in the dict: expected a number or an array, got 2j (complex)"),
+    ({"rate": {"mean": 3.0}}, "'rate' in the dict: expected a number or an array, got {'mean': 3.0} (dict)"),
+    ({"raster": [[1.0], [2.0, 3.0]]}, "'raster' in the dict: expected a number or an array, got [[1.0], [2.0, 3.0]]"),
+    ({3: 1.0}, "a key of the dict: expected a name, got 3 (int)"),
+]
+
+
+@pytest.mark.parametrize("kind", [Returns, ReturnsInJax])
+@pytest.mark.parametrize(("what", "text"), NO_FITNESS, ids=repr)
+def test_what_is_no_fitness_is_refused_in_words(kind, what, text):
+    optimizee = kind(what)
+    error = evaluate_alone(optimizee, Z[:2], SEEDS[:2], 0).errors[0]
+    assert error.startswith(f"TypeError: {kind.__name__}.evaluate: expected a number, or (number, dict), {text}"), error
+
+
+@pytest.mark.parametrize("kind", [Returns, ReturnsInJax])
+@pytest.mark.parametrize(("what", "text"), NO_DETAIL, ids=repr)
+def test_what_is_neither_metric_nor_artifact_is_refused_in_words(kind, what, text):
+    error = evaluate_alone(kind((1.0, what)), Z[:2], SEEDS[:2], 0).errors[0]
+    assert error.startswith(f"TypeError: {kind.__name__}.evaluate: {text}"), error
+
+
+def test_several_numbers_without_objectives_are_refused_in_words():
+    for what in ((1.0, 2.0), np.ones(2)):
+        assert (
+            "; put what isn't fitness into the dict; `objectives` of"
+            in Returns(what).evaluate_batch(Z, SEEDS).errors[0]
+        )
+
+
+@pytest.mark.parametrize(
+    "what", [2, np.float32(2), np.int8(2), np.array(2.0), np.uint64(2), jnp.ones((), jnp.bfloat16) * 2]
+)
+def test_every_kind_of_number_is_a_fitness(what):
+    evaluation = Returns((what, {"reached": True, "m": what, "names": ["a", "b"]})).evaluate_batch(Z, SEEDS)
+    assert evaluation.fitness.tolist() == [2.0] * 5
+    assert {name: value.tolist() for name, value in evaluation.metrics.items()} == {
+        "reached": [1.0] * 5,
+        "m": [2.0] * 5,
+    }
 
 
 def test_keyboard_interrupt_is_not_a_row():
@@ -275,6 +358,20 @@ def ok(**fields):
     ("result", "with_grad", "error", "text"),
     [
         (np.zeros(5), False, TypeError, "Behaves.evaluate_batch: expected an Evaluation, got ndarray"),
+        (ok(fitness=np.zeros(5, bool)), False, TypeError, r"fitness: expected numbers, got an array of bool and shape"),
+        (ok(fitness=["1.5"] * 5), False, TypeError, "Behaves: fitness: expected numbers, got .*list"),
+        (
+            ok(metrics={"m": np.zeros(5, complex)}),
+            False,
+            TypeError,
+            r"metrics\['m'\]: expected numbers, got an array of c",
+        ),
+        (
+            ok(grad=np.zeros((5, 3), complex)),
+            True,
+            TypeError,
+            "Behaves: grad: expected numbers, got an array of complex",
+        ),
         (ok(fitness=np.zeros(4)), False, ValueError, r"fitness: expected an array of shape \(5\), got shape \(4,\)"),
         (ok(fitness=np.zeros((5, 2))), False, ValueError, r"fitness: .* got shape \(5, 2\)"),
         (ok(metrics={"m": np.zeros((5, 1))}), False, ValueError, r"metrics\['m'\]: expected .* got shape \(5, 1\)"),

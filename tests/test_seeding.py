@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from l2l_snn.seeding import evaluation_seeds, generator_of, python_random, stream
+from l2l_snn.seeding import evaluation_seeds, generator_of, jax_key, python_random, seed_words, stream
 
 
 def test_recorded_values_never_change():
@@ -14,6 +14,27 @@ def test_recorded_values_never_change():
     np.testing.assert_array_equal(evaluation_seeds(1, 7, 2, "generation"), [1943681962, 1943681962])
     np.testing.assert_array_equal(evaluation_seeds(1, 7, 2, "run"), [1475911029, 1475911029])
     assert generator_of(stream(1))[0].random() == 0.8815491373372915
+
+
+def test_a_stream_counts_its_draws():
+    words = stream(5)
+    for drawn in range(1, 4):
+        _, words = generator_of(words)
+        np.testing.assert_array_equal(words, [5, drawn])
+
+
+def test_the_words_of_a_seed_are_its_halves():
+    seeds = np.array([0, 7, 2**32 - 1, 2**32, 2**33 + 5, 2**63 - 1])
+    np.testing.assert_array_equal(seed_words(seeds), np.stack([seeds % 2**32, seeds // 2**32], axis=1))
+    assert seed_words(7).tolist() == [7, 0]
+
+
+def test_the_key_of_a_seed_is_jaxs_own_and_from_2_to_the_32_on_one_more_word():
+    import jax
+
+    own = jax.random.key(7)
+    assert jax_key(seed_words(7)) == own
+    assert jax_key(seed_words(3 * 2**32 + 7)) == jax.random.fold_in(own, 3)
 
 
 def test_seeds_are_positive_and_below_2_to_the_31():

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2l_snn import Choice, Free, Integer, Real, Space
+from l2l_snn import Choice, Evaluation, Free, Integer, Real, Space
+from optimizers.openai_es import OpenES
+from optimizers.xnes import XNES
 
 SPACE = Space(
     tau=Real(5, 50, log=True),
@@ -13,10 +15,12 @@ SPACE = Space(
     units=Integer(3, 7),
     layers=Integer(-1, 1, shape=(4,)),
     rule=Choice("stdp", "eprop", "none"),
+    width=Choice(8, 16, 32, ordered=True),
     w=Free((3, 2), scale=0.5, mean=1.0),
     bias=Free(),
 )
-SIZE = 1 + 6 + 1 + 4 + 1 + 6 + 1
+SIZE = 1 + 6 + 1 + 4 + 3 + 1 + 6 + 1
+BOUNDED = np.array([*range(12), 15])
 
 
 def random_z(seed, individuals=1):
@@ -29,14 +33,14 @@ def random_z(seed, individuals=1):
 def test_size_is_that_of_all_parameters_in_the_order_given():
     assert SPACE.size == SIZE
     assert [(s.start, s.stop) for s in SPACE.slices.values()] == [
-        (0, 1), (1, 7), (7, 8), (8, 12), (12, 13), (13, 19), (19, 20),
+        (0, 1), (1, 7), (7, 8), (8, 12), (12, 15), (15, 16), (16, 22), (22, 23),
     ]  # fmt: skip
 
 
 def test_bounds_are_0_and_1_and_infinite_where_free():
     low, high = SPACE.low, SPACE.high
-    np.testing.assert_array_equal(low, [0.0] * 13 + [-np.inf] * 7)
-    np.testing.assert_array_equal(high, [1.0] * 13 + [np.inf] * 7)
+    np.testing.assert_array_equal(low, [0.0] * 12 + [-np.inf] * 3 + [0.0] + [-np.inf] * 7)
+    np.testing.assert_array_equal(high, [1.0] * 12 + [np.inf] * 3 + [1.0] + [np.inf] * 7)
 
 
 def test_clipped_is_within_the_bounds_and_leaves_what_is_free():
@@ -56,7 +60,7 @@ def test_what_is_known_of_the_coordinates_is_made_once_and_stays_as_it_is():
 
 def test_sample_is_uniform_where_bounded_and_standard_normal_where_free():
     z = random_z(1, 4000)
-    bounded, free = z[:, :13], z[:, 13:]
+    bounded, free = z[:, BOUNDED], np.delete(z, BOUNDED, axis=1)
     assert bounded.min() >= 0
     assert bounded.max() <= 1
     assert (bounded.mean(), bounded.std()) == pytest.approx((0.5, 12**-0.5), abs=0.01)
@@ -83,7 +87,7 @@ def test_encode_is_the_inverse_of_decode(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_decode_is_the_inverse_of_encode_for_continuous_parameters(seed):
     z = random_z(seed)[0]
-    continuous = np.r_[0:7, 13:20]
+    continuous = np.r_[0:7, 16:23]
     np.testing.assert_allclose(SPACE.encode(SPACE.decode(z))[continuous], z[continuous], atol=1e-12)
 
 
@@ -122,8 +126,52 @@ def test_every_integer_owns_an_equal_share():
     np.testing.assert_array_equal(Integer(3, 7).decode(np.array([-5.0, 0.0, 1.0, 9.0])), [3, 3, 7, 7])
 
 
-def test_every_choice_owns_an_equal_share():
-    choice = Choice("a", 2, True)
+@pytest.mark.parametrize("options", [("a", 2), ("a", 2, True), (8, 16, 32, 64)], ids=str)
+def test_every_choice_is_sampled_as_often_and_is_encoded(options):
+    space = Space(x=Choice(*options), y=Choice(*options[::-1], ordered=True))
+    z = space.sample(np.random.default_rng(1), 6000)
+    for column in space.decode_columns(z).values():
+        counts = [int((column == option).sum()) for option in options]
+        assert min(counts) > 0.9 * 6000 / len(options)
+    for option in options:
+        found = space.decode(space.encode({"x": option, "y": option}))
+        assert (found, type(found["x"])) == ({"x": option, "y": option}, type(option))
+
+
+def test_of_options_without_order_the_largest_coordinate_wins():
+    choice = Choice("a", "b", "c")
+    assert choice.decode(np.array([[0.0, -1.0, 3.0], [2.0, 2.0, -1.0]])).tolist() == ["c", "a"]
+    assert Space(x=choice).size == 3
+    assert Space(x=Choice("a", "b")).size == Space(x=Choice("a", "b", "c", ordered=True)).size == 1
+    assert int(jax.jit(Space(x=choice).decode)(jnp.array([0.0, 5.0, 3.0]))["x"]) == 1
+
+
+@pytest.mark.parametrize("right", [0, 1, 2, 3])
+def test_evolution_strategies_find_an_option_wherever_it_stands_among_the_others(right):
+    """In one coordinate the neighbours' worth would decide: the best lies between the two worst."""
+    options = ["c", "d", "b", "e"]
+    options.insert(right, "a")
+    space = Space(x=Choice(*options), y=Real(0, 1, shape=(2,)))
+    worth = dict(zip("abcde", (1.0, 0.7, 0.6, 0.0, -0.1), strict=True))
+    for optimizer in (XNES(population=12), OpenES(population=12, sigma=0.5)):
+        state = optimizer.init(space, 1)
+        for _ in range(60):
+            z, state = optimizer.ask(space, state)
+            columns = space.decode_columns(z)
+            fitness = np.array([worth[x] for x in columns["x"][:, 0]]) - ((columns["y"] - 0.3) ** 2).sum(axis=1)
+            state = optimizer.tell(space, state, z, Evaluation(fitness))
+        assert space.decode(optimizer.recommend(space, state))["x"] == "a", (optimizer, options)
+
+
+def test_a_space_stored_when_a_choice_was_one_coordinate_reads_as_that():
+    again = Space.from_json('{"x": {"kind": "Choice", "options": ["a", "b", "c"]}}')
+    assert again == Space(x=Choice("a", "b", "c", ordered=True))
+    assert again != Space(x=Choice("a", "b", "c"))
+    assert Space.from_json(Space(x=Choice("a", "b", "c")).to_json()) == Space(x=Choice("a", "b", "c"))
+
+
+def test_every_ordered_choice_owns_an_equal_share():
+    choice = Choice("a", 2, True, ordered=True)
     values = [choice.decode(np.array(z)) for z in (np.arange(300) + 0.5) / 300]
     assert [values.count(option) for option in ("a", 2)] == [100, 100]
     assert values[-1] is True
@@ -141,6 +189,13 @@ def test_decode_columns_equals_decode_of_each_row():
     for name, column in columns.items():
         for i in range(5):
             np.testing.assert_array_equal(column[i], np.ravel(SPACE.decode(z[i])[name]))
+
+
+def test_no_individuals_have_columns_of_the_right_width():
+    columns = SPACE.decode_columns(np.zeros((0, SIZE)))
+    assert {name: column.shape for name, column in columns.items()} == {
+        name: (0, max(1, int(np.prod(p.shape)))) for name, p in SPACE.parameters.items()
+    }
 
 
 # Jax
@@ -216,13 +271,14 @@ def test_another_order_or_option_is_another_space():
         (lambda: Integer(0.5, 3), TypeError, r"Integer.low: expected an integer"),
         (lambda: Choice("a"), ValueError, "Choice: expected two or more different options"),
         (lambda: Choice("a", "a"), ValueError, "Choice: expected two or more different options"),
+        (lambda: Choice("a", "b", ordered="no"), TypeError, "Choice.ordered: expected true or false, got 'no'"),
         (lambda: Choice("a", None), TypeError, "Choice: expected strings, numbers or booleans, got None"),
         (lambda: Free((2,), scale=0), ValueError, "Free.scale: expected a number > 0, got 0"),
         (lambda: Free(mean=np.nan), ValueError, "Free.mean: expected finite numbers"),
         (lambda: Space(), ValueError, "Space: expected at least one parameter, got none"),
         (lambda: Space(w=(-1, 1)), TypeError, r"Space.w: expected Real, .* got \(-1, 1\) \(tuple\)"),
-        (lambda: SPACE.decode(np.zeros(3)), ValueError, r"z: expected an array of shape \(20,\), got shape \(3,\)"),
-        (lambda: SPACE.decode_columns(np.zeros((2, 3))), ValueError, r"z: expected an array of shape \(any, 20\)"),
+        (lambda: SPACE.decode(np.zeros(3)), ValueError, r"z: expected an array of shape \(23,\), got shape \(3,\)"),
+        (lambda: SPACE.decode_columns(np.zeros((2, 3))), ValueError, r"z: expected an array of shape \(any, 23\)"),
     ],
 )
 def test_wrong_values_are_refused(make, error, text):

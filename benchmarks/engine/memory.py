@@ -6,6 +6,7 @@
 XLA plans it. Inputs are 32 x 80 spikes a step, and grow with T whatever is done.
 """
 
+import argparse
 from math import isqrt
 
 import jax
@@ -45,6 +46,7 @@ def needed(steps: int, every: int | None) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print("| T | all kept, MB | every sqrt(T) kept, MB | times that of T / 4 |\n| --- | --- | --- | --- |")
     before = None
     for steps in STEPS:

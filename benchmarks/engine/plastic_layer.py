@@ -10,6 +10,7 @@ The limit is what memory allows: each update has to read and write a trace of 64
 it makes, and the backward pass once more each with its gradient.
 """
 
+import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -49,6 +50,7 @@ def milliseconds(call: Callable[[], Any]) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     generator = np.random.default_rng(1)
     spikes = jnp.asarray(generator.random((STEPS, BATCH, PRE)) < 0.05, jnp.float32)
     trained = {

@@ -35,7 +35,7 @@ FRAMEWORK_GENERATIONS = 3
 
 def ours(workers: int) -> tuple[float, float]:
     """Return evaluations a second and the loop's share of the time, the first two generations left out."""
-    job, optimizee, optimizer = load(JOB, ["stop.fitness=null", f"generations={GENERATIONS}"])
+    job, optimizee, optimizer = load(JOB, ["optimizee.steps=109", f"generations={GENERATIONS}"])
     ends: list[float] = []
     evaluating: list[float] = []
 
@@ -74,7 +74,7 @@ def breakdown() -> dict[str, float]:
     from l2l_snn.snn.nest import FeedForward
     from optimizees.mountain_car import on_nest
 
-    job, optimizee, optimizer = load(JOB)
+    job, optimizee, optimizer = load(JOB, ["optimizee.steps=109"])
     spent: dict[str, float] = defaultdict(float)
 
     def timed(owner: object, name: str, part: str) -> None:

@@ -7,6 +7,7 @@ every side is the median of five generations after one that compiles or builds t
 of the rounds, and of the ratios within a round. Then the report's whole run, 32 individuals for 1000 generations.
 """
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -46,7 +47,7 @@ def rate(optimizee: MountainCar, chunk: int) -> tuple[float, float]:
 def whole_run() -> float:
     """Return the seconds of 1000 generations of 32, loop and store included."""
     path = ROOT / "jobs" / "mountain_car_published.yaml"
-    settings = ["stop.fitness=null", "optimizee.backend=jax", "optimizee.precision=float32"]
+    settings = ["optimizee.steps=109", "optimizee.backend=jax", "optimizee.precision=float32"]
     job, optimizee, optimizer = load(path, settings)
     with tempfile.TemporaryDirectory() as folder, Store(f"sqlite:///{folder}/l2l.db") as store:
         store.create("run", "job", {}, optimizee.space)
@@ -55,6 +56,7 @@ def whole_run() -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     rounds = [{name: rate(*side) for name, side in SIDES.items()} for _ in range(ROUNDS)]
     print("| population 256, 2 workers | evaluations/s | over NEST | first generation, s |\n| --- | --- | --- | --- |")
     for name in SIDES:

@@ -10,6 +10,7 @@ import argparse
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from l2l_snn.loop.job import load
 from l2l_snn.loop.run import run
 from l2l_snn.storage.store import Store
+from l2l_snn.workers.in_process import Inline
 from l2l_snn.workers.ray_pool import RayPool
 from optimizees.mountain_car import MountainCar
 from optimizees.mountain_car.task import GOAL
@@ -34,7 +36,8 @@ def unseen_share(optimizee: MountainCar, z: np.ndarray, steps: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("jobs", nargs="+", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], metavar="SEED")
+    parser.add_argument("--inline", action="store_true", help="in this process, without Ray: the same bytes")
     parser.add_argument("--generations", type=int, default=300)
     parser.add_argument("--set", dest="settings", action="append", default=[], help="KEY=VALUE, as of l2l run")
     arguments = parser.parse_args()
@@ -42,7 +45,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for path in arguments.jobs:
         reached = []
-        for seed in range(1, arguments.seeds + 1):
+        for seed in arguments.seeds:
             job, optimizee, optimizer = load(
                 path,
                 [f"seed={seed}", f"generations={arguments.generations}", f"stop.fitness={GOAL}", *arguments.settings],
@@ -51,7 +54,8 @@ def main() -> None:
             began = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder, Store(f"sqlite:///{folder}/l2l.db") as store:
                 store.create("run", path.stem, {}, optimizee.space)
-                with RayPool(optimizee, job.chunk, job.max_tries) as pool:
+                shared = partial(RayPool, max_tries=job.max_tries)
+                with (Inline if arguments.inline else shared)(optimizee, job.chunk) as pool:
                     stored = run(store, "run", job, optimizer, pool)
                 best = store.individual("run")
             seconds = time.perf_counter() - began

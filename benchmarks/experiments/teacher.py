@@ -1,12 +1,15 @@
 """How a trained network learns from teachers it has never met, beside linear prediction and backpropagation.
 
     python benchmarks/experiments/teacher.py teacher_sinus-1 --store sqlite:///l2l.db --episodes 1000
+    python benchmarks/experiments/teacher.py gain_1 gain_2 gain_4 gain_8 --out runs/gains
 
 The weights are those that the run's optimizer holds now (of single evaluations the best is mostly a lucky one). Errors
 are means over functions drawn from a seed that no evaluation of a run has (those are >= 1); backpropagation is that of
 the best of five learning rates. Then: from which example on the network's error is under that of the optimal linear
 predictor fitted to all examples before; and whether the network's memory or its answers fall short, by the error of a
-readout outside the network that multiplies the slow traces of its adaptive neurons with the input.
+readout outside the network that multiplies the slow traces of its adaptive neurons with the input. Last, a table of
+all runs: at which gain the claim holds, that the error from the 20th example on is under the linear predictor's; and
+what share of its functions' variance the best line leaves.
 """
 
 import argparse
@@ -17,10 +20,13 @@ import jax
 import numpy as np
 
 from l2l_snn.loop.job import stored_job
+from l2l_snn.results.figures import save
+from l2l_snn.results.tables import individuals
 from l2l_snn.storage import DEFAULT_STORE
 from l2l_snn.storage.store import Store
 from optimizees.teacher import Teacher
-from optimizees.teacher.functions import backpropagation_predictions, sample_episodes
+from optimizees.teacher.figures import draw_training
+from optimizees.teacher.functions import backpropagation_predictions, batch_linear_errors, sample_episodes
 
 SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 50, 100, 200, 500)
 
@@ -59,40 +65,65 @@ def from_memory(teacher: Teacher, z: np.ndarray, episodes: int) -> float:
     return float(np.mean((features[half:] @ weights - y[half:]) ** 2))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("--store", default=DEFAULT_STORE)
-    parser.add_argument("--episodes", type=int, default=1000)
-    parser.add_argument("--examples", type=int, help="of each episode; as in the run by default")
-    parser.add_argument("--out", type=Path, help="folder for pictures")
-    options = parser.parse_args()
-    with Store(options.store, create=False) as store:
-        stored = store.load(options.run)
-        job, trained, optimizer = stored_job(store, options.run)
-        if not isinstance(trained, Teacher):
-            parser.error(f"run: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
-        z = store.optimizer_state(options.run, optimizer.init(trained.space, job.seed)).z[:1]
-    teacher = replace(trained, episodes=options.episodes, examples=options.examples or trained.examples)
+def study(store: Store, name: str, episodes: int, examples: int | None, out: Path | None) -> dict[str, str]:
+    """Print the tables of a run and draw its pictures; return its row of the last table."""
+    stored = store.load(name)
+    job, trained, optimizer = stored_job(store, name)
+    if not isinstance(trained, Teacher):
+        raise SystemExit(f"{name}: expected one of optimizees.teacher:Teacher, got {type(trained).__name__}")
+    z = store.optimizer_state(name, optimizer.init(trained.space, job.seed)).z[:1]
+    teacher = replace(trained, episodes=episodes, examples=examples or trained.examples)
     evaluation = teacher.evaluate_batch(z, np.array([0]), with_artifacts=True)
     errors, linear = evaluation.artifacts["errors"][0], evaluation.artifacts["linear_errors"][0]
-    bp = backpropagation(teacher, options.episodes) if teacher.family == "network" else np.full(len(errors), np.nan)
-    print(f"{options.run}, {stored.generation} generations, {options.episodes} functions; ", end="")
+    bp = backpropagation(teacher, episodes) if teacher.family == "network" else np.full(len(errors), np.nan)
+    print(f"{name}, {stored.generation} generations, {episodes} functions; ", end="")
     print(", ".join(f"{name} {value[0]:.4g}" for name, value in evaluation.metrics.items()))
     print("\n| example | network | linear predictor | backpropagation |\n| --: | --: | --: | --: |")
     for n in [n for n in SHOWN if n <= len(errors)]:
         print(f"| {n} | {errors[n - 1]:.4g} | {linear[n - 1]:.4g} | {bp[n - 1]:.4g} |")
     above = np.flatnonzero(errors >= linear)
     first = 1 if not len(above) else above[-1] + 2
-    print(
-        f"\nunder the linear predictor from example {first} on" if first <= len(errors) else "\nnot under it at the end"
-    )
+    holds = first <= len(errors)
+    print(f"\nunder the linear predictor from example {first} on" if holds else "\nnot under it at the end")
     if teacher.lsnn.adaptive and teacher.examples > 10:
-        print(f"from the traces of its adaptive neurons: {from_memory(teacher, z[0], options.episodes):.4g}")
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for file in teacher.draw(teacher.space.decode(z[0]), evaluation, options.out):
+        print(f"from the traces of its adaptive neurons: {from_memory(teacher, z[0], episodes):.4g}")
+    sampled, _ = sample_episodes(teacher.family, jax.random.key(1), episodes, teacher.examples, teacher.gain)
+    left = batch_linear_errors(*map(np.asarray, sampled))
+    if out:
+        params = teacher.space.decode(z[0])
+        answers = jax.jit(lambda: teacher.learner.run(params, jax.random.key(2), sampled)[0])()
+        after = np.asarray((answers - sampled.y) ** 2).mean(axis=1)
+        during = individuals(store, name)["metric.mse"].to_numpy()
+        files = [save(draw_training(during, left.mean(), after), out / "training.png")]
+        for file in files + teacher.draw(params, evaluation, out):
             print(file)
+    return {
+        "run": name,
+        "gain": f"{teacher.gain:g}",
+        "a line leaves": f"{100 * left.mean() / np.asarray(sampled.y).var(axis=1).mean():.2g} %",
+        "network": f"{evaluation.metrics['mse_late'][0]:.4g}",
+        "linear predictor": f"{evaluation.metrics['linear_late'][0]:.4g}",
+        "under it from example": str(first) if holds else "none",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("--store", default=DEFAULT_STORE)
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--examples", type=int, help="of each episode; as in the run by default")
+    parser.add_argument("--out", type=Path, help="folder for pictures; of several runs, with a folder for each")
+    options = parser.parse_args()
+    rows = []
+    with Store(options.store, create=False) as store:
+        for name in options.runs:
+            out = options.out / name if options.out and len(options.runs) > 1 else options.out
+            rows.append(study(store, name, options.episodes, options.examples, out))
+            print(flush=True)
+    print(f"| {' | '.join(rows[0])} |\n|{' --- |' * len(rows[0])}")
+    for row in rows:
+        print(f"| {' | '.join(row.values())} |")
 
 
 if __name__ == "__main__":

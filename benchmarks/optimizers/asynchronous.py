@@ -6,6 +6,7 @@ An evaluation only waits, for a time drawn from a Pareto law (shape 1.5, mean 0.
 workers spent in evaluations over all their time, from the first one that is asked for to the last one that is told.
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -65,6 +66,7 @@ def busy(address: str, asynchronous: bool) -> tuple[float, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
     print("| 4 workers | busy | evaluations/s |\n| --- | --- | --- |")
     for name, (address, asynchronous) in SIDES.items():

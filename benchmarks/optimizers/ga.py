@@ -3,6 +3,7 @@
 python benchmarks/optimizers/ga.py
 """
 
+import argparse
 import random
 import time
 from collections.abc import Callable
@@ -80,6 +81,7 @@ def seconds(candidates: list[Callable[[], None]], repeats: int) -> np.ndarray:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print("one generation, ms: median (fastest)")
     print(f"{'P x D':>12} {'crossover':>10} {'ours':>18} {'DEAP on lists':>18} {'ratio of medians':>18}")
     for population, genes in SIZES:

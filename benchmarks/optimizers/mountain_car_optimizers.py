@@ -14,7 +14,7 @@ from pathlib import Path
 from l2l_snn.loop.job import Job, load, manifest
 from l2l_snn.loop.run import run
 from l2l_snn.results.compare import compare
-from l2l_snn.results.figures import draw_comparison
+from l2l_snn.results.comparison import draw_comparison
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.ray_pool import RayPool
 

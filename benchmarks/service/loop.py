@@ -6,6 +6,7 @@ Evaluations a second of an optimizee that returns a constant: the pool alone (10
 loop with genetic algorithm and store, for populations of 32 and 1,000.
 """
 
+import argparse
 import tempfile
 import time
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def loop_seconds(evaluator: Evaluator, population: int, generations: int = 50) -
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print("| RayPool, 2 workers, chunks of 50 | evaluations/s |\n| --- | --- |")
     for optimizee in (Nothing(), NothingAtOnce()):
         print(f"| {type(optimizee).__name__} | {pool_rate(optimizee):.0f} |")

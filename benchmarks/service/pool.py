@@ -6,6 +6,7 @@ Efficiency is ideal / wall: evaluations that only wait, so that many workers fit
 own, and 16 on a simulated cluster of 4 nodes of 4 CPUs on this machine, whose raylets share its cores with the workers.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -121,6 +122,7 @@ def start() -> tuple[float, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     os.environ["RAY_AUTH_MODE"] = "disabled"  # clusters of this process alone
     from ray.cluster_utils import Cluster
 

@@ -5,11 +5,11 @@
     require(check_optimizee(MountainCar()))     # in a test: raises CheckFailed with all that failed
 
 Each claim is one function that returns "" or what was expected, what came and what to do; whatever a claim raises is
-its failure too. The claims don't depend on one another.
+its failure too. The claims don't depend on one another; what several raise is said once, by the first.
 """
 
 from l2l_snn.checks.cell import check_cell
-from l2l_snn.checks.common import Check, CheckFailed, require
+from l2l_snn.checks.common import Check, CheckFailed, require, watched
 from l2l_snn.checks.optimizee import check_optimizee
 from l2l_snn.checks.optimizer import check_optimizer
 from l2l_snn.checks.rule import check_rule
@@ -37,4 +37,5 @@ __all__ = [
     "check_task",
     "missing_methods",
     "require",
+    "watched",
 ]

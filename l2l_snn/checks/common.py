@@ -2,14 +2,16 @@
 
 import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import Evaluation, describe_error
 from l2l_snn.validate import message
 
 T = TypeVar("T")
@@ -22,6 +24,7 @@ class Check:
     claim: str
     ok: bool
     text: str = ""  # what was expected, what came, what to do
+    traceback: str = ""  # of what was raised instead
 
 
 class CheckFailed(AssertionError):
@@ -41,15 +44,38 @@ def require(checks: Iterable[Check]) -> list[str]:
     return [check.claim for check in checks]
 
 
+Watch = Callable[[str, Check | None], None]
+_WATCH: ContextVar[Watch] = ContextVar("watch", default=lambda claim, check: None)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Call `watch` with each claim that begins within, and None, and again with what became of it."""
+    token = _WATCH.set(watch)
+    try:
+        yield
+    finally:
+        _WATCH.reset(token)
+
+
 def run_claims(claims: dict[str, Callable[[T], str]], probe: T) -> list[Check]:
-    """Return what became of each claim: name -> function that returns "" or what is wrong."""
-    checks = []
+    """Return what became of each claim: name -> function that returns "" or what is wrong.
+
+    What one claim raised is said once: another that raises the same could not be checked, and is left out.
+    """
+    checks, watch, raised = [], _WATCH.get(), set()
     for claim, holds in claims.items():
+        watch(claim, None)
+        traceback = ""
         try:
             text = holds(probe)
         except Exception as error:  # a broken class may raise anything, anywhere
-            text = f"{type(error).__name__}: {error}"
-        checks.append(Check(claim, not text, text))
+            text, _, traceback = describe_error(error).partition("\n")
+            if text in raised:
+                continue
+            raised.add(text)
+        checks.append(Check(claim, not text, text, traceback))
+        watch(claim, checks[-1])
     return checks
 
 

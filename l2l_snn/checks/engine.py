@@ -39,7 +39,8 @@ def is_pytree(component: Any) -> str:
     """Return "", or why the fields of a dataclass aren't the leaves of a pytree."""
     name = type(component).__name__
     leaves, structure = jax.tree.flatten(component)
-    own = jax.tree.leaves([getattr(component, field.name) for field in fields(component)])
+    numbers = [field.name for field in fields(component) if not field.metadata.get("static")]
+    own = jax.tree.leaves([getattr(component, field) for field in numbers])
     if fingerprint(arrays(leaves)) != fingerprint(arrays(own)):
         todo = "put @jax.tree_util.register_dataclass above @dataclass"
         return message(name, f"a pytree whose {len(own)} leaves are its parameters", f"{len(leaves)} leaves", todo)

@@ -4,11 +4,12 @@ Legend: P individuals, D search coordinates.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
 from l2l_snn.checks.common import Check, fingerprint, frozen_json, globals_untouched, rebuilt, run_claims
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import Evaluation, in_line
 from l2l_snn.optimizee import BatchOptimizee, JaxOptimizee, validated
 from l2l_snn.space import Space
 from l2l_snn.validate import message
@@ -46,11 +47,27 @@ class Probe:
     def z(self) -> np.ndarray:
         return self.optimizee.space.sample(self.rng(), self.individuals)
 
+    def batch(self, z: np.ndarray, seeds: np.ndarray, with_grad: bool, artifacts: bool) -> Evaluation:
+        """Return the evaluation of some individuals in canonical form; raise what `validated` finds."""
+        result = self.optimizee.evaluate_batch(z, seeds, with_grad=with_grad, with_artifacts=artifacts)
+        return validated(self.optimizee, result, len(z), with_grad)
+
+    @cached_property
+    def cause(self) -> str:
+        """Why every individual fails, if that is one reason: then there is nothing to compare; "" if not."""
+        texts = set(self.batch(self.z(), self.seeds, False, False).errors)
+        if len(texts) > 1 or texts == {""}:
+            return ""
+        expected = f"at most half of {self.individuals} random z to fail"
+        return message("fitness", expected, f"all of them, for one reason: {texts.pop()}")
+
     def evaluate(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, artifacts: bool = False
     ) -> Evaluation:
-        result = self.optimizee.evaluate_batch(z, seeds, with_grad=with_grad, with_artifacts=artifacts)
-        return validated(self.optimizee, result, len(z), with_grad)
+        """Return the evaluation of some individuals; raise why every one fails."""
+        if self.cause:
+            raise ValueError(self.cause)
+        return self.batch(z, seeds, with_grad, artifacts)
 
 
 def _check_space(probe: Probe) -> str:
@@ -62,7 +79,7 @@ def _check_space(probe: Probe) -> str:
 
 
 def _check_form(probe: Probe) -> str:
-    probe.evaluate(probe.z(), probe.seeds, artifacts=True)  # raises what `validated` finds
+    probe.batch(probe.z(), probe.seeds, with_grad=False, artifacts=True)
     return ""
 
 
@@ -120,7 +137,7 @@ def _any_seed(probe: Probe) -> str:
     seeds = np.resize([1, 2**31 - 1], probe.individuals)
     errors = [text for text in probe.evaluate(probe.z(), seeds).errors if text]
     before = [text for text in probe.evaluate(probe.z(), probe.seeds).errors if text]
-    return message("seed", "any in [1, 2**31)", f"{errors[0]!r}") if errors and not before else ""
+    return message("seed", "any in [1, 2**31)", repr(in_line(errors[0]))) if errors and not before else ""
 
 
 def _mostly_finite(probe: Probe) -> str:
@@ -128,7 +145,7 @@ def _mostly_finite(probe: Probe) -> str:
     failed = int(evaluation.failed.sum())
     if 2 * failed <= probe.individuals:
         return ""
-    got = f"{failed} failed, the first: {next(text for text in evaluation.errors if text)}"
+    got = f"{failed} failed, the first: {in_line(next(text for text in evaluation.errors if text))}"
     return message("fitness", f"at most half of {probe.individuals} random z to fail", got, "narrow the space")
 
 
@@ -150,6 +167,29 @@ def _check_arguments(probe: Probe) -> str:
     return message("z, seeds", "unchanged", "changed in place", "copy first") if changed else ""
 
 
+def _check_experience(probe: Probe) -> str:
+    if not probe.optimizee.has_experience:
+        return ""
+    z, seeds = probe.z()[:2], probe.seeds[:2]
+    found = validated(probe.optimizee, probe.optimizee.gather(z, seeds), 2, False, True)
+    fitness = probe.evaluate(z, seeds).fitness
+    if fingerprint(fitness) != fingerprint(found.fitness):
+        todo = "a replay evaluates without experience: act by the same draws"
+        return message("fitness", f"{fitness}, as without experience", found.fitness, todo)
+    for row, one in zip(z, found.experience, strict=True):
+        if one is None:
+            continue
+        import jax
+
+        whole = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), one.segments)
+        log_probs = np.asarray(one.policy.log_probs(jax.numpy.asarray(row, "float32"), whole)[0])
+        share = np.isclose(log_probs.reshape(one.log_probs.shape), one.log_probs, rtol=1e-3, atol=1e-3).mean()
+        if share < 0.95:  # rounding may move a spike
+            todo = "keep the random keys and the network's states of the rollout in `segments`"
+            return message("log_probs", "those of the rollout, with its own z", f"{share:.0%} of them", todo)
+    return ""
+
+
 def _check_gradient(probe: Probe) -> str:
     if not probe.optimizee.has_grad:
         return ""
@@ -158,7 +198,7 @@ def _check_gradient(probe: Probe) -> str:
     lost = np.flatnonzero(evaluation.failed & ~plain.failed)
     if lost.size:
         todo = "look for sqrt(0), x / 0 or 0 * inf in the branch of a `where` that isn't taken"
-        return message("grad", "finite where fitness is", evaluation.errors[lost[0]], todo)
+        return message("grad", "finite where fitness is", in_line(evaluation.errors[lost[0]]), todo)
     return ""
 
 
@@ -190,13 +230,15 @@ def _same_rows(first: Evaluation, second: Evaluation, though: str, todo: str) ->
         if fingerprint(getattr(first, name)) != fingerprint(getattr(second, name)):
             got = f"{getattr(first, name)} and then {getattr(second, name)}"
             return message(name, f"the same bytes, since {though}", got, todo)
-    return "" if first.errors == second.errors else message("errors", f"{first.errors}", f"{second.errors}", todo)
+    texts = [[in_line(text) for text in evaluation.errors] for evaluation in (first, second)]
+    return "" if texts[0] == texts[1] else message("errors", str(texts[0]), str(texts[1]), todo)
 
 
 CLAIMS: dict[str, Callable[[Probe], str]] = {
     "is a frozen dataclass whose fields survive JSON": lambda probe: frozen_json(probe.optimizee),
     "has a space that survives JSON": _check_space,
     "gives an evaluation of the right form": _check_form,
+    "succeeds for most random z": _mostly_finite,
     "takes a batch of one": _check_single,
     "gives the same bytes for the same z and seed": _check_repeats,
     "gives the same fitness and metrics when artifacts are wanted": _check_watched,
@@ -204,12 +246,12 @@ CLAIMS: dict[str, Callable[[Probe], str]] = {
     "doesn't depend on the position in the batch": _check_position,
     "doesn't depend on the neighbours in the batch": _check_neighbours,
     "takes any seed": _any_seed,
-    "succeeds for most random z": _mostly_finite,
     "names the same metrics for every individual": _metric_names,
     "leaves its arguments as they were": _check_arguments,
     "leaves the global random generators as they were": lambda probe: globals_untouched(
         lambda: probe.evaluate(probe.z(), probe.seeds)
     ),
     "has a finite gradient if it declares one": _check_gradient,
+    "repeats its experience if it gathers some": _check_experience,
 }
 SMOOTH: dict[str, Callable[[Probe], str]] = {"has the gradient that finite differences show": _check_differences}

@@ -7,20 +7,21 @@ Legend: P individuals, D search coordinates.
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from l2l_snn.checks.common import Check, fingerprint, frozen_json, globals_untouched, rebuilt, run_claims
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import Evaluation, Experience
 from l2l_snn.loop.restarts import nearest
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.space import Free, Real, Space
 from l2l_snn.validate import message
 
 TARGET = {"bounded": np.array([0.3, -0.5, 0.1]), "free": np.array([0.5, -1.0, 1.0])}
+ABSURD = (1e60, 1.5e308, -1.5e308)  # finite fitness, its square perhaps not
 SPACE = Space(bounded=Real(-1, 1, shape=(3,)), free=Free((3,)))
 
 
@@ -49,13 +50,59 @@ def sphere(z: np.ndarray) -> Evaluation:
     return Evaluation(-(bounded**2).sum(axis=1) - (free**2).sum(axis=1), metrics, grad=grad)
 
 
+@dataclass(frozen=True)
+class SpherePolicy:
+    """The sphere as a task of one step: an action is drawn around the decoded x, its reward is its own fitness."""
+
+    spread: float = 0.3  # standard deviation of the actions
+    episodes: int = 64
+
+    def log_probs(self, z: Any, segments: Any) -> tuple[Any, Any]:
+        """Return densities of the actions and entropies, (N, 1) each; see `l2l_snn.evaluation.Policy`."""
+        import jax.numpy as jnp
+
+        away = (segments["actions"] - self._center(z)) / self.spread  # (N, 1, 6)
+        return -0.5 * (away**2).sum(axis=-1), jnp.zeros(away.shape[:2])
+
+    def action_values(self, z: Any, observations: Any) -> Any:
+        """Return the 6 decoded numbers as values of 6 actions, (N, 6)."""
+        import jax.numpy as jnp
+
+        return jnp.broadcast_to(self._center(z)[0, 0], (len(observations), 6))
+
+    def rewire(self, before: Any, after: Any, rate: Any, words: Any) -> Any:
+        """Return `after`: there is no network."""
+        return after
+
+    def _center(self, z: Any) -> Any:
+        import jax.numpy as jnp
+
+        params = SPACE.decode(z)
+        return jnp.concatenate([params["bounded"], params["free"]])[None, None]
+
+    def rollout(self, z: np.ndarray) -> Experience:
+        """Return the experience of one z (6,)."""
+        generator, n = np.random.default_rng(1), self.episodes
+        noise = generator.standard_normal((n, 1, 6))
+        actions = np.concatenate([*SPACE.decode(z).values()]) + self.spread * noise
+        rewards = -((actions - np.concatenate([*TARGET.values()])) ** 2).sum(axis=-1)
+        over, nothing = np.ones((n, 1), bool), np.zeros((n, 1, 1), np.float32)
+        segments = {"actions": actions[:, None].astype(np.float32)}
+        log_probs = -0.5 * (noise**2).sum(axis=-1)
+        numbers = generator.integers(6, size=(n, 1))
+        return Experience(nothing, nothing, rewards, over, ~over, numbers, log_probs, segments, self)
+
+
 def failing(evaluation: Evaluation, failed: np.ndarray) -> Evaluation:
     """Return the evaluation in which some individuals failed, without any metrics if all did."""
     texts = tuple("ValueError: meant to fail" if bad else "" for bad in failed)
     grad = None if evaluation.grad is None else np.where(failed[:, None], np.nan, evaluation.grad)
     known = {} if failed.all() else evaluation.metrics
     metrics = {name: np.where(failed, np.nan, values) for name, values in known.items()}
-    return Evaluation(np.where(failed, np.nan, evaluation.fitness), metrics, grad=grad, errors=texts)
+    experience = tuple(None if bad else one for bad, one in zip(failed, evaluation.experience, strict=False))
+    return Evaluation(
+        np.where(failed, np.nan, evaluation.fitness), metrics, grad=grad, errors=texts, experience=experience
+    )
 
 
 class Probe:
@@ -77,6 +124,8 @@ class Probe:
 
     def evaluate(self, z: np.ndarray) -> Evaluation:
         evaluation = sphere(z)
+        if self.optimizer.needs_experience:
+            evaluation = replace(evaluation, experience=tuple(SpherePolicy().rollout(row) for row in z))
         return evaluation if self.optimizer.needs_grad else replace(evaluation, grad=None)
 
 
@@ -211,10 +260,32 @@ def _check_resizing(probe: Probe) -> str:
     return ""
 
 
-def _check_survival(make: Callable[[Evaluation], Evaluation], probe: Probe) -> str:
+def _check_start(probe: Probe) -> str:
+    known, state = np.full((1, SPACE.size), 0.25), probe.start()
+    before = fingerprint(state)
+    try:
+        begun = [probe.optimizer.started(SPACE, state, known) for _ in range(2)]
+    except ValueError as error:
+        text = str(error)
+        return "" if text.startswith("start: ") else message("started", "a ValueError about start", repr(text))
+    if fingerprint(state) != before or fingerprint(begun[0]) != fingerprint(begun[1]):
+        return message("started", "the same result from the same state, which stays as it was", "another")
+    z, after = probe.optimizer.ask(SPACE, begun[0])
+    if not np.isfinite(z).all():
+        return message("ask: z", "finite numbers after `started`", z)
+    recommended = probe.optimizer.recommend(SPACE, after)
+    if not ((z == known).all(axis=1).any() or np.allclose(recommended, known[0], atol=1e-9)):
+        todo = "take it as a first member, or as the mean of the distribution"
+        return message("ask, recommend", "the known point among those asked for, or recommended", "neither", todo)
+    probe.optimizer.tell(SPACE, after, z, probe.evaluate(z))
+    return ""
+
+
+def _check_survival(make: Callable[[Evaluation], Evaluation], probe: Probe, todo: str = "") -> str:
     def made(z: np.ndarray) -> Evaluation:
         return make(probe.evaluate(z))
 
+    todo = todo or "read `fitness`, not `evaluation.fitness`"
     for history in ((made, made), (probe.evaluate, made, probe.evaluate, made)):
         state = probe.start()
         for evaluate in history:
@@ -224,8 +295,35 @@ def _check_survival(make: Callable[[Evaluation], Evaluation], probe: Probe) -> s
                 ("recommend", probe.optimizer.recommend(SPACE, state)),
             ):
                 if not np.isfinite(z).all():
-                    return message(f"{name}: z", "finite numbers", z, "read `fitness`, not `evaluation.fitness`")
+                    return message(f"{name}: z", "finite numbers", z, todo)
     return ""
+
+
+def _survives_absurd(probe: Probe) -> str:
+    """Let one fitness be absurd in the first generation, and in the second and fourth."""
+    todo = "use ranks, or leave out what search.shaping.ordinary doesn't take"
+    return "".join(_check_survival(partial(_make_absurd, value), probe, todo) for value in ABSURD)
+
+
+def _compare_after_absurd(probe: Probe) -> str:
+    """Compare what is asked after absurd fitness with the best of a tenth as many random z."""
+    state = probe.start()
+    for value in ABSURD:
+        state = probe.run(state, 1, lambda z, value=value: _make_absurd(value, probe.evaluate(z)))
+    best, evaluations = -np.inf, 0
+    for _ in range(max(2, probe.generations // 2)):
+        z, state = probe.optimizer.ask(SPACE, state)
+        state = probe.optimizer.tell(SPACE, state, z, probe.evaluate(z))
+        best, evaluations = max(best, float(sphere(z).fitness.max())), evaluations + len(z)
+    sampled = SPACE.sample(np.random.default_rng(probe.seed), max(1, evaluations // 10))
+    if best > sphere(sampled).fitness.max():
+        return ""
+    return message(
+        "ask",
+        f"after three absurd fitnesses a true one above random search's {sphere(sampled).fitness.max():.3g}",
+        f"{best:.3g} in {evaluations} evaluations",
+        "keep in the state nothing that an absurd fitness makes huge for good; see search.shaping.ordinary",
+    )
 
 
 def _compare_with_random(probe: Probe) -> str:
@@ -259,6 +357,13 @@ def _make_equal(evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, fitness=np.ones_like(evaluation.fitness), grad=grad)
 
 
+def _make_absurd(value: float, evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation with the worst individual absurdly good, or the best one absurdly bad."""
+    fitness = evaluation.fitness.copy()
+    fitness[fitness.argmin() if value > 0 else fitness.argmax()] = value
+    return replace(evaluation, fitness=fitness)
+
+
 CLAIMS: dict[str, Callable[[Probe], str]] = {
     "is a frozen dataclass whose fields survive JSON": lambda probe: frozen_json(probe.optimizer),
     "has a NamedTuple of arrays as state": _check_state,
@@ -269,8 +374,13 @@ CLAIMS: dict[str, Callable[[Probe], str]] = {
     "leaves the global random generators as they were": _check_global_state,
     "goes on after a restart as if it had not stopped": _check_resuming,
     "goes on when its population grows and shrinks": _check_resizing,
+    "begins from a known point, or says that it can't": _check_start,
     "survives failures": partial(_check_survival, _fail_some),
     "survives a generation that failed altogether": partial(_check_survival, _fail_all),
     "survives a generation of equal fitness": partial(_check_survival, _make_equal),
+    "survives one absurd fitness": _survives_absurd,
 }
-BEATS: dict[str, Callable[[Probe], str]] = {"beats random search on a sphere": _compare_with_random}
+BEATS: dict[str, Callable[[Probe], str]] = {
+    "beats random search on a sphere": _compare_with_random,
+    "learns on after an absurd fitness": _compare_after_absurd,
+}

@@ -44,7 +44,7 @@ def submit(
     with complaints():
         from l2l_snn.cluster import packing
         from l2l_snn.cluster.connection import connect
-        from l2l_snn.cluster.follow import drive
+        from l2l_snn.cluster.follow import submit_until_done
         from l2l_snn.cluster.jobs import submit as submit_job
         from l2l_snn.cluster.submission import Submission, check_store, free_name
         from l2l_snn.loop import job as jobs
@@ -67,7 +67,9 @@ def submit(
                 return
             try:
                 package, out = Path(folder), _write_text
-                ended = drive(client, submission, package, retries=retries, write=out, tell=_tell_user, began=began)
+                ended = submit_until_done(
+                    client, submission, package, retries=retries, write=out, tell=_tell_user, began=began
+                )
             except KeyboardInterrupt:
                 _tell_user(f"not followed any more, run {chosen} goes on; see it: l2l logs {chosen} --follow")
                 _tell_user(f"to stop it: l2l stop {chosen}")

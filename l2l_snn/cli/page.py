@@ -1,11 +1,12 @@
 """l2l dashboard: the live web page."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from l2l_snn.cli.common import RESULTS, StoreOption, complaints, open_store
+from l2l_snn.cli.common import StoreOption, complaints, open_store, results_folder
 from l2l_snn.storage import DEFAULT_STORE
 
 
@@ -32,13 +33,20 @@ def dashboard(
             todo = 'install what the page needs: pip install "l2l-snn[dashboard]"'
             raise ImportError(f"no module {error.name!r}; {todo}") from error
         from l2l_snn.dashboard.settings import TOKEN_FILE, Settings, is_loopback, read_or_make_token
+        from l2l_snn.validate import message
 
         token, made = None, False
         path = token_file or Path.home() / TOKEN_FILE
         if token_file is not None or not is_loopback(host):
             token, made = read_or_make_token(path)
-        settings = Settings(store, host, control, jobs, token, frozenset(allow_host or []), RESULTS)
-        with open_store(store, create=control) as opened, app.listen(settings, port) as listening:
+        if control and not jobs.is_dir():
+            todo = "name the folder of your job files with --jobs"
+            raise ValueError(message("--jobs", "a folder", f"{jobs}, which is none", todo))
+        names = frozenset(allow_host or [])
+        with ExitStack() as stack:
+            opened = stack.enter_context(open_store(store, create=control))
+            settings = Settings(store, host, control, jobs, token, names, results_folder(store))
+            listening = stack.enter_context(app.listen(settings, port))
             link = app.address(settings, listening.getsockname()[1])
             if made:
                 typer.echo(f"made a token, kept in {path}; open {link}?token={token}")

@@ -1,7 +1,7 @@
 """The connection to a cluster's job server, and what becomes of its errors.
 
     client = connect("http://127.0.0.1:8265")
-    with explained("http://127.0.0.1:8265"):
+    with explain_cluster_errors("http://127.0.0.1:8265"):
         client.list_jobs()
 
 Nothing else of the package imports Ray's client of job servers.
@@ -42,7 +42,7 @@ def connect(address: str) -> "JobSubmissionClient":
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not re.match(r"https?://", address):
         raise ClusterError(message("--address", "http://HOST:PORT, e.g. http://127.0.0.1:8265", repr(address)))
-    with explained(address):
+    with explain_cluster_errors(address):
         from ray.job_submission import JobSubmissionClient
 
         for name in ("dashboard_sdk", "job.sdk"):  # else they tell of each upload and closed connection
@@ -58,7 +58,7 @@ def connect(address: str) -> "JobSubmissionClient":
 
 
 @contextmanager
-def explained(address: str) -> Iterator[None]:
+def explain_cluster_errors(address: str) -> Iterator[None]:
     """Turn what Ray's client raises into a `ClusterError` of one line, `NoAnswer` where nobody answers."""
     try:
         from ray.exceptions import AuthenticationError

@@ -2,7 +2,7 @@
 
     client = connect("http://127.0.0.1:8265")
     submission = Submission("mine-1", "mine.yaml", store="sqlite:////home/ubuntu/l2l.db")
-    ended = drive(client, submission, folder_with_the_job_and_its_modules, write=print)
+    ended = submit_until_done(client, submission, folder_with_the_job_and_its_modules, write=print)
 
 A driver that dies (killed, out of memory, its node lost) leaves its run in the store, up to the last committed
 generation. `drive` submits the run again, and `l2l_snn.cluster.submission` goes on with it there.
@@ -73,7 +73,7 @@ def follow(client: "JobSubmissionClient", job_id: str, write: Callable[[str], An
         time.sleep(0.2 if whole else 1.0)  # the log ends a moment before the job does
 
 
-def drive(
+def submit_until_done(
     client: "JobSubmissionClient",
     submission: Submission,
     folder: Path,

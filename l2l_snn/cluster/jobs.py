@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from l2l_snn.cluster.connection import explained
+from l2l_snn.cluster.connection import explain_cluster_errors
 from l2l_snn.cluster.submission import Submission, check_store
+from l2l_snn.loop.errors import LATER
 from l2l_snn.validate import did_you_mean, message
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def _explain_status(status: int | None) -> str:
     """Return what a driver's exit status means, "" if there is none."""
     if status is None or status == 0:
         return ""
+    if status == LATER:
+        return "the store's server couldn't be reached"
     number = -status if status < 0 else status - 128  # a shell says 128 + signal
     if number in set(signal.Signals) and status not in OWN_STATUSES:
         return f"killed by {signal.Signals(number).name}"
@@ -77,7 +80,7 @@ def _explain_status(status: int | None) -> str:
 
 def list_jobs(client: "JobSubmissionClient") -> list[Submitted]:
     """Return the submitted jobs that the server knows, the oldest first."""
-    with explained(client.get_address()):
+    with explain_cluster_errors(client.get_address()):
         jobs = [_read_details(details) for details in client.list_jobs() if details.submission_id]
     return sorted(jobs, key=lambda job: job.started)
 
@@ -100,7 +103,7 @@ def find_job(client: "JobSubmissionClient", name: str) -> Submitted:
 def submit(client: "JobSubmissionClient", submission: Submission, folder: Path) -> Submitted:
     """Hand a folder with the job file and its modules to the cluster, and start the run."""
     check_store(submission.store)
-    with explained(client.get_address()):
+    with explain_cluster_errors(client.get_address()):
         job_id = client.submit_job(
             entrypoint=submission.entrypoint(),
             submission_id=f"{submission.name}-{secrets.token_hex(3)}",
@@ -112,7 +115,7 @@ def submit(client: "JobSubmissionClient", submission: Submission, folder: Path) 
 
 def get_job(client: "JobSubmissionClient", job_id: str) -> Submitted:
     """Return what the server knows of a job now; its state is "lost" if that is nothing."""
-    with explained(client.get_address()):
+    with explain_cluster_errors(client.get_address()):
         try:
             return _read_details(client.get_job_info(job_id))
         except RuntimeError as error:
@@ -123,7 +126,7 @@ def get_job(client: "JobSubmissionClient", job_id: str) -> Submitted:
 
 def logs(client: "JobSubmissionClient", job_id: str) -> str:
     """Return what a job printed."""
-    with explained(client.get_address()):
+    with explain_cluster_errors(client.get_address()):
         return client.get_job_logs(job_id)
 
 
@@ -132,7 +135,7 @@ def stop(client: "JobSubmissionClient", job_id: str) -> Submitted:
 
     A driver that doesn't within `STOP_WAIT` is killed by the cluster; its run can be resumed either way.
     """
-    with explained(client.get_address()):
+    with explain_cluster_errors(client.get_address()):
         client.stop_job(job_id)
     deadline = time.monotonic() + STOP_WAIT + STOP_LIMIT
     while (job := get_job(client, job_id)).state not in ENDED and time.monotonic() < deadline:

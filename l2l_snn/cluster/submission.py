@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="the run must be there")
     parser.add_argument("--since", type=float, help="go on with the run if it was created after this, s since 1970")
     options = parser.parse_args(arguments)
+    from l2l_snn.loop.errors import exit_status
     from l2l_snn.storage.database import StoreError
 
     try:
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         there = options.resume or (options.since is not None and _was_created(options.name, options.since))
     except (StoreError, ValueError) as error:
         print(f"l2l: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(exit_status(error))
     command = ["resume", options.name, "--take-over"] if there else ["run", options.job, "--name", options.name]
     if options.resume or not there:  # a run that goes on after its driver's death has its settings in the store
         command += [word for setting in options.settings for word in ("--set", setting)]

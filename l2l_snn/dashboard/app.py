@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
@@ -43,6 +43,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     """Return the application over an open store, without its `Guard`; whoever opened the store closes it."""
     replays = Replays(settings)
     drivers = Launches(settings)
+    page = pages.make_renderer(settings, store.url_shown)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,12 +61,12 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     api.include_router(replay_api.router(store, replays))
     api.include_router(read_api.router(store, settings))
     app.include_router(api)
-    app.include_router(pages.router(settings, store.url_shown))
+    app.include_router(pages.router(store, drivers, page))
     app.mount("/static", _StaticFiles(directory=pages.HERE / "static"))
     for kind, status in STATUS.items():
-        app.add_exception_handler(kind, _make_handler(status))
-    app.add_exception_handler(HTTPException, _refuse_http)
-    app.add_exception_handler(RequestValidationError, _refuse_invalid)
+        app.add_exception_handler(kind, _make_handler(status, page))
+    app.add_exception_handler(HTTPException, _make_http_handler(page))
+    app.add_exception_handler(RequestValidationError, _make_invalid_handler(page))
     app.add_exception_handler(ValidationError, _report_failure)  # of an answer; those of requests are of another class
     app.add_exception_handler(Exception, _report_failure)
     return app
@@ -80,34 +81,51 @@ class _StaticFiles(StaticFiles):
         return response
 
 
-def _answer_error(status: int, text: str) -> JSONResponse:
+def _answer_json(status: int, text: str) -> JSONResponse:
+    return JSONResponse({"error": _shorten_line(text)}, status)
+
+
+def _shorten_line(text: str) -> str:
     line = " ".join(text.split())
-    return JSONResponse({"error": line if len(line) <= LONGEST else line[:LONGEST] + " ..."}, status)
+    return line if len(line) <= LONGEST else line[:LONGEST] + " ..."
 
 
-def _make_handler(status: int) -> Any:
-    def handle(request: Request, error: Exception) -> JSONResponse:
-        return _answer_error(status, str(error))
+def _answer_error(request: Request, page: pages.Renderer, status: int, text: str) -> Response:
+    """Return an error as JSON, or to a browser that asked for a page as one."""
+    if pages.wants_page(request):
+        return page("problem.html", status, code=status, text=_shorten_line(text))
+    return _answer_json(status, text)
+
+
+def _make_handler(status: int, page: pages.Renderer) -> Any:
+    def handle(request: Request, error: Exception) -> Response:
+        return _answer_error(request, page, status, str(error))
 
     return handle
 
 
-def _refuse_http(request: Request, error: Any) -> JSONResponse:
-    response = _answer_error(error.status_code, str(error.detail))
-    response.headers.update(error.headers or {})
-    return response
+def _make_http_handler(page: pages.Renderer) -> Any:
+    def refuse_http(request: Request, error: Any) -> Response:
+        response = _answer_error(request, page, error.status_code, str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    return refuse_http
 
 
-def _refuse_invalid(request: Request, error: Any) -> JSONResponse:
-    complaints = []
-    for one in error.errors()[:3]:
-        place = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
-        complaints.append(f"{place}: {one['msg'][0].lower()}{one['msg'][1:]}")
-    return _answer_error(422, "; ".join(complaints))
+def _make_invalid_handler(page: pages.Renderer) -> Any:
+    def refuse_invalid(request: Request, error: Any) -> Response:
+        complaints = []
+        for one in error.errors()[:3]:
+            place = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
+            complaints.append(f"{place}: {one['msg'][0].lower()}{one['msg'][1:]}")
+        return _answer_error(request, page, 422, "; ".join(complaints))
+
+    return refuse_invalid
 
 
 def _report_failure(request: Request, error: Exception) -> JSONResponse:
-    return _answer_error(500, f"the page failed: {type(error).__name__}; what happened stands in its terminal")
+    return _answer_json(500, f"the page failed: {type(error).__name__}; what happened stands in its terminal")
 
 
 def listen(settings: Settings, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from l2l_snn.dashboard import launches, models, processes
 from l2l_snn.dashboard.addresses import RunName
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.loop.job import STOPPING
+from l2l_snn.storage import annotations
 from l2l_snn.storage.records import check_name
 from l2l_snn.storage.store import Store
 
@@ -51,7 +52,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
     def start(wanted: models.Start) -> models.Launch:
         """Start a run of a job file, once its settings are checked."""
         file = launches.job_file(settings.jobs, wanted.job)
-        launches.check_settings(wanted.settings)
+        launches.check_settings(wanted.settings, settings.jobs)
         name = wanted.name
         if name is not None:
             check_name(name)
@@ -81,7 +82,7 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
         check_name(stored.name)
         if stored.state == "running":
             raise processes.Refused(f"run {run!r} is running")
-        launches.check_settings(wanted.settings)
+        launches.check_settings(wanted.settings, settings.jobs)
         for key in (setting.partition("=")[0] for setting in wanted.settings):
             if key.partition(".")[0] not in STOPPING:
                 raise processes.Refused(f"{key}: can't change in a stored run, only {', '.join(STOPPING)} can")
@@ -89,6 +90,13 @@ def router(store: Store, settings: Settings, drivers: launches.Launches) -> APIR
             check = {"run": stored.name, "settings": wanted.settings}
             processes.ask(settings, "check_job", check, settings.check_limit)
             return drivers.start(stored.name, ["resume", *_list_options(wanted), "--", stored.name])
+
+    @routes.put("/runs/{run}/notes")
+    def annotate(run: RunName, wanted: models.Notes) -> models.Notes:
+        """Put this note and these tags beside a run, in place of those before."""
+        annotations.annotate(store, run, note=wanted.note, tags=wanted.tags)
+        stored = store.load(run)
+        return models.Notes(note=stored.note, tags=list(stored.tags))
 
     @routes.get("/launches/{run}")
     def launch(run: RunName) -> models.Launch:

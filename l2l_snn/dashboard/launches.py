@@ -4,6 +4,7 @@ Runs go on when the page ends; what they print is in runs/logs/RUN.log. Job file
 setting can name neither a class nor a path, so that nobody can run code of their own through the page.
 """
 
+import os
 import re
 import threading
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from l2l_snn.dashboard.processes import Process, Refused, start_command, tail
 from l2l_snn.dashboard.settings import Settings
 from l2l_snn.validate import did_you_mean, message
 
-WORD = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+-]{0,99}")
+WORD = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+-]{0,99}")
 ENTRIES = 1_000  # of a list in a setting
 SUFFIXES = (".yaml", ".yml")
 
@@ -43,10 +44,15 @@ def job_file(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def check_settings(settings: Sequence[str]) -> None:
-    """Refuse settings by which code could be chosen: classes, module addresses, paths.
+def check_settings(settings: Sequence[str], folder: Path) -> None:
+    """Refuse settings by which code or a file could be chosen: classes, module addresses, paths, names of files.
 
-    Values may be numbers, booleans, single words, and lists of these.
+    Values may be numbers, booleans, single words without a dot, and lists of these. A word that a file or folder has
+    for its name, here or beside the job files, is refused too: a field might open it.
+
+    Args:
+        settings: key=value each.
+        folder: of the job files.
 
     Raises:
         Refused: a setting isn't key=value, or is one of those.
@@ -63,15 +69,22 @@ def check_settings(settings: Sequence[str]) -> None:
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise Refused(f"{key}: not YAML: {text!r}") from error
         entries = value if isinstance(value, list) else [value]
-        if len(entries) > ENTRIES or not all(_is_plain(entry) for entry in entries):
-            expected = "a number, true, false, null, a word, or a list of these"
+        if len(entries) > ENTRIES or not all(_is_plain(entry, folder) for entry in entries):
+            expected = "a number, true, false, null, a word that no file has, or a list of these"
             raise Refused(message(key, expected, repr(text), "for others use the command line"))
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(WORD.fullmatch(value))
-    return value is None or isinstance(value, (bool, int, float))
+def _is_plain(value: Any, folder: Path) -> bool:
+    if not isinstance(value, str):
+        return value is None or isinstance(value, (bool, int, float))
+    if _is_number(value):
+        return True
+    return bool(WORD.fullmatch(value)) and not any(os.path.lexists(place / value) for place in (Path.cwd(), folder))
+
+
+def _is_number(text: str) -> bool:
+    """Return whether a text is a number that YAML 1.1 takes for a word, as 1e-3."""
+    return bool(re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+", text))
 
 
 class Launches:
@@ -113,6 +126,11 @@ class Launches:
                 return Launch(run=run, running=False, status=None, log="")
             status = process.poll()
         return Launch(run=run, running=status is None, status=status, log=tail(self.log_file(run)))
+
+    def known(self, run: str) -> bool:
+        """Return whether this page has started a driver of the run, whatever became of it."""
+        with self._lock:
+            return run in self._processes
 
     def driven(self, run: str) -> bool:
         """Return whether a driver that this page has started runs."""

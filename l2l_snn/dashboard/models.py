@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from l2l_snn.storage.records import RunState
+from l2l_snn.storage.records import LONGEST_NOTE, MOST_TAGS, RunState
 
 
 def finite(value: float | None) -> float | str | None:
@@ -38,15 +38,18 @@ class Run(BaseModel):
     evaluations: int
     failed: int = Field(description="of the evaluations")
     best: Number
+    objectives: list[Number] = Field(description="all of its best individual; empty where there is one")
     started: float = Field(description="s since 1970, UTC")
     finished: float | None = Field(description="s since 1970, UTC")
     seconds: float = Field(description="s, of all its drivers together")
     evaluations_per_s: Number = Field(description="of the last generations while it runs, then of the whole run")
     seconds_left: Number = Field(description="s, if all generations run; of running ones only")
+    note: str = Field(description="what users wrote beside it")
+    tags: list[str]
 
 
 class Runs(BaseModel):
-    runs: list[Run] = Field(description="the newest first")
+    runs: list[Run] = Field(description="in the order asked for")
     total: int = Field(description="runs that fit the filter")
     stored: int = Field(description="runs in the store")
     store: str = Field(description="its URL, without a password")
@@ -66,7 +69,6 @@ class RunDetail(Run):
     file: str = Field(description="the job file")
     versions: dict[str, str | None]
     commit: str | None
-    objectives: int | None = Field(description="how many there are; null before the first generation")
     metrics: list[str] = Field(description="names of the metrics of the last generation")
     parameters: list[str] = Field(description="names, kinds and shapes")
     goal: Number = Field(description="fitness that stops the run")
@@ -96,6 +98,7 @@ class Cloud(BaseModel):
     generation: list[int]
     individual: list[int]
     fitness: list[float]
+    objectives: list[list[Number]] = Field(description="a column for each objective; empty where there is one")
 
 
 class Row(BaseModel):
@@ -140,8 +143,35 @@ class ParameterValue(BaseModel):
 class IndividualDetail(Row):
     run: str
     population: int = Field(description="of its generation")
+    traceback: str = Field(description="of its error, '' if there is none")
     parameters: list[ParameterValue]
     note: str = Field(description="why there are no parameters, '' if there are")
+
+
+class ParameterDifference(BaseModel):
+    name: str
+    left: str = Field(description="the first entries; '' if it has no such parameter")
+    right: str
+    largest: Number = Field(description="largest absolute difference of an entry, of numbers of one shape")
+    entries: int = Field(description="how many entries differ")
+    size: int
+
+
+class Differences(BaseModel):
+    """Parameters of two individuals that differ."""
+
+    same: int = Field(description="how many parameters are the same")
+    differing: list[ParameterDifference]
+    note: str = Field(default="", description="why they can't be compared, '' if they can")
+
+
+class Picture(BaseModel):
+    """A picture for understanding a run."""
+
+    kind: str
+    generation: int = Field(description="how many were committed when it was drawn")
+    png: str = Field(description="the file in base64; '' if there is none")
+    missing: str = Field(description="what the run hasn't that it would show; '' if it is drawn")
 
 
 class Replay(BaseModel):
@@ -173,6 +203,7 @@ class Group(BaseModel):
 class Comparison(BaseModel):
     groups: list[Group]
     running: bool = Field(description="whether one of the runs goes on")
+    several: bool = Field(description="whether one of the runs has several objectives; its best is of the first")
 
 
 class Jobs(BaseModel):
@@ -191,6 +222,13 @@ class Resume(BaseModel):
     settings: list[Annotated[str, Field(max_length=300)]] = Field(default=[], max_length=50, description="key=value")
     workers: int | None = Field(default=None, ge=1, le=10_000)
     inline: bool = False
+
+
+class Notes(BaseModel):
+    """What users write beside a run."""
+
+    note: str = Field(max_length=LONGEST_NOTE)
+    tags: list[Annotated[str, Field(max_length=50)]] = Field(max_length=MOST_TAGS)
 
 
 class Launch(BaseModel):

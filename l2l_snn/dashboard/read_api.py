@@ -1,17 +1,22 @@
 """The JSON API of what is stored: runs, curves, cloud, individuals, workers, comparisons."""
 
 import re
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import yaml
 from fastapi import APIRouter, Query, Response
 
-from l2l_snn.dashboard import models, processes, read_individual, read_runs, read_table
+from l2l_snn.dashboard import models, processes, read_beside, read_individual, read_runs, read_table
 from l2l_snn.dashboard.addresses import Index, RunName
+from l2l_snn.dashboard.pictures import Pictures
 from l2l_snn.dashboard.settings import Settings
+from l2l_snn.results.kinds import QUESTIONS
 from l2l_snn.storage.records import StoredRun, clean
-from l2l_snn.storage.store import Store
+from l2l_snn.storage.store import Store, StoreError
 
+RunOrder = Literal["started", "run", "state", "generation", "evaluations", "failed", "best", "rate"]
+PictureKind = StrEnum("PictureKind", list(QUESTIONS))
 COMPARED = 30  # runs, at most
 COMPARE_LIMIT = 90.0  # s, that a comparison may take
 
@@ -19,19 +24,23 @@ COMPARE_LIMIT = 90.0  # s, that a comparison may take
 def router(store: Store, settings: Settings) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(tags=["results"])
+    pictures = Pictures(settings)
     compared: dict[Any, list[dict[str, Any]]] = {}  # the last comparison alone
 
     @routes.get("/runs")
     def runs(
-        q: Annotated[str, Query(max_length=200, description="part of name, job or message")] = "",
+        q: Annotated[str, Query(max_length=200, description="part of name, job, message, note or tags")] = "",
         state: Literal["running", "finished", "stopped", "failed"] | None = None,
         offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        sort: RunOrder = "started",
+        order: Literal["asc", "desc"] = "desc",
     ) -> models.Runs:
-        """List runs, the newest first."""
-        found, total, stored = read_runs.runs(store, q, state, offset, limit)
+        """List runs, the newest first unless told otherwise."""
+        found, total, stored = read_runs.runs(store, q, state, offset, limit, sort, order == "desc")
         speeds = read_runs.speeds(store, [run for run in found if run.state == "running"])
-        listed = [run_model(run, speeds.get(run.id)) for run in found]
+        objectives = read_runs.objectives(store, found)
+        listed = [run_model(run, speeds.get(run.id), objectives.get(run.id)) for run in found]
         return models.Runs(runs=listed, total=total, stored=stored, store=store.url_shown)
 
     @routes.get("/runs/{run}")
@@ -98,11 +107,36 @@ def router(store: Store, settings: Settings) -> APIRouter:
         kind = "text/csv" if form == "csv" else "application/octet-stream"
         return Response(data, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{file}"'})
 
+    @routes.get("/runs/{run}/individuals/{generation}/{index}/beside")
+    def beside(
+        run: RunName,
+        generation: Index,
+        index: Index,
+        other: Annotated[str, Query(alias="run", max_length=100, description="run of the other one")],
+        other_generation: Annotated[int, Query(alias="generation", ge=0, le=2**31 - 1)],
+        other_index: Annotated[int, Query(alias="index", ge=0, le=2**31 - 1)],
+    ) -> models.Differences:
+        """Return where the parameters of two individuals differ."""
+        sides = []
+        for name, g, i in ((run, generation, index), (clean(other), other_generation, other_index)):
+            stored = store.load(name)
+            read_individual.find_row(store, stored, g, i)
+            try:
+                sides.append(read_individual.parameters(store, stored, g, i))
+            except StoreError as error:
+                return models.Differences(same=0, differing=[], note=str(error))
+        return read_beside.compare_parameters(*sides)
+
     @routes.get("/runs/{run}/workers")
     def workers(run: RunName) -> list[models.Worker]:
         """Return what each worker of a running run does."""
         store.load(run)
         return [models.Worker(**status._asdict()) for status in store.workers(run)]
+
+    @routes.get("/runs/{run}/pictures/{kind}", responses={429: {"model": models.Error}})
+    def picture(run: RunName, kind: PictureKind) -> models.Picture:
+        """Draw a picture for understanding a run, as `l2l plot --kind` does."""
+        return pictures.get(store.load(run), kind.value)
 
     @routes.get("/compare")
     def compare(
@@ -120,37 +154,36 @@ def router(store: Store, settings: Settings) -> APIRouter:
             compared.clear()
             compared[key] = groups
         running = any(stored.state == "running" for stored in found)
-        return models.Comparison(groups=[models.Group(**group) for group in groups], running=running)
+        several = bool(read_runs.objectives(store, found))
+        return models.Comparison(groups=[models.Group(**one) for one in groups], running=running, several=several)
 
     return routes
 
 
-def run_model(run: StoredRun, speed: tuple[float, float] | None) -> models.Run:
-    """Return a run as the API shows it; `speed` is that of `read_runs.speeds`."""
-    return models.Run(**_describe_run(run, speed))
+def run_model(run: StoredRun, speed: tuple[float, float] | None, objectives: list[float] | None) -> models.Run:
+    """Return a run as the API shows it; `speed` and `objectives` are those of `read_runs`."""
+    return models.Run(**_describe_run(run, speed, objectives))
 
 
 def detail_model(run: StoredRun, speed: tuple[float, float] | None, store: Store) -> models.RunDetail:
     """Return a run with its job."""
     job, versions = run.manifest.get("job", {}), run.manifest.get("versions", {})
-    latest = read_runs.latest(store, run)
     stop = job.get("stop") if isinstance(job, dict) else None
     goal = stop.get("fitness") if isinstance(stop, dict) else None
     return models.RunDetail(
-        **_describe_run(run, speed),
+        **_describe_run(run, speed, read_runs.objectives(store, [run]).get(run.id)),
         id=run.id,
         settings=yaml.safe_dump(job, sort_keys=False, allow_unicode=True),
         file=str(run.manifest.get("file", "")),
         versions={str(k): None if v is None else str(v) for k, v in versions.items()},
         commit=run.manifest.get("commit"),
-        objectives=latest[0] if latest else None,
-        metrics=latest[1] if latest else [],
+        metrics=read_runs.metric_names(store, run),
         parameters=[f"{name}: {parameter!r}" for name, parameter in run.space.parameters.items()],
         goal=float(goal) if isinstance(goal, (int, float)) else None,
     )
 
 
-def _describe_run(run: StoredRun, speed: tuple[float, float] | None) -> dict[str, Any]:
+def _describe_run(run: StoredRun, speed: tuple[float, float] | None, objectives: list[float] | None) -> dict[str, Any]:
     job = run.manifest.get("job")
     most = job.get("generations") if isinstance(job, dict) else None
     most = most if isinstance(most, int) else None
@@ -169,9 +202,12 @@ def _describe_run(run: StoredRun, speed: tuple[float, float] | None) -> dict[str
         "evaluations": run.evaluations,
         "failed": run.failed,
         "best": run.best,
+        "objectives": objectives or [],
         "started": run.started.timestamp(),
         "finished": None if run.finished is None else run.finished.timestamp(),
         "seconds": run.seconds,
         "evaluations_per_s": rate,
         "seconds_left": left,
+        "note": run.note,
+        "tags": list(run.tags),
     }

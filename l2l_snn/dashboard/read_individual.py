@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import numpy as np
+from sqlalchemy import Row
 
 from l2l_snn.dashboard.models import Heat, IndividualDetail, ParameterValue
 from l2l_snn.dashboard.read_table import row_model
@@ -25,8 +26,8 @@ class Missing(Exception):
     """The run has no such individual."""
 
 
-def detail(store: Store, run: StoredRun, generation: int, index: int) -> IndividualDetail:
-    """Return all that the page shows of an individual.
+def find_row(store: Store, run: StoredRun, generation: int, index: int) -> Row:
+    """Return an individual's row.
 
     Raises:
         Missing: there is none of that number.
@@ -35,6 +36,16 @@ def detail(store: Store, run: StoredRun, generation: int, index: int) -> Individ
     if row is None:
         has = f"it has the generations 0 to {run.generation - 1}" if run.generation else "it has no generation yet"
         raise Missing(f"run {run.name!r} has no individual {index} in generation {generation}; {has}")
+    return row
+
+
+def detail(store: Store, run: StoredRun, generation: int, index: int) -> IndividualDetail:
+    """Return all that the page shows of an individual.
+
+    Raises:
+        Missing: there is none of that number.
+    """
+    row = find_row(store, run, generation, index)
     try:
         values = parameters(store, run, generation, index)
         note = ""
@@ -44,6 +55,7 @@ def detail(store: Store, run: StoredRun, generation: int, index: int) -> Individ
         **row_model(row).model_dump(),
         run=run.name,
         population=row.population,
+        traceback=row.error.partition("\n")[2],
         parameters=[_describe_value(name, run.space.parameters[name], value) for name, value in values.items()],
         note=note,
     )
@@ -91,7 +103,7 @@ def _describe_value(name: str, parameter: Parameter, value: Any) -> ParameterVal
     low, mean, high = (float(known.min()), float(known.mean()), float(known.max())) if known.size else (None,) * 3
     return ParameterValue(
         name=name,
-        kind=repr(parameter),
+        kind=repr(parameter).replace(", shape=()", ""),
         shape=list(array.shape),
         first=[_format_entry(entry) for entry in flat[:FIRST].tolist()],
         size=array.size,
@@ -103,7 +115,7 @@ def _describe_value(name: str, parameter: Parameter, value: Any) -> ParameterVal
 
 
 def _format_entry(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)[:100]
+    return f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)[:100]
 
 
 def heat(array: np.ndarray) -> Heat:

@@ -10,8 +10,11 @@ mostly stays right; `every` and `per_generation` in an answer tell when it doesn
 import json
 from collections.abc import Sequence
 
+import numpy as np
+
 from l2l_snn.dashboard.models import Cloud, Generations
-from l2l_snn.storage import queries
+from l2l_snn.evaluation import in_line
+from l2l_snn.storage import queries, rows
 from l2l_snn.storage.encoding import stored_run
 from l2l_snn.storage.records import StoredRun, clean
 from l2l_snn.storage.store import Store
@@ -22,20 +25,30 @@ RECENT = 10  # generations that tell the present speed
 LONGEST_ERROR = 500  # characters of it
 
 
-def runs(store: Store, text: str, state: str | None, offset: int, limit: int) -> tuple[list[StoredRun], int, int]:
-    """Return some runs, the newest first, how many fit the filter, and how many there are.
+def runs(
+    store: Store,
+    text: str,
+    state: str | None,
+    offset: int,
+    limit: int,
+    sort: str = "started",
+    descending: bool = True,
+) -> tuple[list[StoredRun], int, int]:
+    """Return some runs, how many fit the filter, and how many there are.
 
     Args:
         store: the store.
-        text: part of name, job or message, in any case; "" for all.
+        text: part of name, job, message, note or tags, in any case; "" for all.
         state: running, finished, stopped or failed; a run whose driver is gone is stopped. None for all.
         offset: how many to leave out.
         limit: how many to return, at most.
+        sort: of `queries.RUN_ORDERS`.
+        descending: the largest first.
     """
     with store.read() as connection:
-        rows, total = queries.runs(connection, clean(text), state, offset, limit)
+        found, total = queries.runs(connection, clean(text), state, offset, limit, sort, descending)
         stored = queries.run_count(connection)
-    return [stored_run(row) for row in rows], total, stored
+    return [stored_run(row) for row in found], total, stored
 
 
 def speeds(store: Store, found: Sequence[StoredRun]) -> dict[int, tuple[float, float]]:
@@ -52,11 +65,23 @@ def speeds(store: Store, found: Sequence[StoredRun]) -> dict[int, tuple[float, f
     return result
 
 
-def latest(store: Store, run: StoredRun) -> tuple[int, list[str]] | None:
-    """Return how many objectives the last generation has, and the names of its metrics; None if there is none."""
+def objectives(store: Store, found: Sequence[StoredRun]) -> dict[int, list[float]]:
+    """Return all objectives of the best individual of runs with several: id -> (M,); best is by the first."""
+    with store.read() as connection:
+        counts = queries.objective_counts(connection, [run.id for run in found if run.best is not None])
+        best = {run_id: rows.individual(connection, run_id, None, None) for run_id, m in counts.items() if m > 1}
+    return {
+        run_id: np.frombuffer(row.objectives, "<f8").tolist()
+        for run_id, row in best.items()
+        if row is not None and row.objectives is not None
+    }
+
+
+def metric_names(store: Store, run: StoredRun) -> list[str]:
+    """Return the names of the metrics of a run's last generation."""
     with store.read() as connection:
         row = queries.latest(connection, run.id)
-    return None if row is None else (row.objectives, json.loads(row.metrics))
+    return [] if row is None else json.loads(row.metrics)
 
 
 def generations(store: Store, run_id: int, count: int, after: int = -1) -> Generations:
@@ -70,9 +95,9 @@ def generations(store: Store, run_id: int, count: int, after: int = -1) -> Gener
     """
     every = step(count, CURVE)
     with store.read() as connection:
-        rows = queries.blocks(connection, run_id, every, (after + 1) // every * every, count)
+        found = queries.blocks(connection, run_id, every, (after + 1) // every * every, count)
         error = queries.first_error(connection, run_id, LONGEST_ERROR)
-    first, last, evaluations, failed, best, mean, so_far, seconds = zip(*rows, strict=True) if rows else [()] * 8
+    first, last, evaluations, failed, best, mean, so_far, seconds = zip(*found, strict=True) if found else [()] * 8
     return Generations(
         every=every,
         generation=list(first),
@@ -83,7 +108,7 @@ def generations(store: Store, run_id: int, count: int, after: int = -1) -> Gener
         mean=list(mean),
         best_so_far=list(so_far),
         seconds=list(seconds),
-        first_error=error,
+        first_error=in_line(error),
     )
 
 
@@ -100,8 +125,9 @@ def cloud(store: Store, run_id: int, count: int, after: int = -1) -> Cloud:
     shown = max(1, -(-count // every))
     per = POINTS // (1 << (shown - 1).bit_length()) or 1
     with store.read() as connection:
-        rows, complete = queries.spread(connection, run_id, every, per, after, count)
-    generation, individual, fitness = zip(*rows, strict=True) if rows else [()] * 3
+        found, complete = queries.spread(connection, run_id, every, per, after, count)
+    generation, individual, fitness, blobs = zip(*found, strict=True) if found else [()] * 4
+    several = [np.frombuffer(blob, "<f8").tolist() for blob in blobs if blob is not None]
     return Cloud(
         every=every,
         per_generation=per,
@@ -109,6 +135,7 @@ def cloud(store: Store, run_id: int, count: int, after: int = -1) -> Cloud:
         generation=list(generation),
         individual=list(individual),
         fitness=list(fitness),
+        objectives=[list(column) for column in zip(*several, strict=True)] if len(several) == len(found) else [],
     )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection
 
 from l2l_snn.dashboard.models import Row, Rows
+from l2l_snn.evaluation import in_line
 from l2l_snn.storage import queries, rows
 from l2l_snn.storage.queries import COMPARISONS, Term
 from l2l_snn.storage.records import StoredRun, clean
@@ -249,6 +250,6 @@ def row_model(row: Any) -> Row:
         objectives=np.frombuffer(row.objectives, "<f8").tolist() if row.objectives else [],
         seconds=row.seconds,
         worker=row.worker,
-        error=row.error,
+        error=in_line(row.error),
         metrics=dict(zip(json.loads(row.names), values, strict=False)),
     )

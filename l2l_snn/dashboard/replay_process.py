@@ -28,7 +28,7 @@ def repeat(arguments: dict[str, Any]) -> dict[str, Any]:
         done = replay(store, arguments["run"], [], arguments["generation"], arguments["individual"])
         print(done.report(), file=sys.stderr)
         try:
-            files = done.draw(Path(arguments["results"]))
+            files = done.draw(Path(arguments["results"]) / done.subfolder)
         except Exception:  # of the user's code; the fitness has an answer all the same
             traceback.print_exc()
             files = []

@@ -70,10 +70,9 @@ class Asynchronous:
         self._chunks: dict[int, list[int]] = {}  # first number -> the numbers of a chunk that a worker has
 
     @staticmethod
-    def first_state(optimizer: Optimizer, space: Space, seed: int) -> AsynchronousState:
-        """Return the state before anything was asked."""
-        nothing = np.array(0), np.zeros(0, np.int64), np.zeros((0, space.size))
-        return AsynchronousState(optimizer.init(space, seed), *nothing)
+    def first_state(state: Any, space: Space) -> AsynchronousState:
+        """Return the state before anything was asked, of the optimizer's first one."""
+        return AsynchronousState(state, np.array(0), np.zeros(0, np.int64), np.zeros((0, space.size)))
 
     @property
     def state(self) -> AsynchronousState:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from l2l_snn.loop.job import Job
+from l2l_snn.loop.schedules import scheduled
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.space import Space
@@ -30,12 +31,13 @@ class Generations:
     def __init__(self, job: Job, optimizer: Optimizer, evaluator: Evaluator, state: Any, watch: Watch):
         self.state = state
         self._job, self._optimizer, self._evaluator, self._watch = job, optimizer, evaluator, watch
+        self._schedules, self._base = job.schedules, evaluator.optimizee
         self._took: np.ndarray | None = None  # (P,) s of the last generation
 
     @staticmethod
-    def first_state(optimizer: Optimizer, space: Space, seed: int) -> Any:
-        """Return the state before anything was asked."""
-        return optimizer.init(space, seed)
+    def first_state(state: Any, space: Space) -> Any:
+        """Return the state before anything was asked, of the optimizer's first one."""
+        return state
 
     def next(self, number: int) -> Generation:
         """Return the next generation, evaluated and told.
@@ -44,7 +46,9 @@ class Generations:
             EvaluatorError: there are no workers.
         """
         began = time.perf_counter()
-        space, took = self._evaluator.optimizee.space, self._took
+        if self._schedules:
+            self._evaluator.hold(scheduled(self._base, self._schedules, number))
+        space, took = self._base.space, self._took
         z, state = self._optimizer.ask(space, self.state)
         seeds = evaluation_seeds(self._job.seed, number, len(z), self._job.seeds)
         done = self._evaluator.evaluate(
@@ -53,6 +57,7 @@ class Generations:
             generation=number,
             watch=self._watch,
             with_grad=self._optimizer.needs_grad,
+            with_experience=self._optimizer.needs_experience,
             expected=took if took is not None and len(took) == len(z) else None,  # a place takes about as long again
         )
         self.state = self._optimizer.tell(space, state, z, done.evaluation)

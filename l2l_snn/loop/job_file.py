@@ -67,16 +67,28 @@ def apply_setting(data: dict[str, Any], setting: str) -> str:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise JobError(f"--set: {key}: not YAML: {text!r}") from error
+    try:
+        apply_value(data, key, value)
+    except Complaint as error:
+        raise JobError(f"--set: {error}") from error
+    return key
+
+
+def apply_value(data: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value at a dotted key of nested data.
+
+    Raises:
+        Complaint: a part of the key before the last is a value.
+    """
     *parents, last = key.split(".")
     for parent in parents:
         inner = data.get(parent)
         inner = {} if inner is None else inner
         if not isinstance(inner, dict):
-            raise JobError(f"--set: {key}: {parent!r} is a value, not a group of keys")
+            raise Complaint(key, f"{parent!r} is a value, not a group of keys")
         data[parent] = dict(inner)
         data = data[parent]
     data[last] = value
-    return key
 
 
 def _count_entries(node: Any, known: dict[int, int]) -> int:

@@ -1,19 +1,22 @@
 """Stored evaluations repeated: is the fitness the same, and what does it look like?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import Evaluation, in_line
 from l2l_snn.loop.job import Job, stored_job
+from l2l_snn.loop.schedules import scheduled
 from l2l_snn.optimizee import BatchOptimizee
-from l2l_snn.optimizer import Optimizer
 from l2l_snn.storage.records import Individual, StoredRun
 from l2l_snn.storage.store import Store
+from l2l_snn.validate import message
 from l2l_snn.workers.chunks import evaluate_alone
+from l2l_snn.workers.debugging import FailedIndividual, failure_of
+
+FILMS = (".gif", ".mp4", ".webm", ".avi", ".apng")
 
 
 @dataclass(frozen=True)
@@ -32,28 +35,50 @@ class Replay:
         verdict = "the same" if self.same else "NOT the same"
         lines = [
             f"{self.run.name}, generation {row.generation}, individual {row.index}, seed {row.seed}",
-            f"fitness stored   {np.asarray(row.fitness).tolist()}",
-            f"fitness repeated {np.asarray(evaluation.fitness[0]).tolist()}: {verdict}",
-            *(f"{key}: {value[0]:.6g}" for key, value in evaluation.metrics.items()),
+            f"fitness stored   {(np.asarray(row.fitness) + 0.0).tolist()}",  # no zero with a sign
+            f"fitness repeated {(np.asarray(evaluation.fitness[0]) + 0.0).tolist()}: {verdict}",
+            *(f"{key}: {value[0] + 0.0:.6g}" for key, value in evaluation.metrics.items()),
         ]
-        if evaluation.errors[0] or row.error:
-            lines += [f"error stored   {row.error or 'none'}", f"error repeated {evaluation.errors[0] or 'none'}"]
+        if repeated := (evaluation.errors[0] or row.error):
+            texts = [in_line(text) or "none" for text in (row.error, evaluation.errors[0])]
+            lines += [f"error stored   {texts[0]}", f"error repeated {texts[1]}", *repeated.splitlines()[1:]]
         return "\n".join(lines)
 
-    def draw(self, results: Path, *, video: bool = False) -> list[Path]:
-        """Return the pictures of the evaluation, drawn into results/RUN/gG_iI; none if it failed."""
+    @property
+    def subfolder(self) -> Path:
+        """RUN/gG_iI, where its pictures go in the folder of all pictures."""
+        return Path(self.run.name) / f"g{self.row.generation}_i{self.row.index}"
+
+    def draw(self, folder: Path, *, video: bool = False) -> list[Path]:
+        """Return the pictures of the evaluation, drawn into a folder, which is made; none if it failed."""
         if self.evaluation.failed[0]:
             return []
-        folder = results / self.run.name / f"g{self.row.generation}_i{self.row.index}"
+        made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         files = self.optimizee.draw(self.run.space.decode(self.row.z), self.evaluation, folder, video=video)
-        if not any(folder.iterdir()):
+        if made and not any(folder.iterdir()):
             folder.rmdir()
         return files
 
+    def missing(self, files: Sequence[Path], video: bool) -> list[str]:
+        """Return why there is no picture, or no film where one was asked for, in lines."""
+        if self.evaluation.failed[0]:
+            return ["no pictures: the evaluation failed"]
+        name = type(self.optimizee).__name__
+        if video and not any(file.suffix in FILMS for file in files):
+            return [f"no film: {name} makes none"]
+        return [] if files else [f"no pictures: {name} draws none"]
+
 
 def replay(
-    store: Store, name: str, settings: Sequence[str] = (), generation: int | None = None, index: int | None = None
+    store: Store,
+    name: str,
+    settings: Sequence[str] = (),
+    generation: int | None = None,
+    index: int | None = None,
+    *,
+    trust: bool = False,
+    begin: Callable[[], object] | None = None,
 ) -> Replay:
     """Return a stored evaluation, repeated in this process.
 
@@ -63,13 +88,28 @@ def replay(
         settings: "key=value" each, what to change in the job.
         generation: which generation; that of the best individual by default.
         index: which individual; the best by default.
+        trust: import an imported run's own code too, see `stored_job`.
+        begin: see `repeat`.
 
     Raises:
         StoreError: there is none.
         JobError: the job can't be built.
     """
-    job, optimizee, _ = stored_job(store, name, settings)
-    row, evaluation = repeat(store, name, job, optimizee, generation, index)
+    job, optimizee, _ = stored_job(store, name, settings, trust=trust)
+    return replay_individual(store, name, job, optimizee, generation, index, begin)
+
+
+def replay_individual(
+    store: Store,
+    name: str,
+    job: Job,
+    optimizee: BatchOptimizee,
+    generation: int | None = None,
+    index: int | None = None,
+    begin: Callable[[], object] | None = None,
+) -> Replay:
+    """Return a stored evaluation, repeated in this process; the arguments are those of `repeat`."""
+    row, evaluation = repeat(store, name, job, optimizee, generation, index, begin)
     same = np.array_equal(evaluation.fitness[0], row.fitness, equal_nan=True)
     return Replay(store.load(name), optimizee, row, evaluation, same)
 
@@ -81,6 +121,7 @@ def repeat(
     optimizee: BatchOptimizee,
     generation: int | None = None,
     index: int | None = None,
+    begin: Callable[[], object] | None = None,
 ) -> tuple[Individual, Evaluation]:
     """Repeat one stored evaluation in this process, bit for bit, with artifacts.
 
@@ -91,44 +132,55 @@ def repeat(
         optimizee: built from the job.
         generation: which generation; that of the best individual by default.
         index: which individual; the best by default.
+        begin: called when the individual and its genome are found, before it is evaluated.
 
     Returns:
         The individual as stored, and its evaluation repeated, P = 1.
     """
     row = store.individual(name, generation, index)
+    optimizee = scheduled(optimizee, job.schedules, row.generation)
+    chunk = _fill_chunk(row, job)  # a genome that was not kept is missed here
+    if begin is not None:
+        begin()
+    return row, evaluate_alone(optimizee, *chunk, with_artifacts=True)
+
+
+def _fill_chunk(row: Individual, job: Job) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return z (K, D) and seeds (K,) of a chunk like the one an individual was evaluated in, and its place."""
     start = row.index - row.index % job.chunk
-    size = min(job.chunk, row.population - start)  # of the chunk that it was evaluated in
-    z, seeds = np.repeat(row.z[None], size, axis=0), np.repeat(row.seed, size)
-    return row, evaluate_alone(optimizee, z, seeds, row.index - start, with_artifacts=True)
+    size = min(job.chunk, row.population - start)
+    return np.repeat(row.z[None], size, axis=0), np.repeat(row.seed, size), row.index - start
 
 
-def retrace(store: Store, name: str, job: Job, optimizer: Optimizer) -> Iterator[Any]:
-    """Yield the optimizer's state after each chunk of a run without generations, told again in the recorded order.
+def debug_individual(
+    store: Store,
+    name: str,
+    settings: Sequence[str] = (),
+    generation: int | None = None,
+    index: int | None = None,
+    *,
+    trust: bool = False,
+) -> FailedIndividual | None:
+    """Return why a stored individual fails when it is evaluated again in this process, None if it doesn't.
+
+    The arguments and errors are those of `replay`; without a generation it is the run's first individual that failed.
+    """
+    job, optimizee, _ = stored_job(store, name, settings, trust=trust)
+    if generation is None:
+        generation, index = _find_failure(store, name)
+    row = store.individual(name, generation, index)
+    optimizee = scheduled(optimizee, job.schedules, row.generation)
+    return failure_of(optimizee, *_fill_chunk(row, job), row.index)
+
+
+def _find_failure(store: Store, name: str) -> tuple[int, int]:
+    """Return generation and number of the first individual of a run that failed.
 
     Raises:
-        ValueError: an ask gives another z than the stored one.
+        ValueError: none did.
     """
-    stored = store.load(name)
-    state = optimizer.init(stored.space, job.seed)
-    asked: dict[int, np.ndarray] = {}
-    count = 0
-    for generation in range(stored.generation):
-        population = store.individual(name, generation, 0).population
-        for start in range(0, population, job.chunk):
-            rows = [store.individual(name, generation, index) for index in range(start, start + job.chunk)]
-            while count < rows[0].metrics["asks"]:
-                z, state = optimizer.ask(stored.space, state)
-                for one in z:
-                    asked[count] = one
-                    count += 1
-            for row in rows:
-                number = int(row.metrics["ask"])
-                if asked.pop(number).tobytes() != row.z.tobytes():
-                    todo = "was the code changed?"
-                    raise ValueError(f"run {name!r}: ask {number} gives another z than the stored one; {todo}")
-            names = [key for key in rows[0].metrics if key not in ("ask", "asks")]
-            metrics = {key: np.array([row.metrics[key] for row in rows]) for key in names}
-            fitness = np.array([row.fitness for row in rows])
-            evaluation = Evaluation(fitness, metrics, errors=tuple(row.error for row in rows))
-            state = optimizer.tell(stored.space, state, np.stack([row.z for row in rows]), evaluation)
-            yield state
+    for generation in range(store.load(name).generation):
+        for index in range(store.individual(name, generation, 0).population):
+            if store.individual(name, generation, index).error:
+                return generation, index
+    raise ValueError(message("--debug", "an individual that failed", f"none in {name!r}", "name another: -g 12 -i 3"))

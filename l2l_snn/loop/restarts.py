@@ -72,11 +72,20 @@ class Restarting(Optimizer[RestartState]):
     def needs_grad(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.optimizer.needs_grad
 
+    @property
+    def needs_experience(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.optimizer.needs_experience
+
     def init(self, space: Space, seed: int) -> RestartState:
         inner = self.optimizer.init(space, seed)
         none, never = np.array(0), np.array(-np.inf)
         best_z = self.optimizer.recommend(space, inner)
         return RestartState(inner, np.array(seed), none, none, none, none, never, best_z, never)
+
+    def started(self, space: Space, state: RestartState, z: np.ndarray) -> RestartState:
+        """Return the first state of the optimizer begun from z; later restarts begin at random."""
+        inner = self.optimizer.started(space, state.inner, z)
+        return state._replace(inner=inner, best_z=self.optimizer.recommend(space, inner))
 
     def ask(self, space: Space, state: RestartState) -> tuple[np.ndarray, RestartState]:
         z, inner = self._current_optimizer(space, state).ask(space, state.inner)

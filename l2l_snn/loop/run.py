@@ -7,8 +7,9 @@ import numpy as np
 
 from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.loop.asynchronous import Asynchronous
+from l2l_snn.loop.first_state import first_state
 from l2l_snn.loop.generations import Generations
-from l2l_snn.loop.job import Job
+from l2l_snn.loop.job import STOPPING, Job
 from l2l_snn.loop.progress import Progress
 from l2l_snn.loop.tally import Tally, failure_reason, stop_reason
 from l2l_snn.optimizer import Optimizer
@@ -16,11 +17,11 @@ from l2l_snn.storage.driver import Driver, drive
 from l2l_snn.storage.records import RunState, StoredRun
 from l2l_snn.storage.store import Store
 from l2l_snn.workers.base import EvaluatorError
-from l2l_snn.workers.evaluator import Evaluator
+from l2l_snn.workers.evaluator import Evaluator, Watch
 
 
-class _StopRequested(Exception):
-    """Somebody asked through the store for the run to stop."""
+class StopRequested(Exception):
+    """Somebody asks for the run to stop: through the store, or what is told of a generation raises it."""
 
 
 def run(
@@ -40,10 +41,10 @@ def run(
     Args:
         store: the store that has the run.
         name: the run.
-        job: its job, perhaps with other stopping rules than when it was created.
+        job: its job, perhaps with other stopping rules than when it was created; they are stored.
         optimizer: built from the job.
         evaluator: holds the optimizee that was built from the job.
-        tell: called after each generation.
+        tell: called after each generation; `StopRequested` ends the run there.
         take_over: take the run from another driver that is certainly dead.
 
     Returns:
@@ -58,15 +59,19 @@ def run(
 
         def watch(workers: tuple[WorkerStatus, ...]) -> None:
             if driver.report(workers):
-                raise _StopRequested
+                raise StopRequested
 
         kind = Asynchronous if job.asynchronous else Generations
-        state = kind.first_state(optimizer, evaluator.optimizee.space, job.seed)
+        driver.remember({key: job.model_dump(mode="json")[key] for key in STOPPING})
+        space = evaluator.optimizee.space
         if driver.run.generation:
-            state = store.optimizer_state(name, state)
+            template = kind.first_state(optimizer.init(space, job.seed), space)
+            state = store.optimizer_state(name, template)
+        else:
+            state = kind.first_state(first_state(store, job, optimizer, space), space)
         loop = kind(job, optimizer, evaluator, state, watch)
         try:
-            ended = _run_until_stop(driver, job, loop, _tally_so_far(store, driver.run), tell)
+            ended = _run_until_stop(driver, job, loop, _tally_so_far(store, driver.run), tell, evaluator, watch)
         except EvaluatorError as error:
             driver.finish("failed", str(error))
             raise
@@ -77,24 +82,56 @@ def run(
 
 
 def _run_until_stop(
-    driver: Driver, job: Job, loop: Generations | Asynchronous, tally: Tally, tell: Callable[[Progress], None]
+    driver: Driver,
+    job: Job,
+    loop: Generations | Asynchronous,
+    tally: Tally,
+    tell: Callable[[Progress], None],
+    evaluator: Evaluator,
+    watch: Watch,
 ) -> tuple[RunState, str]:
     """Commit one generation after another; return how the run ended, and why."""
-    began = time.perf_counter()
+    pace = Pace()
     try:
+        if not stop_reason(job, tally, driver.total_seconds()):
+            _get_workers(driver, evaluator, watch)
         while not (reason := stop_reason(job, tally, driver.total_seconds())):
             generation = loop.next(tally.number)
             driver.commit(generation, loop.state)
             tally = tally.after(generation)
-            pace = (time.perf_counter() - began) / (tally.number - driver.run.generation)  # s a generation
-            tell(Progress.after(job, tally, generation, pace))
+            tell(Progress.after(job, tally, generation, pace.after_one()))
             if failures := failure_reason(job, generation):
                 return "failed", failures
         return "finished", reason
     except KeyboardInterrupt:
         return "stopped", "interrupted"
-    except _StopRequested:
+    except StopRequested:
         return "stopped", "stop requested"
+
+
+def _get_workers(driver: Driver, evaluator: Evaluator, watch: Watch) -> None:
+    """Wait for the first worker, apart from the evaluations, so that no time of them holds that of the start."""
+    if evaluator.ready:
+        return
+    driver.note("starting the workers")  # for the page
+    evaluator.open(watch)
+    driver.note("")
+
+
+class Pace:
+    """How long a generation takes, without a driver's first one, in which workers load and compile."""
+
+    def __init__(self):
+        self._done, self._first_at = 0, 0.0
+
+    def after_one(self) -> float:
+        """Return the s of a generation, now that one more is done; nan after the first."""
+        self._done += 1
+        now = time.perf_counter()
+        if self._done == 1:
+            self._first_at = now
+            return np.nan
+        return (now - self._first_at) / (self._done - 1)
 
 
 def _tally_so_far(store: Store, stored: StoredRun) -> Tally:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from l2l_snn.evaluation import describe_number, in_line
 from l2l_snn.loop.job import Job
 from l2l_snn.storage.records import Generation
+from l2l_snn.validate import counted
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,15 @@ def stop_reason(job: Job, tally: Tally, seconds: float) -> str:
     """
     stop = job.stop
     if stop.fitness is not None and tally.best >= stop.fitness:
-        return f"fitness {tally.best:.6g} reached {stop.fitness:g}"
+        return f"fitness {describe_number(tally.best)} reached {describe_number(stop.fitness)}"
     if tally.number >= job.generations:
-        return f"{job.generations} generations done"
+        return f"{counted(tally.number, 'generation')} done"
     if stop.stagnation is not None and tally.number - 1 - tally.improved >= stop.stagnation:
-        return f"no better individual in {stop.stagnation} generations"
+        return f"no better individual in {counted(stop.stagnation, 'generation')}"
     if stop.evaluations is not None and tally.evaluations >= stop.evaluations:
-        return f"{tally.evaluations} evaluations done"
+        return f"{counted(tally.evaluations, 'evaluation')} done"
     if stop.hours is not None and seconds >= stop.hours * 3600:
-        return f"{stop.hours:g} hours over"
+        return f"{stop.hours:g} hour{'' if stop.hours == 1 else 's'} over"
     return ""
 
 
@@ -58,4 +60,5 @@ def failure_reason(job: Job, generation: Generation) -> str:
     failed = int(evaluation.failed.sum())
     if failed <= job.max_failed * P:
         return ""
-    return f"{failed} of {P} individuals failed; the first: {next(text for text in evaluation.errors if text)}"
+    first = in_line(next(text for text in evaluation.errors if text))
+    return f"{failed} of {counted(P, 'individual')} failed; the first: {first}"

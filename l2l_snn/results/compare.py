@@ -1,7 +1,7 @@
 """Runs side by side: the best fitness so far against evaluations, and a table of what the runs came to.
 
     table, curves = compare("sqlite:///l2l.db", ["mountain_car_ga-1", "mountain_car_ga-2", "mountain_car_es-1"])
-    figures.draw_comparison(curves, Path("comparison.png"))
+    comparison.draw_comparison(curves, Path("comparison.png"))
 
 Runs of one job that differ only in their seed are one group: medians and quartiles are over its runs. A run that has no
 value, since nothing succeeded or the target wasn't reached, counts as the worst of its group, so that failures lower

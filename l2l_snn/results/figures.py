@@ -8,7 +8,7 @@ Pictures are drawn by matplotlib without pyplot, so nothing global remains and n
         axes.plot(reward)
         return save(figure, path)
 
-Legend: N individuals in the order of the run, G generations.
+Legend: N individuals in the order of the run, G generations, M objectives.
 """
 
 from pathlib import Path
@@ -21,16 +21,14 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from l2l_snn.results.compare import thinned
 from l2l_snn.validate import message
 
 DPI = 150
 SIZE = (12.0, 6.75)  # inches: 1800 x 1012 pixels
 MAX_DOTS = 20_000  # more than that are thinned
 MAX_POINTS = 1_000  # a line over more generations than twice this is drawn in blocks of generations
-COMPARED_POINTS = 2_000  # a curve of a comparison with more is thinned
-DECADES = 2.0  # an axis of a comparison whose positive values span more is logarithmic
-ROW = 0.4  # inches that a comparison grows by for each row of the legend beyond the third
+PANEL = 5.0  # inches that a picture grows by for each objective beyond the first
+FEW = 10  # dots that are always within the axis
 
 # Okabe & Ito (2008)
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK, GREY = (
@@ -38,7 +36,6 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK, GREY = (
     "#8C8C8C",
 )
 COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
-LINES = ("-", "--", ":", "-.")  # one round of the colours each
 
 # `@styled` before a function that draws: matplotlib reads sizes when an artist is made
 styled = matplotlib.rc_context(
@@ -86,12 +83,12 @@ def fitness(
 ) -> Path:
     """Draw the fitness of every individual over one run, with each generation's best and mean, and the best so far.
 
-    With several objectives, the first one is drawn. Above 20,000 individuals, a random 20,000 get a dot;
+    With several objectives, each has a panel. Above 20,000 individuals, a random 20,000 get a dot;
     above 2,000 generations, a line's point stands for a block of generations; the legend says so. Dots far
     below all others would flatten the rest: the axis may cut up to 1 % of them off, and the legend counts them.
 
     Args:
-        individuals: N rows of one run with the columns generation, individual and fitness (or fitness_0).
+        individuals: N rows of one run with the columns generation, individual and fitness (or fitness_0, fitness_1...).
         generations: G rows of the same run with the columns generation, best, mean and best_so_far.
         path: the file to write.
         title: the subject of the finding.
@@ -124,26 +121,71 @@ def draw_fitness(
         if len(runs) > 1:
             raise ValueError(message(name, "rows of one run", f"{len(runs)} runs", "select one by its column run"))
     individuals = individuals.sort_values(["generation", "individual"])
-    column = "fitness" if "fitness" in individuals.columns else "fitness_0"
+    columns = [name for name in individuals.columns if name.startswith("fitness_")] or ["fitness"]
+    size = (SIZE[0], SIZE[1] + PANEL * (len(columns) - 1))
+    figure, panels = new_figure(len(columns), 1, size, sharex=True, squeeze=False)
+    for m, (axes, column) in enumerate(zip(panels[:, 0], columns, strict=True)):
+        table = generations if m == 0 else _summarize_column(individuals, column)
+        _draw_fitness_panel(axes, individuals, column, table, goal if m == 0 else None)
+        axes.set_ylabel(label if len(columns) == 1 else f"objective {m + 1}" if m else f"{label}\n(objective 1)")
+    numbers, edges = _find_generations(individuals)
+    panels[0, 0].set_title(title)
+    panels[-1, 0].set_xlabel("individual (number over the run)")
+    axes = panels[-1, 0]
+    axes.set_xlim(edges[0] - 0.01 * len(individuals), edges[-1] + 0.01 * len(individuals))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    _generation_axis(panels[0, 0], numbers, edges)
+    entries = {text: handle for panel in panels[:, 0] for handle, text in zip(*_legend_of(panel), strict=True)}
+    legend = figure.legend(
+        [*entries.values()], [*entries], loc="outside lower center", ncols=3 if len(individuals) <= MAX_DOTS else 2
+    )
+    for entry in legend.legend_handles:
+        if isinstance(entry, PathCollection):
+            entry.set_sizes([80.0])
+        elif entry is not None:
+            entry.set_alpha(1.0)
+    return figure
+
+
+def _legend_of(axes: Any) -> tuple[list, list]:
+    return axes.get_legend_handles_labels()
+
+
+def _find_generations(individuals: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return (G,) numbers of the generations and (G + 1,) x where each begins, and the end."""
+    numbers, edges = np.unique(individuals["generation"].to_numpy(np.int64), return_index=True)
+    return numbers, np.append(edges, len(individuals)) + 0.5  # number from 1: the x of individual i is i + 1
+
+
+def _summarize_column(individuals: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the columns of a table of generations for one of several objectives."""
+    groups = individuals[column].where(np.isfinite(individuals[column])).groupby(individuals["generation"])
+    table = pd.DataFrame({"best": groups.max(), "mean": groups.mean()})
+    return table.assign(best_so_far=table["best"].cummax().ffill()).reset_index()
+
+
+def _draw_fitness_panel(
+    axes: Any, individuals: pd.DataFrame, column: str, generations: pd.DataFrame, goal: float | None
+) -> None:
+    """Draw dots, lines, failures and the goal of one objective."""
     values = individuals[column].to_numpy(np.float64)  # (N,)
     failed = ~np.isfinite(values)
-    figure, axes = new_figure()
-
     low = _lowest_shown(values[~failed])
     dots = _sample_indices(np.flatnonzero(~failed))
     text = "individual"
     if dots.size < len(values) - failed.sum():
         text += f" ({dots.size:,} of {len(values) - failed.sum():,}, drawn at random)"
-    below = int((values[~failed] < low).sum())
-    if below:
-        text += f", {below:,} below the axis"
-    # number from 1: the x of individual i is i + 1
     if dots.size:
         size = float(np.clip(36_000 / dots.size, 6.0, 70.0))  # area, points^2: smaller where there are many
         axes.scatter(dots + 1, values[dots], s=size, color=SKY, linewidths=0, label=text)
-    numbers, edges = np.unique(individuals["generation"].to_numpy(np.int64), return_index=True)
-    edges = np.append(edges, len(values)) + 0.5  # (G + 1,) where each generation begins, and the end
-    _generation_lines(axes, generations, numbers, edges)
+    below = np.flatnonzero(values < low)
+    if below.size:
+        shown = _sample_indices(below)
+        text = f"{below.size:,} below the axis, down to {values[below].min():.3g}"
+        marks = {"color": VERMILLION, "markersize": 9, "clip_on": False, "transform": axes.get_xaxis_transform()}
+        axes.plot(shown + 1, np.full(shown.size, 0.02), "v", label=text, **marks)
+    _generation_lines(axes, generations, *_find_generations(individuals))
     if goal is not None:
         axes.axhline(goal, color=BLACK, linestyle=":", label=f"goal ({goal:g})")
     if failed.any():
@@ -162,20 +204,6 @@ def draw_fitness(
         margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
         axes.set_ylim(low - 2 * margin, high + margin)
 
-    axes.set(xlabel="individual (number over the run)", title=title)
-    axes.set_ylabel(label if column == "fitness" else f"{label} (first objective)")
-    axes.set_xlim(edges[0] - 0.01 * len(values), edges[-1] + 0.01 * len(values))
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    _generation_axis(axes, numbers, edges)
-    legend = figure.legend(loc="outside lower center", ncols=3 if len(values) <= MAX_DOTS else 2)
-    for entry in legend.legend_handles:
-        if isinstance(entry, PathCollection):
-            entry.set_sizes([80.0])
-        elif entry is not None:
-            entry.set_alpha(1.0)
-    return figure
-
 
 def _sample_indices(indices: np.ndarray) -> np.ndarray:
     """Return at most MAX_DOTS of the indices, in order; the same ones every time."""
@@ -185,11 +213,14 @@ def _sample_indices(indices: np.ndarray) -> np.ndarray:
 
 
 def _lowest_shown(values: np.ndarray) -> float:
-    """Return the lowest value to show: the minimum, or the lowest percentile where outliers lie far below."""
+    """Return the lowest value to show: the minimum, or that of all but a few (1 %, or one) that lie far below."""
     if not values.size:
         return 0.0
-    lowest, percentile, highest = values.min(), np.percentile(values, 1), values.max()
-    return float(percentile if percentile - lowest > 2 * (highest - percentile) and highest > percentile else lowest)
+    lowest, highest = values.min(), values.max()
+    kept = np.sort(values)[max(1, values.size // 100)] if values.size >= FEW else lowest
+    if highest == kept or kept - lowest <= 2 * (highest - kept):
+        return float(lowest)
+    return float(values[values >= kept - 0.5 * (highest - kept)].min())  # what lies near the others is shown too
 
 
 def _generation_lines(axes: Any, generations: pd.DataFrame, numbers: np.ndarray, edges: np.ndarray) -> None:
@@ -226,86 +257,3 @@ def _generation_axis(axes: Any, numbers: np.ndarray, edges: np.ndarray) -> None:
     above.set_xlabel("generation")
     above.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
     above.xaxis.set_major_formatter(FuncFormatter(lambda g, _: f"{g:,.0f}"))
-
-
-@styled
-def draw_comparison(
-    curves: pd.DataFrame,
-    path: Path,
-    title: str = "Best fitness so far",
-    *,
-    label: str = "best fitness so far",
-    target: float | None = None,
-) -> Path:
-    """Draw the best fitness so far against evaluations, a line (the median) and a band (the quartiles) for each group.
-
-    An axis is logarithmic where its values have one sign and span more than two decades. A curve of more than 2,000
-    points is thinned.
-
-    Args:
-        curves: of `compare`.
-        path: the PNG to write; its folder is made where it's missing.
-        title: the subject of the finding.
-        label: of the y axis, with the fitness's unit where it has one.
-        target: the fitness to reach, drawn as a line.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: the curves have no rows.
-    """
-    if curves.empty:
-        raise ValueError(message("curves", "at least one row", "none", "have the runs finished a generation?"))
-    figure, axes = new_figure()
-    bands = False
-    for i, (name, rows) in enumerate(curves.groupby("group", sort=False)):
-        rows = rows.iloc[thinned(len(rows), COMPARED_POINTS)]
-        x, median = rows["evaluations"].to_numpy(np.float64), rows["median"].to_numpy(np.float64)
-        count = int(rows["runs"].iloc[0])
-        style = {"color": COLORS[i % len(COLORS)], "drawstyle": "steps-post"}
-        line = LINES[i // len(COLORS) % len(LINES)]
-        marker = "o" if np.isfinite(median).sum() == 1 else ""
-        text = f"{name}, {count} run{'s' * (count > 1)}"
-        axes.plot(x, median, line, label=text, marker=marker, markersize=10, **style)
-        low, high = rows["q1"].to_numpy(np.float64), rows["q3"].to_numpy(np.float64)
-        if count > 1:
-            bands = True
-            axes.fill_between(x, low, high, step="post", color=style["color"], alpha=0.2, linewidth=0)
-    if target is not None:
-        axes.axhline(target, color=GREY, linestyle=":", label=f"target ({target:g})")
-    _scale_axis(axes, "x", curves["evaluations"].to_numpy(np.float64))
-    values = curves[["q1", "median", "q3"]].to_numpy(np.float64).ravel()
-    _scale_axis(axes, "y", np.append(values, np.nan if target is None else target))
-    if not np.isfinite(values).any():
-        axes.text(0.5, 0.5, "no run succeeded", ha="center", va="center", fontsize=22, transform=axes.transAxes)
-    axes.set(xlabel="evaluations (number since the run began)", ylabel=label)
-    axes.set_title(f"{title}: median and quartiles over runs" if bands else title)
-    entries = len(axes.get_legend_handles_labels()[0])
-    columns = 2 if entries > 3 else 1
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + ROW * max(0, -(-entries // columns) - 3))
-    figure.legend(loc="outside lower center", ncols=columns)
-    return save(figure, path)
-
-
-def _scale_axis(axes: Any, axis: str, values: np.ndarray) -> None:
-    """Make an axis ("x" or "y") logarithmic if its finite values have one sign and span more than DECADES."""
-    values = values[np.isfinite(values)]
-    sizes = np.abs(values[values != 0])
-    if len(np.unique(np.sign(values[values != 0]))) != 1:
-        return
-    smallest, largest = np.log10(sizes.min()), np.log10(sizes.max())
-    if largest - smallest <= DECADES:
-        return
-    margin = 0.04 * (largest - smallest)
-    low, high = 10 ** (smallest - margin), 10 ** (largest + margin)
-    ends = np.array([0.0 if len(sizes) < len(values) else low, high])  # of the sizes; a zero is shown too
-    if (values < 0).any():
-        ends = -ends[::-1]
-    set_scale, set_limits = (axes.set_xscale, axes.set_xlim) if axis == "x" else (axes.set_yscale, axes.set_ylim)
-    if ends[0] > 0:
-        set_scale("log")
-    else:  # linear only between zero and the smallest size
-        set_scale("symlog", linthresh=low)
-    set_limits(*ends)

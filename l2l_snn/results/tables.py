@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sqlalchemy import Connection, Row
 
+from l2l_snn.evaluation import in_line
 from l2l_snn.space import Parameter, Space
 from l2l_snn.storage import DEFAULT_STORE, rows
 from l2l_snn.storage.store import Store, StoredRun
@@ -52,6 +53,8 @@ def runs(store: str | Store = DEFAULT_STORE) -> "DataFrame":
         - `started`: UTC
         - `finished`: UTC; missing while it runs
         - `seconds`: s, all its drivers together
+        - `tags`: with a space between them
+        - `note`: what users wrote beside it
     """
     import pandas as pd
 
@@ -69,6 +72,8 @@ def runs(store: str | Store = DEFAULT_STORE) -> "DataFrame":
             "started": pd.to_datetime([run.started for run in found], utc=True),
             "finished": pd.to_datetime([run.finished for run in found], utc=True),
             "seconds": _as_floats([run.seconds for run in found]),
+            "tags": pd.Series([" ".join(run.tags) for run in found], dtype=str),
+            "note": pd.Series([run.note for run in found], dtype=str),
         }
     )
 
@@ -149,7 +154,7 @@ def individuals(store: str | Store = DEFAULT_STORE, *names: str, params: bool = 
         - `fitness`: larger is better, nan: failed; `fitness_0`, `fitness_1`... where there are several objectives
         - `seconds`: s, of the evaluation
         - `worker`: host:pid
-        - `error`: "" or what went wrong
+        - `error`: "" or what went wrong, in a line; `Store.individual` has the traceback too
         - `metric.NAME`: what the optimizee returned beside the fitness; it says the units
         - `param.NAME`: decoded, in the space's units; `param.w[0]` or `param.w[3,4]` of an array; nan where the genome
           was not kept; arrays of more than 200 entries only with `params=True`
@@ -250,7 +255,7 @@ def _list_columns(name: str, columns: list) -> dict[str, Any]:
         "seed": np.array(seed, np.int64),
         "seconds": _as_floats(seconds),
         "worker": pd.Series(worker, dtype=str),
-        "error": pd.Series(error, dtype=str),
+        "error": pd.Series([in_line(text) for text in error], dtype=str),
     }
 
 

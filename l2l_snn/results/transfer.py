@@ -13,7 +13,8 @@ A folder holds, with csv or parquet as format:
     line-1/stored/individuals.parquet       little-endian float64 (z: null where it wasn't kept);
     line-1/stored/state/mean.npy            each field of the optimizer's state
 
-Nothing of it is a pickle or code. Importing reads these files alone and writes to the store alone.
+Nothing of it is a pickle or code. Importing reads these files alone and writes to the store alone. The manifest names
+code: an imported run is marked, unless who imports it trusts it, and whoever builds its job looks at the mark.
 """
 
 import json
@@ -32,7 +33,7 @@ from l2l_snn.storage import rows
 from l2l_snn.storage.database import StoreError
 from l2l_snn.storage.encoding import stored_run
 from l2l_snn.storage.genomes import LARGE
-from l2l_snn.storage.records import StoredRun, check_name, clean
+from l2l_snn.storage.records import IMPORTED, StoredRun, check_name, check_note, check_tags, clean
 from l2l_snn.storage.states import from_bytes
 from l2l_snn.storage.store import RunExists, Store
 from l2l_snn.validate import check_choice, message
@@ -60,6 +61,10 @@ def _check_space(text: str) -> str:
     return text
 
 
+def _check_tags(text: str) -> str:
+    return " ".join(check_tags(text.split()))
+
+
 class _Run(BaseModel):
     """A run's row, as run.json has it."""
 
@@ -78,6 +83,8 @@ class _Run(BaseModel):
     started: float
     finished: float | None
     seconds: float
+    note: Annotated[str, AfterValidator(check_note)] = ""
+    tags: Annotated[str, AfterValidator(_check_tags)] = ""
 
 
 def _arrow_schema(table: str, leave_out: tuple[str, ...] = ()) -> "pa.Schema":
@@ -155,6 +162,8 @@ def _write_run(store: Store, name: str, folder: Path) -> StoredRun:
         row = rows.find(connection, store.url_shown, name)
         run = stored_run(row)
         values = {field: getattr(row, field) for field in _Run.model_fields if field != "format"}
+        if run.imported:  # the mark is this store's
+            values["manifest"] = _mark_manifest(row.manifest, imported=False)
         if run.state == "running":
             values |= {"state": "stopped", "message": "exported while it ran"}
         else:
@@ -167,7 +176,9 @@ def _write_run(store: Store, name: str, folder: Path) -> StoredRun:
         with parquet.ParquetWriter(stored / "individuals.parquet", _arrow_schema("individuals")) as writer:
             for piece in _read_pieces(store, connection, run, [(r.generation, r.genomes) for r in generations]):
                 writer.write_table(_arrow_table(writer.schema, piece))
-    (stored / "run.json").write_text(json.dumps(_Run.model_validate(values).model_dump(), indent=1))
+    (stored / "run.json").write_text(
+        json.dumps({"format": 1, **_Run.model_validate(values).model_dump(exclude_defaults=True)}, indent=1)
+    )
     return run
 
 
@@ -199,13 +210,14 @@ def _arrow_table(schema: "pa.Schema", found: Sequence[dict[str, Any]]) -> "pa.Ta
 # import
 
 
-def import_runs(store: Store, folder: Path, name: str | None = None) -> list[str]:
+def import_runs(store: Store, folder: Path, name: str | None = None, *, trust: bool = False) -> list[str]:
     """Read the runs of a folder that `export` wrote; each comes whole or not at all.
 
     Args:
         store: where they go.
         folder: the folder.
         name: of the one run in it; by default each keeps its own.
+        trust: take the runs as one's own: replaying them then imports their code without a question.
 
     Returns:
         The names.
@@ -227,7 +239,7 @@ def import_runs(store: Store, folder: Path, name: str | None = None) -> list[str
         twice = min(taken) if taken else next(n for n in names if names.count(n) > 1)
         raise RunExists(f"run {twice!r} exists in {store.url_shown}; choose another name with --name")
     for place, run, its_name in zip(places, runs, names, strict=True):
-        _import_run(store, place / "stored", run, its_name)
+        _import_run(store, place / "stored", run, its_name, trust)
     return names
 
 
@@ -244,8 +256,9 @@ def _read_run(place: Path) -> _Run:
         raise StoreError(f"importing {path} failed: {where}: {first['msg']}") from error
 
 
-def _import_run(store: Store, stored: Path, run: _Run, name: str) -> None:
+def _import_run(store: Store, stored: Path, run: _Run, name: str, trust: bool) -> None:
     values = run.model_dump(exclude={"format", "name"})
+    values["manifest"] = _mark_manifest(run.manifest, imported=not trust)
     space = Space.from_json(run.space)
 
     def body(connection: Connection, again: bool) -> None:
@@ -278,6 +291,12 @@ def _import_run(store: Store, stored: Path, run: _Run, name: str) -> None:
         rows.insert_into(connection, "states", run_id, states)
 
     store.writing(f"importing run {name!r}", body)
+
+
+def _mark_manifest(text: str, *, imported: bool) -> str:
+    """Return a manifest with the mark of imported runs, or without it."""
+    manifest = {key: value for key, value in json.loads(text).items() if key != IMPORTED}
+    return json.dumps(manifest | {IMPORTED: True} if imported else manifest)
 
 
 def _check_part(stored: Path, right: bool, expected: str) -> None:

@@ -156,6 +156,11 @@ def widened(mixture: Mixture, variance: np.ndarray) -> Mixture:
     return mixture._replace(covariances=mixture.covariances + more)
 
 
+def moved(mixture: Mixture, place: np.ndarray) -> Mixture:
+    """Return the mixture moved as a whole, so that its `centre` is at a place (D,)."""
+    return mixture._replace(means=mixture.means + (place - centre(mixture)))
+
+
 def centre(mixture: Mixture) -> np.ndarray:
     """Return the mean (D,) of the component with the greatest share, the first of equals."""
     return mixture.means[int(np.argmax(mixture.shares))]

@@ -8,6 +8,36 @@ from functools import lru_cache
 
 import numpy as np
 
+ABSURD = 1e9  # how many times larger than most a fitness is that no arithmetic takes along
+
+
+def ordinary(fitness: np.ndarray) -> np.ndarray:
+    """Return which of (..., P) fitness are of an ordinary size: at most 1e9 times the lower median size, or 1e9.
+
+    What counts by its value, and not by its rank, would follow a single one of 1e60 for good.
+
+    >>> ordinary(np.array([3.0, -1.0, 1e60, 0.0])).tolist()
+    [True, True, False, True]
+    """
+    size = np.abs(fitness)
+    typical = np.partition(size, (size.shape[-1] - 1) // 2, axis=-1)[..., [(size.shape[-1] - 1) // 2]]
+    return size / ABSURD <= np.maximum(typical, 1.0)
+
+
+def absurdly_good(fitness: np.ndarray) -> np.ndarray:
+    """Return which of (P,) fitness are above 0 and not `ordinary`."""
+    return ~ordinary(fitness) & (fitness > 0)
+
+
+def raw(fitness: np.ndarray) -> np.ndarray:
+    """Return (P,) fitness itself; one that is not `ordinary` becomes the worst of those that are.
+
+    >>> raw(np.array([3.0, -1.0, 1e60])).tolist()
+    [3.0, -1.0, -1.0]
+    """
+    usable = ordinary(fitness)
+    return fitness if usable.all() else np.where(usable, fitness, fitness[usable].min())
+
 
 def centered_ranks(fitness: np.ndarray) -> np.ndarray:
     """Return (P,) ranks of (P,) fitness, from -0.5 for the worst to 0.5; equal fitness shares its mean rank.
@@ -36,7 +66,7 @@ def z_score(fitness: np.ndarray) -> np.ndarray:
 SHAPING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "centered_ranks": centered_ranks,
     "z_score": z_score,
-    "raw": lambda fitness: fitness,
+    "raw": raw,
 }
 
 

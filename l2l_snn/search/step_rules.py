@@ -37,9 +37,12 @@ class StepRule:
     eps: Positive = 1e-8  # added to the root of the second moment
     weight_decay: NotNegative = 0.0001  # of adamw, towards the point 0, per unit of learning rate
     max_speed: Positive = 0.1  # longest step of clipup; twice the learning rate is its authors' advice
-    schedule: Literal["constant", "exponential", "cosine", "piecewise"] = "constant"  # of the learning rate
-    schedule_steps: Count = 100  # steps: exponential falls by `schedule_factor` in them, cosine ends after them
-    schedule_factor: Positive = 0.1  # also cosine's last share of the learning rate, and the factor at each boundary
+    schedule: Literal["constant", "exponential", "cosine", "linear", "piecewise"] = "constant"  # of the learning rate
+    schedule_steps: Count = (
+        100  # exponential falls by `schedule_factor` in so many steps; cosine and linear end after them
+    )
+    # also the last share of the learning rate with cosine and linear, and the factor at each boundary
+    schedule_factor: NotNegative = 0.1
     boundaries: tuple[Count, ...] = ()  # steps at which a piecewise constant rate falls, counted after warm-up
     warmup: CountFromZero = 0  # steps in which the rate first rises from 0
     clip: Literal["none", "global_norm", "value"] = "none"  # of each direction
@@ -55,6 +58,8 @@ class StepRule:
             expected = "false, or adam, adamw, or sgd or rmsprop with momentum"
             got = f"true with {self.rule} and momentum {self.momentum}"
             raise ValueError(message("StepRule.nesterov", expected, got, "set momentum, e.g. 0.9"))
+        if not self.schedule_factor and self.schedule in ("exponential", "piecewise"):
+            raise ValueError(message("StepRule.schedule_factor", "a number > 0", 0, "linear and cosine fall to 0"))
         if self.rule == "clipup" and (self.schedule != "constant" or self.warmup):
             raise ValueError(message("StepRule.schedule", "constant and no warmup with clipup", self.schedule))
 
@@ -86,6 +91,7 @@ class StepRule:
             "constant": lambda: optax.constant_schedule(rate),
             "exponential": lambda: optax.exponential_decay(rate, steps, factor),
             "cosine": lambda: optax.cosine_decay_schedule(rate, steps, factor),
+            "linear": lambda: optax.linear_schedule(rate, rate * factor, steps),
             "piecewise": lambda: optax.piecewise_constant_schedule(rate, dict.fromkeys(self.boundaries, factor)),
         }
         schedule = schedules[self.schedule]()

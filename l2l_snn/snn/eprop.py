@@ -120,6 +120,9 @@ class EProp(GradientRule):
         for entry in problem.record:
             if entry.partition(".")[0] not in ("spikes", "counts"):
                 raise ValueError(message("record", "spikes or counts with EProp", repr(entry), "see `LeakyReadout`"))
+        for name, p in net.projections.items():
+            if p.convolution is not None:
+                raise ValueError(message(f"projections.{name}", "a weight for each pair with EProp", "a convolution"))
         readouts = _find_readouts(net)
         links: dict[str, list[str]] = {}
         for name in problem.theta:

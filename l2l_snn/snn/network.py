@@ -9,9 +9,10 @@
     state, record = net.rollout(state, spikes={"in": trains}, record=("spikes.out",))   # (T, 60) -> (T, 3)
 
 A network is configuration, its state a value. `init(weights, batch=B)` makes states of B networks that run side by
-side: with the same weights, for B episodes, or with weights of their own, (B, n_pre, n_post). Inputs and records then
-have B behind T. Everything else can be mapped by `jax.vmap`, cell parameters too: build the network inside the function
-that is mapped, differentiated or compiled (a batch is faster where it is enough). `rollout` goes on from any state.
+side: with the same weights, for B episodes, or with weights of their own, (B, n_pre, n_post); those of a convolution
+are a kernel (convolution.py). Inputs and records then have B behind T. Everything else can be mapped by `jax.vmap`,
+cell parameters too: build the network inside the function that is mapped, differentiated or compiled (a batch is faster
+where it is enough). `rollout` goes on from any state.
 
 **The order of one step** is NEST's. Step k covers the time from k dt to (k + 1) dt, and its spikes carry the latter:
 
@@ -83,7 +84,7 @@ class Network:
 
         Args:
             weights: (n_pre, n_post) of each projection, in the unit that the cell of `post` takes; with a batch
-                also (B, n_pre, n_post).
+                also (B, n_pre, n_post). Of a convolution (k, k, C_in, C_out), the same for all of a batch.
             batch: B, networks side by side; None: one, and no batch axis anywhere.
 
         Raises:
@@ -99,7 +100,7 @@ class Network:
             if known(w):
                 w = check_finite(f"weights.{name}", w)
             own = batch is not None and np.ndim(w) == 3
-            check_shape_of(f"weights.{name}", w, (*[batch] * own, *topology.shape(name)), "pre along rows")
+            check_shape_of(f"weights.{name}", w, (*[batch] * own, *topology.weight_shape(name)), "pre along rows")
         longest = dict.fromkeys(self.populations, 0)
         for name, projection in self.projections.items():
             longest[projection.post] = max(longest[projection.post], int(topology.delays[name].max()))

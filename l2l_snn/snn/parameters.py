@@ -146,7 +146,7 @@ def check_numbers(
 def _check_fields(
     config: Any, refuse_shape: Callable[[str, tuple[int, ...]], str], bounds: dict[str, str], **options: Any
 ) -> None:
-    """Refuse fields of a cell or a rule; None and functions are left out.
+    """Refuse fields of a cell or a rule; None, functions and static fields, which are no parameters, are left out.
 
     Args:
         config: a frozen dataclass.
@@ -155,7 +155,7 @@ def _check_fields(
         options: of `check_numbers`, and `infinite`, the names of fields that may be.
     """
     infinite = options.pop("infinite")
-    for name in (field.name for field in fields(config)):
+    for name in (field.name for field in fields(config) if not field.metadata.get("static")):
         value, argument = getattr(config, name), f"{type(config).__name__}.{name}"
         if value is None or callable(value):
             continue

@@ -15,7 +15,7 @@ and it is dormant otherwise, with weight 0. An update does
 
 with u_k the step that the wrapped rule takes (-eta times the gradient with SGD, as in the paper; Adam in 004), nu_k
 standard normal. Dormant connections pass no gradient to the wrapped rule; what it remembers of them stays as it is. So
-the number of connections of each projection is that of its initial weights, for ever.
+the number of connections of each projection, and of weights that aren't 0, is that of its initial weights, for ever.
 
 Legend: n_pre, n_post neurons of a projection.
 """
@@ -100,6 +100,8 @@ def deep_r(
     l1: float = 0.0,
     temperature: float = 0.0,
     seed: int = 0,
+    shared: bool | Mapping[str, float] = False,
+    dormant_gradients: bool = False,
 ) -> optax.GradientTransformation:
     """Return a rule of Optax that does what `inner` does, under DEEP R.
 
@@ -111,6 +113,12 @@ def deep_r(
         l1: decay of theta, per unit of learning rate; 0.01 in 004.
         temperature: of the random walk; 0 in 004.
         seed: of the random numbers.
+        shared: whether only the number of connections of all projections together stays, so that connections move
+            where they are of use. True: the new ones are drawn among the dormant of all. Shares p by name: how many
+            new ones a projection gets is drawn with probabilities proportional to its size times p, as in the
+            authors' code of 004; what finds no place there goes where there is one.
+        dormant_gradients: whether the wrapped rule sees the gradients of dormant connections too, so that its moments
+            know them when they wake; a dormant one takes no step in any case.
 
     Returns:
         The rule; weights are a dict of arrays, `init` wants them with the signs given, and as many that aren't 0 as
@@ -123,6 +131,12 @@ def deep_r(
         check_range("deep_r.learning_rate", learning_rate, 0.0)
     check_range("deep_r.l1", l1, 0.0)
     check_range("deep_r.temperature", temperature, 0.0)
+    if not isinstance(shared, bool):
+        for name in signs:
+            if name not in shared:
+                todo = "each projection to rewire has one"
+                raise ValueError(message("deep_r.shared", f"a share for {name}", ", ".join(shared) or "none", todo))
+            check_range(f"deep_r.shared.{name}", shared[name], 0.0, open_low=True)
     fixed = {name: jnp.asarray(_checked_signs(f"deep_r.signs.{name}", s)) for name, s in signs.items()}
 
     def init(params: Any) -> Any:
@@ -145,32 +159,69 @@ def deep_r(
         if params is None:
             raise ValueError(message("deep_r.update", "the weights as third argument", "None"))
         weights: Any = params
-        seen = {name: jnp.where(state.active[name], updates[name], 0.0) for name in fixed}
+        seen = {name: jnp.where(state.active[name] | dormant_gradients, updates[name], 0.0) for name in fixed}
         inner_steps, memory = inner.update(updates | seen, state.inner, weights)
-        active, steps = dict(state.active), dict[str, Any](inner_steps)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        active: dict[str, Any] = dict(state.active)
+        steps: dict[str, Any] = {**inner_steps}  # pyright: ignore[reportGeneralTypeIssues]
         eta = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        theta_of, stays_of, order, lost = {}, {}, {}, {}
         words, *keys = jax.random.split(jax.random.wrap_key_data(state.words), len(fixed) + 1)
         for key, (name, s) in zip(keys, fixed.items(), strict=True):
             w, before, s = weights[name], state.active[name], s.astype(weights[name].dtype)
             walk, draw = jax.random.split(key)
             noise = jnp.sqrt(2 * eta * temperature) * jax.random.normal(walk, w.shape, w.dtype) if temperature else 0.0
-            theta = s * (w + steps[name]) - eta * l1 + noise
-            stays = before & (theta >= 0)
-            lost = before.sum() - stays.sum()
+            theta_of[name] = theta = s * (w + steps[name]) - eta * l1 + noise
+            stays_of[name] = stays = before & (theta >= 0)
+            lost[name] = before.sum() - stays.sum()
             free = ~stays & (s != 0)
-            new = _mark_lowest(jnp.where(free, jax.random.uniform(draw, w.shape), jnp.inf), lost)
+            order[name] = jnp.where(free, jax.random.uniform(draw, w.shape), jnp.inf)
+        if shared is True:
+            drawn = _mark_lowest_of_all(order, sum(lost.values()))
+        else:
+            dealt = _deal_out(jax.random.fold_in(keys[0], 1), lost, order, shared) if shared else lost
+            drawn = jax.tree.map(_mark_lowest, order, dealt)
+        for name, s in fixed.items():
+            w, theta, stays, new = weights[name], theta_of[name], stays_of[name], drawn[name]
+            s = s.astype(w.dtype)
             active[name] = stays | new
-            after = jnp.where(stays, s * theta, jnp.where(new, s * START, 0.0))
-            steps[name] = (after - w).astype(w.dtype)
+            after = jnp.where(stays, s * theta, jnp.where(new, s * max(START, float(jnp.finfo(w.dtype).tiny)), 0.0))
+            step = (after - w).astype(w.dtype)
+            # the sum of weight and step may round to 0, which is no connection: the least that it can be then
+            steps[name] = jnp.where(active[name] & (w + step == 0), -jnp.nextafter(w, jnp.zeros_like(w)), step)
         return steps, DeepRState(jax.random.key_data(words), state.count + 1, active, memory)
 
     return optax.GradientTransformation(init, update)
 
 
 def _mark_lowest(order: Array, amount: Array) -> jax.Array:
-    """Return where the `amount` lowest entries are, bool; amount may be traced."""
-    rank = jnp.argsort(jnp.argsort(order, axis=None)).reshape(order.shape)
-    return (rank < amount) & jnp.isfinite(order)
+    """Return where the `amount` lowest entries are, bool; amount may be traced. Of equal ones the first count."""
+    flat = order.ravel()
+    last = jnp.sort(flat)[jnp.maximum(amount - 1, 0)]  # sorting values alone is several times as fast as ranking them
+    below, equal = flat < last, flat == last
+    chosen = below | (equal & (jnp.cumsum(equal) <= amount - below.sum()))
+    return (chosen & (amount > 0) & jnp.isfinite(flat)).reshape(order.shape)
+
+
+def _mark_lowest_of_all(orders: dict[str, jax.Array], amount: Array) -> dict[str, jax.Array]:
+    """Return where the `amount` lowest entries of all arrays together are."""
+    marked = _mark_lowest(jnp.concatenate([order.ravel() for order in orders.values()]), amount)
+    ends = np.cumsum([order.size for order in orders.values()])[:-1]
+    parts = zip(orders.items(), jnp.split(marked, ends), strict=True)
+    return {name: part.reshape(order.shape) for (name, order), part in parts}
+
+
+def _deal_out(
+    key: Array, lost: dict[str, Array], orders: dict[str, jax.Array], shares: Mapping[str, float]
+) -> dict[str, jax.Array]:
+    """Return how many connections each projection gets of those that all have lost; no more than it has places for."""
+    names, total = list(lost), sum(lost.values())
+    weights = jnp.array([orders[name].size * shares[name] for name in names])
+    drawn = jax.random.multinomial(key, jnp.asarray(total, weights.dtype), weights / weights.sum())
+    free = jnp.stack([jnp.isfinite(orders[name]).sum() for name in names])
+    dealt = jnp.minimum(drawn.astype(free.dtype), free)
+    for i in range(len(names)):
+        dealt = dealt.at[i].add(jnp.minimum(free[i] - dealt[i], total - dealt.sum()))
+    return dict(zip(names, dealt, strict=True))
 
 
 def _checked_signs(argument: str, signs: Array) -> np.ndarray:

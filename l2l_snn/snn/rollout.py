@@ -84,7 +84,8 @@ class Rollout:
             if component.names[0] in xs.spikes:
                 emitted[component.names[0]] = jnp.asarray(xs.spikes[component.names[0]], dtype=float)
             else:
-                advance = self.reverse if self.reverse_only and inside else self.advance
+                matrices = all(self.topology.projections[name].convolution is None for name in inside)
+                advance = self.reverse if self.reverse_only and inside and matrices else self.advance
                 mine = {name: cells[name] for name in component.names}
                 own = {name: lines[name] for name in component.names}
                 currents = {name: xs.currents[name] for name in component.names if name in xs.currents}

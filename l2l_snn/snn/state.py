@@ -19,7 +19,7 @@ class State(NamedTuple):
 
     cells: dict[str, Any]  # (B, ...) of each population with a cell
     arriving: dict[str, Array]  # (longest delay in steps, B, R, N) what is under way to it
-    weights: dict[str, Array]  # (n_pre, n_post) or (B, n_pre, n_post) of each projection
+    weights: dict[str, Array]  # (n_pre, n_post), (B, n_pre, n_post) or (k, k, C_in, C_out) of each projection
     rules: dict[str, Any]  # (B, ...) of each plastic projection
     seen: dict[str, Array]  # (delay in steps, B, n_post) spikes on their way back to a plastic synapse
 

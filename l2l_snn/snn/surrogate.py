@@ -110,8 +110,8 @@ def triangle(damping: Array = 0.3) -> Partial:
         h(v) = damping * max(0, 1 - |v|)        peak damping, area damping
 
     Bellec et al. 2018, section 3, in words ("increases from 0 to 1, and then decays back to 0 ... dampened by a factor
-    < 1"); the formula and 0.3 are those of the authors' code. v is normalised there: (V - B) / b0 with threshold B and
-    its baseline b0, so that -1 is rest and 0 threshold. That code spikes at v > 0; here, as everywhere, at v >= 0.
+    < 1"); the formula and 0.3 are those of the authors' code. v is normalised there: (V - B) / B with the threshold B
+    of the moment, so that -1 is rest and 0 threshold. That code spikes at v > 0; here, as everywhere, at v >= 0.
 
     Args:
         damping: () or (...) factor, > 0; below 1 it keeps gradients over thousands of steps from exploding.

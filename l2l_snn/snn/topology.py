@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from l2l_snn.snn.cells import Cell
+from l2l_snn.snn.convolution import Convolution
 from l2l_snn.snn.delays import delay_steps
 from l2l_snn.snn.parameters import Array, check_shape_of, check_step, known
 from l2l_snn.snn.plasticity import Rule
@@ -31,13 +32,14 @@ class Population:
 
 @dataclass(frozen=True)
 class Projection:
-    """Synapses from every neuron of `pre` to every neuron of `post`; weights are given to `init`."""
+    """Synapses from every neuron of `pre` to every neuron of `post`, or a convolution; weights are given to `init`."""
 
     pre: str
     post: str
     delay: Any = 1.0  # ms, one or (n_pre, n_post); multiples of dt
     mask: Array | None = None  # (n_pre, n_post) of 0 and 1: which synapses there are
     rule: Rule | None = None  # None: fixed weights
+    convolution: Convolution | None = None  # neurons lie in maps, and a kernel is all weights; None: a weight a pair
 
 
 class Component(NamedTuple):
@@ -78,12 +80,32 @@ class Topology:
             raise ValueError(message(f"{name}.post", "a population with a cell", f"{projection.post!r}, a source"))
         shape = self.shape(name)
         steps = delay_steps(f"{name}.delay", projection.delay, self.dt, shape)
+        if projection.convolution is not None:
+            self._check_convolution(name, projection, projection.convolution, steps)
         if projection.mask is not None:
             check_shape_of(f"{name}.mask", projection.mask, shape)
         if projection.rule is not None:
             if steps.ndim:
                 raise ValueError(message(f"{name}.delay", "one delay where a rule learns", "one a synapse"))
             jax.eval_shape(partial(projection.rule.init, *shape))
+
+    def _check_convolution(self, name: str, projection: Projection, maps: Convolution, steps: np.ndarray) -> None:
+        for end, shape in (("pre", maps.shape), ("post", maps.post_shape)):
+            population = getattr(projection, end)
+            n, expected = self.populations[population].n, int(np.prod(shape))
+            if n != expected:
+                expected = f"{expected} neurons, {' x '.join(map(str, shape))}, for {name}.convolution"
+                raise ValueError(message(f"populations.{population}", expected, n))
+        own = {"mask": projection.mask, "rule": projection.rule, "delay": steps if steps.ndim else None}
+        for field, value in own.items():
+            if value is not None:
+                got = "one for each synapse" if field == "delay" else f"a {field}"
+                raise ValueError(message(f"{name}.{field}", "none with a convolution (synapses share weights)", got))
+
+    def weight_shape(self, projection: str) -> tuple[int, ...]:
+        """Return (n_pre, n_post) of a projection's weights, or (k, k, C_in, C_out) of a convolution's."""
+        convolution = self.projections[projection].convolution
+        return self.shape(projection) if convolution is None else convolution.weight_shape
 
     def shape(self, projection: str) -> tuple[int, int]:
         """Return (n_pre, n_post) of a projection."""

@@ -50,6 +50,8 @@ class Transmission:
         self, name: str, weights: Float[Array, "*batch n_pre n_post"]
     ) -> tuple[Float[Array, "*batch n_pre m"], tuple[int, ...]]:
         """Return the weights as one matrix (n_pre, K * R * n_post), or one for each of a batch, and the K delays."""
+        if self.topology.projections[name].convolution is not None:
+            return self._wire_kernel(name, weights), (int(self.topology.delays[name]),)
         if weights.ndim == 3:
             return jax.vmap(lambda w: self.wire(name, w)[0])(weights), self.wire(name, weights[0])[1]
         mask = self.topology.projections[name].mask
@@ -60,6 +62,12 @@ class Transmission:
         else:
             stack = stack[:, None]
         return jnp.moveaxis(stack, 2, 0).reshape(weights.shape[0], -1), delays
+
+    def _wire_kernel(self, name: str, weights: Float[Array, "k k C_in C_out"]) -> Float[Array, "k k C_in m"]:
+        """Return a kernel, once for each receptor: m = R C_out."""
+        if self.topology.receptors(self.topology.projections[name].post) == 1:
+            return weights
+        return jnp.concatenate([jnp.maximum(weights, 0), jnp.minimum(weights, 0)], axis=-1)
 
     def plastic_wiring(self, live: Live, names: list[str]) -> dict[str, tuple[Array, tuple[int, ...]]]:
         return {
@@ -92,8 +100,10 @@ class Transmission:
         probe: Float[Array, "C B m"] | None = None,
     ) -> Float[Array, "K C B R n_post"]:
         """Return what a projection sends in C steps, by delay (K, C, B, R, n_post), of spikes (C, B, n_pre)."""
-        matrix, delays = wiring
-        if isinstance(matrix, TwoWays):
+        (matrix, delays), convolution = wiring, self.topology.projections[name].convolution
+        if convolution is not None:
+            arriving = convolution.send(sent.reshape(-1, sent.shape[2]), matrix).reshape(*sent.shape[:2], -1)
+        elif isinstance(matrix, TwoWays):
             arriving = _multiply_matrix(sent.reshape(-1, sent.shape[2]), *matrix).reshape(*sent.shape[:2], -1)
         elif isinstance(matrix, Traces):
             rule = self.topology.rules[name]

@@ -16,6 +16,8 @@ What is there after a kill
     process; after a power loss SQLite may lack the last commits, but never has half of one. A kill between file and
     commit leaves a file that no generation names: `prune.sweep` removes it. A killed driver's run reads as "stopped"
     on its own machine.
+    A SQLite file that is deleted, moved or replaced while a driver has it open ends the driver with a StoreError at its
+    next report or commit; all that was stored until then is in a new file beside it, `l2l-rescued-1.db`.
     A commit whose answer was lost with the connection isn't made twice. A lost server is waited for 120 s, then a
     StoreError tells what to do; nothing of the attempt stays.
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, column, create_engine, event, inspect, make_url, select, table, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from l2l_snn.storage.credentials import is_secret, scrubbed, typed_password
 from l2l_snn.storage.credentials import shown as shown  # where users of a store look for it
 from l2l_snn.storage.network_file_system import mounted, network_file_system
+from l2l_snn.storage.reconnect import lost
 from l2l_snn.storage.schema import VERSION, VERSION_TABLE
 
 PATIENCE = 30.0  # s that a connection waits for another's lock
@@ -43,8 +44,17 @@ _ADVICE = {  # part of the reason, in lower case -> what to do
 }
 
 
+def file_of(url: str) -> Path | None:
+    """Return the file of a SQLite store, as its URL has it; None for one in memory or on a server."""
+    parsed = make_url(url)
+    file = parsed.database
+    return Path(file) if parsed.get_backend_name() == "sqlite" and file and file != ":memory:" else None
+
+
 class StoreError(Exception):
     """What failed, on which store, and what to do, in one line for the user."""
+
+    lost = False  # whether the server couldn't be reached, so that later it may go well
 
 
 def _find_advice(error: Exception, reason: str) -> str:
@@ -71,7 +81,9 @@ def explained(
     except errors as error:
         reason = scrubbed(" ".join(str(getattr(error, "orig", None) or error).split()), url)[:300]
         todo = advise(error, reason)
-        raise StoreError(f"{what} {shown(url)} failed: {reason}{'; ' if todo else ''}{todo}") from error
+        failed = StoreError(f"{what} {shown(url)} failed: {reason}{'; ' if todo else ''}{todo}")
+        failed.lost = isinstance(error, DBAPIError) and lost(error)
+        raise failed from error
 
 
 def connect(url: str) -> Engine:
@@ -95,6 +107,9 @@ def connect(url: str) -> Engine:
     secrets = {key: value for key, value in parsed.query.items() if is_secret(key)}
     parsed = parsed.difference_update_query([GENOMES, *secrets])  # SQLAlchemy would show the latter
     if parsed.get_backend_name() == "sqlite":
+        name = parsed.database or ":memory:"
+        if name != ":memory:" and not name.startswith("file:"):  # the current folder may change, e.g. in an evaluation
+            parsed = parsed.set(database=str(Path(name).absolute()))
         engine = create_engine(parsed)
         _warn_of_network(parsed.database or "")
         event.listen(engine, "connect", _configure_connection)

@@ -6,21 +6,22 @@ with drive(store, "line-1") as driver:
         driver.finish("stopped", "stop requested")
 """
 
+import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Row
 
-from l2l_snn.evaluation import WorkerStatus
+from l2l_snn.evaluation import WorkerStatus, describe_in_line
 from l2l_snn.storage import rows
 from l2l_snn.storage.database import StoreError
 from l2l_snn.storage.encoding import generation_values, individual_values, stored_run
 from l2l_snn.storage.genomes import LARGE
-from l2l_snn.storage.records import Generation, RunState, StoredRun, clean, kept
+from l2l_snn.storage.records import Generation, RunState, StoredRun, kept, storable
 from l2l_snn.storage.states import to_fields
 from l2l_snn.storage.store import Store
 from l2l_snn.validate import check_choice
@@ -39,6 +40,11 @@ def drive(store: Store, name: str, *, take_over: bool = False) -> Iterator["Driv
         RunBusy: another driver has it, and it isn't certain that that one is dead.
         StoreError: its genomes are large, and there is no folder for them.
     """
+    with store.kept():
+        yield from _hold_lease(store, name, take_over)
+
+
+def _hold_lease(store: Store, name: str, take_over: bool) -> Iterator["Driver"]:
     token = uuid.uuid4().hex
 
     def body(connection: Connection, again: bool) -> Row:
@@ -52,7 +58,7 @@ def drive(store: Store, name: str, *, take_over: bool = False) -> Iterator["Driv
     except BaseException as error:
         with suppress(StoreError):  # the error on its way out says more
             patience = 5.0 if isinstance(error, StoreError) else None  # it may have waited already
-            driver.release(f"ended by {type(error).__name__}: {error}", patience)
+            driver.release(f"ended by {describe_in_line(error)}", patience)
         raise
     driver.release("its driver ended early")
 
@@ -102,6 +108,25 @@ class Driver:
         store.writing(f"committing generation {generation.number} of run {run.name!r}", body)
         self._written = fields
 
+    def remember(self, entries: dict[str, Any]) -> None:
+        """Store entries of the job that were changed since it was stored.
+
+        Args:
+            entries: key -> value, plain data.
+
+        Raises:
+            RunBusy: the run was taken over.
+        """
+        job = self.run.manifest.get("job", entries)
+        if all(job.get(key) == value for key, value in entries.items()):
+            return
+        manifest = json.dumps({**self.run.manifest, "job": {**job, **entries}})
+
+        def body(connection: Connection, again: bool) -> None:
+            rows.keep_manifest(connection, self._held_row(connection).id, manifest)
+
+        self._store.writing(f"storing the job of run {self.run.name!r}", body)
+
     def report(self, workers: Sequence[WorkerStatus]) -> bool:
         """Tell what the workers do now, in place of what was told before.
 
@@ -111,7 +136,7 @@ class Driver:
         Raises:
             RunBusy: the run was taken over.
         """
-        told = {clean(status.worker): status for status in workers}
+        told = {storable(status.worker): status for status in workers}
         cleaned = [status._replace(worker=worker) for worker, status in told.items()]
 
         def body(connection: Connection, again: bool) -> bool:
@@ -120,6 +145,18 @@ class Driver:
             return row.stop_requested is not None
 
         return self._store.writing(f"reporting on run {self.run.name!r}", body)
+
+    def note(self, text: str) -> None:
+        """Say what is going on, as the run's message, until the next note or the end.
+
+        Raises:
+            RunBusy: the run was taken over.
+        """
+
+        def body(connection: Connection, again: bool) -> None:
+            rows.note(connection, self._held_row(connection).id, storable(text))
+
+        self._store.writing(f"noting on run {self.run.name!r}", body)
 
     def finish(self, state: RunState, message: str = "", seconds: float | None = None) -> None:
         """Say how the run ended.
@@ -136,7 +173,7 @@ class Driver:
         total = self.total_seconds() if seconds is None else self.run.seconds + seconds
 
         def body(connection: Connection, again: bool) -> None:
-            rows.finish(connection, self._held_row(connection).id, state, clean(message), total)
+            rows.finish(connection, self._held_row(connection).id, state, storable(message), total)
 
         self._store.writing(f"finishing run {self.run.name!r}", body)
 
@@ -150,7 +187,7 @@ class Driver:
         run, token = self.run, self._token
 
         def body(connection: Connection, again: bool) -> None:
-            rows.release(connection, run.id, token, clean(why))
+            rows.release(connection, run.id, token, storable(why))
 
         self._store.writing(f"releasing run {run.name!r}", body, patience)
 

@@ -16,13 +16,13 @@ from sqlalchemy import Row
 
 from l2l_snn.space import Space
 from l2l_snn.storage.lease import Process
-from l2l_snn.storage.records import Generation, Individual, StoredRun, clean
+from l2l_snn.storage.records import Generation, Individual, StoredRun, storable
 from l2l_snn.validate import check_shape
 
 
 def first_values(job: str, manifest: dict[str, Any], space: Space) -> dict[str, Any]:
     """Return the columns of a run without generations, its name left out."""
-    values = {"job": clean(job), "manifest": json.dumps(manifest), "space": space.to_json(), "state": "stopped"}
+    values = {"job": storable(job), "manifest": json.dumps(manifest), "space": space.to_json(), "state": "stopped"}
     values |= {"message": "not started", "generation": 0, "evaluations": 0, "failed": 0, "seconds": 0.0}
     return {**values, "started": time.time()}
 
@@ -49,6 +49,8 @@ def stored_run(row: Row) -> StoredRun:
         seconds=row.seconds,
         id=row.id,
         stop_requested=row.stop_requested is not None,
+        note=row.note,
+        tags=tuple(row.tags.split()),
     )
 
 
@@ -90,8 +92,8 @@ def individual_values(run: StoredRun, generation: Generation, with_z: np.ndarray
         "seed": check_shape("generation.seeds", generation.seeds, (p,)).tolist(),
         "fitness": _replace_nan(np.where(evaluation.failed, np.nan, evaluation.score)),
         "seconds": _replace_nan(check_shape("generation.seconds", generation.seconds, (p,))),
-        "worker": [clean(worker) for worker in generation.workers],
-        "error": [clean(error) for error in errors],
+        "worker": [storable(worker) for worker in generation.workers],
+        "error": [storable(error) for error in errors],
         "objectives": [row.tobytes() for row in fitness] if fitness.ndim == 2 else [None] * p,
         "metrics": [row.tobytes() for row in metrics],
         "z": [row.tobytes() if keep else b"" for row, keep in zip(z, with_z, strict=True)],

@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import make_url
 
 from l2l_snn.storage.credentials import scrubbed, shown
-from l2l_snn.storage.database import GENOMES, StoreError, explained
+from l2l_snn.storage.database import GENOMES, StoreError, explained, file_of
 
 LARGE = 64 * 1024  # bytes of a genome above which it goes into a file
 _PIECE = 16 * 2**20  # bytes that are read to find one genome
@@ -39,15 +39,14 @@ def place_of(url: str) -> str | None:
     >>> place_of("postgresql://host/db"), place_of("postgresql://host/db?genomes=s3://bucket/l2l")
     (None, 's3://bucket/l2l')
     """
-    parsed = make_url(url)
-    given = parsed.query.get(GENOMES)
+    given = make_url(url).query.get(GENOMES)
     if given:
         given = given if isinstance(given, str) else given[-1]
         return given if "://" in given else str(Path(given).absolute())
-    file = parsed.database
-    if parsed.get_backend_name() != "sqlite" or not file or file == ":memory:":
+    file = file_of(url)
+    if file is None:
         return None
-    path = Path(file).absolute()
+    path = file.absolute()
     return str(path.with_suffix(".genomes") if path.suffix == ".db" else f"{path}.genomes")
 
 

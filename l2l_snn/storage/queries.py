@@ -25,6 +25,17 @@ from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, RUNS
 LISTED = 5_000  # generations that are named one by one
 COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "=", "ne": "!="}
 
+RUN_ORDERS: dict[str, ColumnElement[Any]] = {  # what runs can be sorted by
+    "started": RUNS.c.id,
+    "run": func.lower(RUNS.c.name),
+    "state": RUNS.c.state,
+    "generation": RUNS.c.generation,
+    "evaluations": RUNS.c.evaluations,
+    "failed": RUNS.c.failed,
+    "best": RUNS.c.best,
+    "rate": RUNS.c.evaluations / func.nullif(RUNS.c.seconds, 0),
+}
+
 
 class Term(NamedTuple):
     """A condition on a column of `individuals`."""
@@ -37,15 +48,25 @@ class Term(NamedTuple):
 # runs
 
 
-def runs(connection: Connection, text: str, state: str | None, offset: int, limit: int) -> tuple[Sequence[Row], int]:
-    """Return the rows of some runs, the newest first, and how many fit the filter.
+def runs(
+    connection: Connection,
+    text: str,
+    state: str | None,
+    offset: int,
+    limit: int,
+    sort: str = "started",
+    descending: bool = True,
+) -> tuple[Sequence[Row], int]:
+    """Return the rows of some runs and how many fit the filter.
 
     Args:
         connection: of the store.
-        text: part of name, job or message, in any case; "" for all.
+        text: part of name, job, message, note or tags, in any case; "" for all.
         state: running, finished, stopped or failed; a run whose driver is gone is stopped. None for all.
         offset: how many to leave out.
         limit: how many to return, at most.
+        sort: of RUN_ORDERS; what has no value comes last, of equals the newest first.
+        descending: the largest first, of "started" the newest.
     """
     r = RUNS.c
     drivers = select(r.id, r.host, r.machine, r.pid, r.pid_started).where(r.state == "running")
@@ -55,10 +76,23 @@ def runs(connection: Connection, text: str, state: str | None, offset: int, limi
         where.append((case((r.id.in_(gone), "stopped"), else_=r.state) if gone else r.state) == state)
     if text:
         part = text.lower()
-        where.append(or_(*(func.lower(c).contains(part, autoescape=True) for c in (r.name, r.job, r.message))))
+        where.append(
+            or_(*(func.lower(c).contains(part, autoescape=True) for c in (r.name, r.job, r.message, r.note, r.tags)))
+        )
     total = connection.scalar(select(func.count()).select_from(RUNS).where(*where)) or 0
-    found = connection.execute(select(RUNS).where(*where).order_by(r.id.desc()).offset(offset).limit(limit)).all()
+    key = RUN_ORDERS[sort]
+    order = (key.is_(None), key.desc() if descending else key, r.id.desc())
+    found = connection.execute(select(RUNS).where(*where).order_by(*order).offset(offset).limit(limit)).all()
     return found, total
+
+
+def objective_counts(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Return how many objectives runs have: id -> that of the last generation."""
+    r, g = RUNS.c, GENERATIONS.c
+    query = select(g.run_id, g.objectives).join_from(
+        RUNS, GENERATIONS, (g.run_id == r.id) & (g.generation == r.generation - 1)
+    )
+    return {row.run_id: row.objectives for row in connection.execute(query.where(r.id.in_(ids)))}
 
 
 def run_count(connection: Connection) -> int:
@@ -78,9 +112,9 @@ def totals_since(connection: Connection, run_id: int, first: int) -> tuple[int |
 
 
 def latest(connection: Connection, run_id: int) -> Row | None:
-    """Return `objectives` and `metrics` of the last generation, None if there is none."""
+    """Return `metrics` of the last generation, None if there is none."""
     g = GENERATIONS.c
-    query = select(g.objectives, g.metrics).where(g.run_id == run_id).order_by(g.generation.desc()).limit(1)
+    query = select(g.metrics).where(g.run_id == run_id).order_by(g.generation.desc()).limit(1)
     return connection.execute(query).one_or_none()
 
 
@@ -166,7 +200,7 @@ def spread(
         stop: only earlier ones.
 
     Returns:
-        generation, individual and fitness, in their order; and whether they are all that the generations have.
+        generation, individual, fitness and objectives, in their order; and whether they are all that there are.
     """
     g, i = GENERATIONS.c, INDIVIDUALS.c
     number = select(literal(0, Integer).label("k")).cte("numbers", recursive=True)
@@ -186,7 +220,7 @@ def spread(
     p = picks.c
     same = (i.run_id == p.run_id) & (i.generation == p.generation) & (i.individual == p.individual)
     query = (
-        select(i.generation, i.individual, i.fitness)
+        select(i.generation, i.individual, i.fitness, i.objectives)
         .join_from(picks, INDIVIDUALS, same)
         .where(i.fitness.between(-1e300, 1e300))
         .order_by(i.generation, i.individual)

@@ -19,7 +19,8 @@ T = TypeVar("T")
 PATIENCE = 120.0  # s
 LONGEST = 5.0  # s between two attempts
 # SQLSTATE: the server ends, crashed, starts, has no free connection (PostgreSQL's manual, appendix A)
-_GONE = {"57P01", "57P02", "57P03", "53300"}
+_NOT_NOW = "57P03"
+_GONE = {"57P01", "57P02", _NOT_NOW, "53300"}
 _LOG = logging.getLogger(__name__)
 
 
@@ -33,13 +34,26 @@ def lost(error: DBAPIError) -> bool:
     return state is None or state.startswith("08") or state in _GONE
 
 
-def persist(what: str, attempt: Callable[[bool], T], patience: float | None = None) -> T:
+def starting(error: DBAPIError) -> bool:
+    """Return whether the server is there, and starts or ends: it will take connections soon, or be lost."""
+    state = getattr(error.orig, "sqlstate", None)
+    words = ("is starting up", "is shutting down", "in recovery mode", "not yet accepting connections")
+    return state == _NOT_NOW or (state is None and any(word in str(error.orig) for word in words))
+
+
+def persist(
+    what: str,
+    attempt: Callable[[bool], T],
+    patience: float | None = None,
+    worth: Callable[[DBAPIError], bool] = lost,
+) -> T:
     """Return what `attempt` returns, calling it again for as long as the connection is lost.
 
     Args:
         what: what is tried, for the warning; without passwords.
         attempt: one transaction; its argument is False the first time, then True.
         patience: s to go on for after the first loss; PATIENCE if left out.
+        worth: which errors are waited for.
 
     Raises:
         DBAPIError: the server refused, or the connection stayed lost.
@@ -51,7 +65,7 @@ def persist(what: str, attempt: Callable[[bool], T], patience: float | None = No
         try:
             return attempt(again)
         except DBAPIError as error:
-            if not lost(error):
+            if not worth(error):
                 raise
             if not again:
                 deadline = time.monotonic() + patience

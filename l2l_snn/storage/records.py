@@ -4,7 +4,7 @@ Legend: P individuals, D search coordinates, M objectives.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -12,12 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import LONGEST_TEXT, Evaluation, bounded
 from l2l_snn.space import Space
 from l2l_snn.validate import check_choice, message
 
 GENOMES = ("all", "elite", "none")  # which genomes of a run are kept
+LONGEST_NOTE = 4_000  # characters
+MOST_TAGS = 20  # of a run
 RunState = Literal["running", "finished", "stopped", "failed"]
+IMPORTED = "imported"  # key of a manifest: the run came from a folder, and nobody here has vouched for its code
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,18 @@ class StoredRun:
     seconds: float  # s, of all its drivers together
     id: int  # the key in the other tables
     stop_requested: bool = False  # somebody asked its driver to stop
+    note: str = ""  # what users wrote beside it
+    tags: tuple[str, ...] = ()
 
     @property
     def genomes(self) -> str:
         """Which genomes its job keeps: all, elite or none."""
         return self.manifest.get("job", {}).get("genomes", "all")
+
+    @property
+    def imported(self) -> bool:
+        """Whether it came from an exported folder, so that its manifest may name anybody's code."""
+        return bool(self.manifest.get(IMPORTED))
 
 
 @dataclass(frozen=True)
@@ -90,9 +100,40 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_note(text: str) -> str:
+    """Return `text` with its lines ending alike and no space around, if it can be the note of a run."""
+    if not isinstance(text, str):
+        raise TypeError(message("note", "text", repr(text)))
+    text = "\n".join(text.splitlines()).strip()
+    if len(text) > LONGEST_NOTE:
+        raise ValueError(message("note", f"at most {LONGEST_NOTE} characters", f"{len(text)}"))
+    if found := re.search(r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]", text):
+        raise ValueError(message("note", "plain text", f"the control character {found[0]!r}"))
+    return text
+
+
+def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return tags without those that are there twice, if a run can have them."""
+    if isinstance(tags, str):
+        raise TypeError(message("tags", "a list of words", repr(tags), f"write [{tags!r}]"))
+    kept = tuple(dict.fromkeys(tags))
+    for tag in kept:
+        if not isinstance(tag, str) or not re.fullmatch(r"\w[\w.:=+/-]{0,49}", tag):
+            expected = "1 to 50 letters, digits or any of _.:=+/-, beginning with a letter or digit"
+            raise ValueError(message("tag", expected, repr(tag)[:80], "e.g. baseline, sigma-0.1"))
+    if len(kept) > MOST_TAGS:
+        raise ValueError(message("tags", f"at most {MOST_TAGS} on a run", len(kept)))
+    return kept
+
+
 def clean(text: str) -> str:
     """Return `text` without what a database can't hold: NUL and lone surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def storable(text: str) -> str:
+    """Return `text` as it is stored: without what a database can't hold, and bounded, with a note of what was cut."""
+    return clean(bounded(text, LONGEST_TEXT))
 
 
 def elite(scores: np.ndarray, best: float | None = None) -> np.ndarray:

@@ -128,6 +128,16 @@ def request_stop(connection: Connection, run_id: int) -> None:
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(stop_requested=time.time()))
 
 
+def keep_manifest(connection: Connection, run_id: int, manifest: str) -> None:
+    """Put another manifest, JSON text, in place of a run's."""
+    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(manifest=manifest))
+
+
+def annotate(connection: Connection, run_id: int, values: dict[str, str]) -> None:
+    """Put another `note` or other `tags` beside a run."""
+    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(values))
+
+
 def remove(connection: Connection, run_id: int) -> None:
     """Delete a run with all that belongs to it, but for its genome files."""
     for table in (WORKERS, STATES, INDIVIDUALS, GENERATIONS):
@@ -191,6 +201,11 @@ def finish(connection: Connection, run_id: int, state: str, message: str, second
     """Say how a run ended, and how many seconds all its drivers took."""
     end = {"state": state, "message": message, "finished": time.time(), "seconds": seconds}
     connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(end))
+
+
+def note(connection: Connection, run_id: int, message: str) -> None:
+    """Put a message beside a run."""
+    connection.execute(update(RUNS).where(RUNS.c.id == run_id).values(message=message))
 
 
 def best(connection: Connection, run_id: int) -> float | None:

@@ -4,12 +4,13 @@ Numbers that may be nan are NULL where they are nan. Times are seconds since 197
 little-endian float64, but for `states.data`, which is a .npy file's bytes: it says its own type and shape.
 """
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text, text
 
-VERSION = "0002"  # the newest migration; versions compare as text
+VERSION = "0003"  # the newest migration; versions compare as text
 VERSION_TABLE = "l2l_version"
 
 METADATA = MetaData()
+EMPTY = text("''")  # as a default in SQL
 
 RUNS = Table(
     "runs",
@@ -36,6 +37,9 @@ RUNS = Table(
     Column("pid_started", Double),  # s after the machine's start
     Column("leased", Double),
     Column("stop_requested", Double),  # when somebody asked its driver to stop; NULL: nobody did
+    # what users write beside it
+    Column("note", Text, nullable=False, server_default=EMPTY),
+    Column("tags", Text, nullable=False, server_default=EMPTY),  # words with a space between them
 )
 
 GENERATIONS = Table(

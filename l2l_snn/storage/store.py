@@ -28,10 +28,11 @@ from l2l_snn.storage.database import StoreError, connect, explained, prepare, sh
 from l2l_snn.storage.encoding import first_values, stored_individual, stored_run
 from l2l_snn.storage.genomes import LARGE, GenomeMissing, Genomes, place_of
 from l2l_snn.storage.lease import RunBusy as RunBusy  # where users look for it
-from l2l_snn.storage.reconnect import persist
+from l2l_snn.storage.reconnect import persist, starting
 from l2l_snn.storage.records import Individual, StoredRun
 from l2l_snn.storage.rows import RunExists as RunExists
 from l2l_snn.storage.rows import RunUnknown as RunUnknown
+from l2l_snn.storage.sqlite_file import SQLiteFile
 from l2l_snn.storage.states import S, from_fields
 from l2l_snn.validate import message
 
@@ -45,7 +46,8 @@ class Store:
     folder or at the URL that the store's own URL names: postgresql://host/db?genomes=/data/genomes. Several stores
     may share that folder.
 
-    When the connection to a database server is lost, what is read or written waits up to 120 s for it.
+    When the connection to a database server is lost, what is read or written waits up to 120 s for it. A SQLite file
+    that was deleted, moved or replaced is never written to; a store that only reads goes on with what is at its place.
     """
 
     def __init__(self, url: str = DEFAULT_STORE, *, create: bool = True):
@@ -62,21 +64,25 @@ class Store:
         self.url_shown = shown(url)
         with explained("opening", url):
             self._engine = connect(url)
+        self._place = place_of(url)  # now: the current folder may change
+        self._file = SQLiteFile(self._engine, url, self._place)
         self._writer = self._engine.execution_options(writes=True)
         snapshot = {} if self._engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
         self._reader = self._engine.execution_options(**snapshot)
         try:
-            with explained("opening", url):
-                prepare(self._engine, url, create)
+            with explained("opening", url):  # a server that isn't there may be a wrong URL: that isn't waited for
+                persist(f"opening {self.url_shown}", lambda _: prepare(self._engine, url, create), worth=starting)
         except BaseException:
             self.close()
             raise
+        self._file.note()
 
     def __repr__(self) -> str:
         return f"Store({self.url_shown!r})"
 
     def close(self) -> None:
         self._engine.dispose()
+        self._file.forget()
 
     def __enter__(self) -> "Store":
         return self
@@ -94,6 +100,7 @@ class Store:
         def attempt(again: bool) -> Connection:
             return self._reader.connect()
 
+        self._check_file(what)
         with explained(what, self._url), persist(f"{what} {self.url_shown}", attempt) as connection:
             yield connection
 
@@ -104,6 +111,7 @@ class Store:
             with self._reader.connect() as connection:
                 return body(connection)
 
+        self._check_file(what)
         with explained(what, self._url):
             return persist(f"{what} {self.url_shown}", attempt)
 
@@ -121,14 +129,28 @@ class Store:
             with self._writer.begin() as connection:
                 return body(connection, again)
 
-        with explained(f"{what} in", self._url):
-            return persist(f"{what} in {self.url_shown}", attempt, patience)
+        self._check_file(f"{what} in")
+        try:
+            with explained(f"{what} in", self._url):
+                return persist(f"{what} in {self.url_shown}", attempt, patience)
+        finally:
+            self._check_file(f"{what} in", wrote=True)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Need just the file that is open, as a driver does: once it is lost, all reading and writing is an error."""
+        with self._file.kept():
+            yield
+
+    def _check_file(self, what: str, wrote: bool = False) -> None:
+        """Refuse a SQLite file that is lost, or open the one at its place; see `SQLiteFile.check`."""
+        if self._file.check(f"{what} {self.url_shown}", wrote):
+            self.__dict__.pop("genomes", None)
 
     @cached_property
     def genomes(self) -> Genomes | None:
         """The files of large genomes; None where the store has no folder for them."""
-        place = place_of(self._url)
-        return None if place is None else Genomes(place, self.reading(rows.identity))
+        return None if self._place is None else Genomes(self._place, self.reading(rows.identity))
 
     def genome_files(self, name: str, size: int) -> Genomes:
         """Return the files of large genomes, for a run whose genomes have `size` coordinates.
@@ -215,6 +237,7 @@ class Store:
 
     def vacuum(self) -> int:
         """Give the room of deleted rows back where that has to be asked for; return the bytes of it."""
+        self._check_file("vacuuming")
         with explained("vacuuming", self._url):
             return vacuum(self._engine)
 

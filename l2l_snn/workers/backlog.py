@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from l2l_snn.evaluation import failure
+from l2l_snn.evaluation import Wanted, failure
 from l2l_snn.validate import check_count
 from l2l_snn.workers.chunks import Chunk, Done, Evaluated, Lost, Outcome
 
@@ -23,7 +23,7 @@ class _Submitted:
     stop: int
     z: np.ndarray  # (K, D)
     seeds: np.ndarray  # (K,)
-    with_grad: bool
+    wanted: Wanted
     done: dict[int, Evaluated] = field(default_factory=dict)  # by first individual
 
 
@@ -44,17 +44,17 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._submitted)
 
-    def add(self, start: int, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> None:
+    def add(self, start: int, z: np.ndarray, seeds: np.ndarray, wanted: Wanted) -> None:
         """Hand in the individuals start to start + K - 1."""
         chunk = Chunk(start, start + len(z))
-        self._submitted[start] = _Submitted(chunk.stop, z, seeds, with_grad)
+        self._submitted[start] = _Submitted(chunk.stop, z, seeds, wanted)
         self.queue.append(chunk)
 
-    def take(self) -> tuple[Chunk, np.ndarray, np.ndarray, bool]:
-        """Return the next chunk to be started, with its z, seeds, and whether the gradient is wanted."""
+    def take(self) -> tuple[Chunk, np.ndarray, np.ndarray, Wanted]:
+        """Return the next chunk to be started, with its z, seeds, and what is wanted."""
         chunk = self.queue.popleft()
         submitted = self._submitted[chunk.start]
-        return chunk, submitted.z, submitted.seeds, submitted.with_grad
+        return chunk, submitted.z, submitted.seeds, submitted.wanted
 
     def clear(self) -> None:
         """Forget everything."""
@@ -69,7 +69,7 @@ class Backlog:
             if instead:
                 self.queue.extendleft(reversed(instead))
                 return None
-            tries = f"given up after {chunk.tries + 1} tries: "
+            tries = f"given up after {chunk.tries + 1} {'try' if chunk.tries == 0 else 'tries'}: "
             text = f"Timeout: {outcome.text}" if outcome.late else f"WorkerLost: {tries}{outcome.text}"
             outcome = Done(failure(1, self._objectives, text), outcome.seconds, "")
         n = len(outcome.evaluation.fitness)

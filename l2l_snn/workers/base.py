@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from l2l_snn.evaluation import WorkerStatus
+from l2l_snn.evaluation import Wanted, WorkerStatus
+from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.workers.chunks import Chunk, Outcome
 
 
@@ -24,6 +25,8 @@ class Workers(ABC):
     back, each once.
     """
 
+    generation = 0  # that they work on, set by the evaluator: what is said of them names it
+
     @abstractmethod
     def open(self) -> None:
         """Get the workers, unless they are there.
@@ -31,6 +34,10 @@ class Workers(ABC):
         Raises:
             EvaluatorError: none can be had.
         """
+
+    @abstractmethod
+    def hold(self, optimizee: BatchOptimizee) -> None:
+        """Evaluate with another optimizee from now on; called while nothing is under way."""
 
     @property
     @abstractmethod
@@ -42,14 +49,14 @@ class Workers(ABC):
         """Return whether a worker waits for a chunk."""
 
     @abstractmethod
-    def start(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> None:
+    def start(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, wanted: Wanted) -> None:
         """Begin a chunk on an idle worker.
 
         Args:
             chunk: which individuals.
             z: (K, D) search coordinates of the chunk.
             seeds: (K,) their seeds.
-            with_grad: also the gradient.
+            wanted: besides the fitness.
         """
 
     @abstractmethod
@@ -65,8 +72,8 @@ class Workers(ABC):
         """Forget the chunks under way; none of them comes back."""
 
     @abstractmethod
-    def status(self, generation: int) -> tuple[WorkerStatus, ...]:
-        """Return what each worker does now, shown as part of this generation."""
+    def status(self) -> tuple[WorkerStatus, ...]:
+        """Return what each worker does now."""
 
     @abstractmethod
     def close(self) -> None:

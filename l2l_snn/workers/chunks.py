@@ -5,6 +5,7 @@ Legend: P individuals, D search coordinates.
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation, WorkerStatus, failure
-from l2l_snn.optimizee import BatchOptimizee, validated
+from l2l_snn.evaluation import Evaluation, Wanted, WorkerStatus, describe_error, failure
+from l2l_snn.optimizee import BatchOptimizee, children_end_here, validated
+
+# a process has one NEST kernel, and environments that are kept: its threads evaluate in turn
+_TURN = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def evaluate_alone(
     seeds: np.ndarray,
     row: int,
     *,
-    with_grad: bool = False,
+    wanted: Wanted = "fitness",
     with_artifacts: bool = False,
 ) -> Evaluation:
     """Evaluate one individual of a chunk as if its neighbours were not there, to the same bytes as with them.
@@ -93,8 +97,8 @@ def evaluate_alone(
         z: (P, D) the chunk.
         seeds: (P,) its seeds.
         row: which individual.
-        with_grad: also the gradient.
-        with_artifacts: also the artifacts.
+        wanted: besides the fitness.
+        with_artifacts: also the artifacts, unless experience is wanted.
 
     Returns:
         The evaluation of that individual, P = 1; a failure with its text if it raised.
@@ -103,19 +107,32 @@ def evaluate_alone(
     row_in = row if n > 1 else 0
     z, seeds = np.repeat(z[row : row + 1], n, axis=0), np.repeat(seeds[row : row + 1], n)
     try:
-        batch = optimizee.evaluate_batch(z, seeds, with_grad=with_grad, with_artifacts=with_artifacts)
-        return validated(optimizee, batch, n, with_grad).take(slice(row_in, row_in + 1))
+        with children_end_here():
+            return _evaluate(optimizee, z, seeds, wanted, with_artifacts).take(slice(row_in, row_in + 1))
     except Exception as error:  # whatever a user's model raises is a row, not the end of the run
-        return failure(1, optimizee.objectives, f"{type(error).__name__}: {error}")
+        return failure(1, optimizee.objectives, describe_error(error))
 
 
-def evaluate_chunk(optimizee: BatchOptimizee, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Evaluation:
+def evaluate_chunk(optimizee: BatchOptimizee, z: np.ndarray, seeds: np.ndarray, wanted: Wanted) -> Evaluation:
     """Evaluate a chunk; if the batch as a whole raises, evaluate each individual alone."""
     try:
-        return validated(optimizee, optimizee.evaluate_batch(z, seeds, with_grad=with_grad), len(z), with_grad)
+        with children_end_here():
+            return _evaluate(optimizee, z, seeds, wanted)
     except Exception:
-        rows = [evaluate_alone(optimizee, z, seeds, i, with_grad=with_grad) for i in range(len(z))]
+        rows = [evaluate_alone(optimizee, z, seeds, i, wanted=wanted) for i in range(len(z))]
         return Evaluation.join(rows)
+
+
+def _evaluate(
+    optimizee: BatchOptimizee, z: np.ndarray, seeds: np.ndarray, wanted: Wanted, with_artifacts: bool = False
+) -> Evaluation:
+    """Return what the optimizee's own method gives, in canonical form."""
+    with _TURN:
+        if wanted == "experience":
+            return validated(optimizee, optimizee.gather(z, seeds), len(z), False, True)
+        with_grad = wanted == "grad"
+        batch = optimizee.evaluate_batch(z, seeds, with_grad=with_grad, with_artifacts=with_artifacts)
+        return validated(optimizee, batch, len(z), with_grad)
 
 
 def here() -> str:
@@ -123,13 +140,13 @@ def here() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def run_chunk(optimizee: BatchOptimizee, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Done:
+def run_chunk(optimizee: BatchOptimizee, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, wanted: Wanted) -> Done:
     """Evaluate one chunk in this process."""
     began = time.perf_counter()
     if chunk.alone is None:
-        evaluation = evaluate_chunk(optimizee, z, seeds, with_grad)
+        evaluation = evaluate_chunk(optimizee, z, seeds, wanted)
     else:
-        evaluation = evaluate_alone(optimizee, z, seeds, chunk.alone - chunk.start, with_grad=with_grad)
+        evaluation = evaluate_alone(optimizee, z, seeds, chunk.alone - chunk.start, wanted=wanted)
     return Done(evaluation, time.perf_counter() - began, here())
 
 

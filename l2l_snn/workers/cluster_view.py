@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ANSWER = 10.0  # s that a head may take to answer the first time
 LOOK = 1.0  # s between two looks at the nodes
 
+log = logging.getLogger(__name__)
+
 
 def connect(address: str | None, cpus: int, need: "Resources") -> "ClusterView":
     """Start a Ray on this machine, or join a cluster; return the view of its nodes.
@@ -39,6 +41,7 @@ def connect(address: str | None, cpus: int, need: "Resources") -> "ClusterView":
         with warnings.catch_warnings(), _signals_kept(), _environment_set({} if address else need.environment()):
             # JAX warns of any fork; Ray's only starts its own programs
             warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
+            _quieten_ray()
             where = _own_ray(cpus) if address is None else _joined_cluster(address)
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         return ClusterView()
@@ -47,6 +50,16 @@ def connect(address: str | None, cpus: int, need: "Resources") -> "ClusterView":
         if address is not None:
             raise EvaluatorError(f"no Ray cluster answers at {address!r}: {first_line(error)}") from error
         raise EvaluatorError(f"Ray did not start: {first_line(error)}; --inline runs without it") from error
+
+
+def _quieten_ray() -> None:
+    """Let Ray's long texts about each lost worker go to the log for debugging: the pool says it in a line."""
+    from ray._private import worker  # there is no public switch: `log_to_driver` leaves these
+
+    def debug(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+        log.debug("%s", "\n".join(data.get("lines", ())))
+
+    worker.print_to_stdstream = debug
 
 
 def _own_ray(cpus: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Self, final
 
 import numpy as np
 
-from l2l_snn.evaluation import WorkerStatus
+from l2l_snn.evaluation import Wanted, WorkerStatus
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.validate import check_count
 from l2l_snn.workers.backlog import Backlog
@@ -50,6 +50,15 @@ class Evaluator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def hold(self, optimizee: BatchOptimizee) -> None:
+        """Evaluate with another optimizee from now on, of the same space and objectives; nothing is under way.
+
+        An equal one changes nothing.
+        """
+        if optimizee != self.optimizee:
+            self.optimizee = optimizee
+            self.workers.hold(optimizee)
+
     def close(self) -> None:
         """Give the workers back."""
         self.workers.close()
@@ -62,6 +71,7 @@ class Evaluator:
         generation: int = 0,
         watch: Watch | None = None,
         with_grad: bool = False,
+        with_experience: bool = False,
         expected: np.ndarray | None = None,
     ) -> Evaluated:
         """Evaluate a generation.
@@ -72,6 +82,7 @@ class Evaluator:
             generation: its number, for `watch`.
             watch: called about once a second with what each worker does; what it raises ends the evaluation.
             with_grad: also the gradient.
+            with_experience: instead of it, what the individuals met and did.
             expected: (P,) s that each is expected to take: the chunks that take longest are begun first, which
                 shortens the wait for the last worker (Graham 1969) and changes no result.
 
@@ -81,12 +92,13 @@ class Evaluator:
         Raises:
             EvaluatorError: no worker can be had.
         """
+        wanted: Wanted = "experience" if with_experience else "grad" if with_grad else "fitness"
         starts = list(range(0, len(z), self.chunk))
         if expected is not None:
             starts.sort(key=lambda i: -float(expected[i : i + self.chunk].sum()))
         with self._forget_on_error():
             for i in starts:
-                self._backlog.add(i, z[i : i + self.chunk], seeds[i : i + self.chunk], with_grad)
+                self._backlog.add(i, z[i : i + self.chunk], seeds[i : i + self.chunk], wanted)
             done = dict(self.collect(generation=generation, watch=watch) for _ in starts)
         return Evaluated.join([done[first] for first in sorted(done)])
 
@@ -115,7 +127,7 @@ class Evaluator:
             z: (K, D) search coordinates.
             seeds: (K,) their seeds.
         """
-        self._backlog.add(number, z, seeds, False)
+        self._backlog.add(number, z, seeds, "fitness")
 
     def collect(self, *, generation: int = 0, watch: Watch | None = None) -> tuple[int, Evaluated]:
         """Wait for any chunk that was submitted; return its number and its evaluation.
@@ -132,16 +144,40 @@ class Evaluator:
             raise RuntimeError("collect: expected a chunk under way, got none; submit one first")
         with self._forget_on_error():
             self.workers.open()
+            self.workers.generation = generation
             while True:
                 while self._backlog.queue and self.workers.idle():
                     self.workers.start(*self._backlog.take())
-                if watch is not None and time.monotonic() - self._watched_at >= LOOK:
-                    self._watched_at = time.monotonic()
-                    watch(self.workers.status(generation))
+                self._look(watch)
                 finished = self.workers.wait()
                 whole = self._backlog.settle(*finished) if finished else None
                 if whole is not None:
                     return whole
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker can begin at once."""
+        return self.workers.idle()
+
+    def open(self, watch: Watch | None = None) -> None:
+        """Get the workers, and wait until one of them can begin; `evaluate` does it where it wasn't done.
+
+        Args:
+            watch: as of `evaluate`.
+
+        Raises:
+            EvaluatorError: no worker can be had.
+        """
+        self.workers.open()
+        while not self.workers.idle():
+            self._look(watch)
+            self.workers.wait()
+
+    def _look(self, watch: Watch | None) -> None:
+        """Call `watch` about once a second."""
+        if watch is not None and time.monotonic() - self._watched_at >= LOOK:
+            self._watched_at = time.monotonic()
+            watch(self.workers.status())
 
     def forget(self) -> None:
         """Give up what was submitted and not collected."""

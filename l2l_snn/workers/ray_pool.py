@@ -15,6 +15,7 @@ import math
 import os
 import pickle
 import re
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -23,13 +24,15 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from l2l_snn.evaluation import WorkerStatus
+from l2l_snn.evaluation import Wanted, WorkerStatus
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.validate import check_count, check_range, message
 from l2l_snn.workers.base import EvaluatorError, Workers
+from l2l_snn.workers.children import prepare_children
 from l2l_snn.workers.chunks import Chunk, Done, Lost, Outcome, here, run_chunk, size_alone, worker_status
 from l2l_snn.workers.cluster_view import LOOK, ClusterView, connect, first_line
 from l2l_snn.workers.evaluator import Evaluator
+from l2l_snn.workers.patience import Patience
 
 if TYPE_CHECKING:
     from l2l_snn.workers.resources import Resources
@@ -108,8 +111,10 @@ class RayWorkers(Workers):
         self._timeout = None if timeout is None else check_range("timeout", timeout, 0.0, open_low=True)
         self._address = address
         self.patience = check_range("patience", patience, 0.0)
+        self._patience = Patience("" if timeout is not None else "; a timeout in the job would end it")
         self._view: ClusterView | None = None
         self._make_actor: Any = None
+        self._stored: Any = None  # reference to the pickled optimizee
         self._members: list[_Member] = []
         self._calls: dict[Any, _Member] = {}  # by object reference
         self._failed_starts = 0  # since a worker started
@@ -121,17 +126,17 @@ class RayWorkers(Workers):
     def open(self) -> None:
         if self._view is not None:
             return
-        import cloudpickle
         import ray
 
         need = self._resources
+        if self._address is None and need.cpus > (have := self._count_own_cpus()):  # Ray would believe it has more
+            raise EvaluatorError(need.why_none([{"CPU": float(have)}], {}))
         view = connect(self._address, self._count_cpus(), need)
         try:
-            # pickled here, so that an actor that can't read it says so in a call and not by dying at its start
-            stored = ray.put(cloudpickle.dumps(self._optimizee))
-        except Exception as error:
+            self._stored = ray.put(_pickle_optimizee(self._optimizee))
+        except Exception:
             view.close()
-            raise EvaluatorError(f"the optimizee can't be sent to workers: {first_line(error)}") from error
+            raise
         made = ray.remote(_Worker).options(
             num_cpus=need.cpus,
             num_gpus=need.gpus,
@@ -143,12 +148,21 @@ class RayWorkers(Workers):
             runtime_env={"env_vars": need.environment()} if self._address else None,
         )
         paths = [path for path in sys.path if Path(path).is_dir()]
-        self._make_actor = lambda: made.remote(stored, paths)
+        self._make_actor = lambda: made.remote(self._stored, paths)
         self._view = view
         self._any_yet, self._failed_starts = False, 0
         self._without = self._said = time.monotonic()
         self._due = 0.0
         self._match_nodes(view)
+
+    def hold(self, optimizee: BatchOptimizee) -> None:
+        self._optimizee = optimizee
+        if self._view is not None:
+            import ray
+
+            self._stored = ray.put(_pickle_optimizee(optimizee))
+            for member in self._members:  # an actor's calls are run in their order
+                member.actor.hold.remote(self._stored)
 
     def close(self) -> None:
         """End the workers, and the local Ray."""
@@ -162,18 +176,18 @@ class RayWorkers(Workers):
     def slots(self) -> int:
         return max(1, len(self._members))
 
-    def status(self, generation: int) -> tuple[WorkerStatus, ...]:
+    def status(self) -> tuple[WorkerStatus, ...]:
         members = [member for member in self._members if member.worker]
-        return tuple(worker_status(member.worker, generation, member.chunk, member.since) for member in members)
+        return tuple(worker_status(member.worker, self.generation, member.chunk, member.since) for member in members)
 
     # chunks
 
     def idle(self) -> bool:
         return any(member.worker and member.chunk is None for member in self._members)
 
-    def start(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> None:
+    def start(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, wanted: Wanted) -> None:
         member = next(member for member in self._members if member.worker and member.chunk is None)
-        self._calls[member.actor.run.remote(chunk, z, seeds, with_grad)] = member
+        self._calls[member.actor.run.remote(chunk, z, seeds, wanted)] = member
         member.chunk, member.since, member.ends = chunk, time.time(), time.monotonic() + self._seconds_allowed(chunk)
 
     def _seconds_allowed(self, chunk: Chunk) -> float:
@@ -206,6 +220,9 @@ class RayWorkers(Workers):
         except RayError as error:
             self._drop_member(member)
             if chunk is not None:
+                text = "generation %d, from individual %d: worker %s was lost: %s"
+                first = chunk.start if chunk.alone is None else chunk.alone
+                log.warning(text, self.generation, first, member.worker, first_line(error))
                 return chunk, Lost(first_line(error), seconds=time.time() - began)
             self._failed_starts += 1
             if self._failed_starts > 3 * self._wanted_members(self._view):
@@ -213,9 +230,12 @@ class RayWorkers(Workers):
                 raise EvaluatorError(f"{text}: {first_line(error)}") from error
             return None
         if chunk is None:
-            member.worker, member.node = answer
+            member.worker, member.node, prints = answer
+            if prints and not self._any_yet:
+                log.warning("what the workers print is in %s/worker-*, on their node", Path(prints).parent)
             self._failed_starts, self._any_yet = 0, True
             return None
+        self._patience.took(time.time() - began)
         return chunk, answer
 
     def _end_late_chunk(self) -> tuple[Chunk, Outcome] | None:
@@ -237,8 +257,12 @@ class RayWorkers(Workers):
         """Return the CPUs of a Ray of our own."""
         if self._number is not None:
             return math.ceil(self._number * self._resources.cpus)
+        return self._count_own_cpus()
+
+    def _count_own_cpus(self) -> int:
+        """Return how many CPUs this process may use."""
         try:
-            return len(os.sched_getaffinity(0))  # those that this process may use
+            return len(os.sched_getaffinity(0))
         except AttributeError:  # not Linux
             return os.cpu_count() or 1
 
@@ -251,6 +275,7 @@ class RayWorkers(Workers):
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + LOOK
+        self._patience.look(self.status())
         if view.silence > SILENCE:
             raise EvaluatorError(f"the Ray cluster doesn't answer since {SILENCE:.0f} s; go on with: l2l resume")
         alive = view.alive
@@ -295,6 +320,31 @@ class RayWorkers(Workers):
         self._due = 0.0
 
 
+def _end_with_raylet() -> None:
+    """Have the kernel end this worker with the raylet, its parent: when a driver is killed, none of them stays."""
+    if sys.platform == "linux":
+        import ctypes
+
+        parent_death_signal = 1
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+
+
+def _pickle_optimizee(optimizee: BatchOptimizee) -> bytes:
+    """Return the optimizee for workers; classes of a notebook or a script travel whole.
+
+    It is pickled here, so that an actor that can't read it says so in a call and not by dying at its start.
+
+    Raises:
+        EvaluatorError: it can't be pickled.
+    """
+    import cloudpickle
+
+    try:
+        return cloudpickle.dumps(optimizee)
+    except Exception as error:
+        raise EvaluatorError(f"the optimizee can't be sent to workers: {first_line(error)}") from error
+
+
 class _Worker:
     """What a Ray actor holds: the optimizee, read at the first call."""
 
@@ -304,14 +354,22 @@ class _Worker:
         # behind what this node has itself, e.g. the working directory of a Ray job
         sys.path.extend(path for path in paths if path not in sys.path and Path(path).is_dir())
 
-    def place(self) -> tuple[str, str]:
-        """Read the optimizee; return host:pid and the node's id."""
+    def place(self) -> tuple[str, str, str]:
+        """Read the optimizee; return host:pid, the node's id, and the file of what this worker prints, or ""."""
         import ray
 
         self._optimizee = pickle.loads(self._stored)
-        return here(), ray.get_runtime_context().get_node_id()
+        prepare_children("ray", type(self._optimizee).__module__)
+        _end_with_raylet()
+        prints = Path("/proc/self/fd/1")
+        file = str(prints.readlink()) if prints.is_symlink() else ""
+        return here(), ray.get_runtime_context().get_node_id(), file if file.startswith("/") else ""
 
-    def run(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, with_grad: bool) -> Done:
+    def hold(self, stored: bytes) -> None:
+        """Evaluate with another optimizee from now on."""
+        self._stored, self._optimizee = stored, pickle.loads(stored)
+
+    def run(self, chunk: Chunk, z: np.ndarray, seeds: np.ndarray, wanted: Wanted) -> Done:
         assert self._optimizee is not None
         # arrays from Ray's object store are read-only; an optimizee may expect its own
-        return run_chunk(self._optimizee, chunk, np.array(z), np.array(seeds), with_grad)
+        return run_chunk(self._optimizee, chunk, np.array(z), np.array(seeds), wanted)

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
+from pydantic import ByteSize, Field, field_validator
 
+from l2l_snn.entries import Entries
 from l2l_snn.validate import message
 
 # BLAS, OpenMP and XLA would otherwise take all cores in every worker
@@ -19,16 +20,16 @@ THREADS: tuple[str, ...] = (
     "NUMEXPR_NUM_THREADS",
     "PJRT_NPROC",
 )
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Resources(BaseModel):
+class Resources(Entries):
     """What each worker gets; a node that lacks any of it gets no worker."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    cpus: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # also its threads, rounded down, one at least
+    cpus: Amount = 1.0  # also its threads, rounded down, one at least
     gpus: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # below 1: workers share one
     memory: ByteSize = ByteSize(0)  # bytes, or e.g. "2 GiB", set aside on its node; nothing hinders it to take more
-    custom: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}  # Ray's custom resources: name -> amount
+    custom: dict[str, Amount] = Field(default_factory=dict)  # Ray's custom resources: name -> amount
 
     @field_validator("gpus")
     @classmethod

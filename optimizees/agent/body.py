@@ -85,6 +85,11 @@ class Body:
             return {"sensor_motor": (self.sensors, out)}
         return {"sensor_hidden": (self.sensors, self.hidden), "hidden_motor": (self.hidden, out)}
 
+    def fan_out(self, actions: int) -> dict[str, int]:
+        """Return how many synapses a spike of each population arrives at; entries that are always 0 are none."""
+        learned = {name.split("_")[0]: n_post for name, (_, n_post) in self.learned(actions).items()}
+        return {"motor": self.motor, "inhibitory": (actions - 1) * self.motor} | learned
+
 
 def build_network(body: Body, actions: int, rules: Mapping[str, Any]) -> Network:
     """Return the network of an agent.

@@ -5,9 +5,10 @@ Legend: N episodes, K observations, A actions (motor populations), T control ste
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from l2l_snn.results.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, new_figure, save, styled
 
@@ -27,16 +28,18 @@ def returns(values: np.ndarray, path: Path, label: str = "return") -> Path:
     """Draw the return (N,) of each episode, nan where it was not lived, and its running mean over ten, or the mean."""
     lived = values[np.isfinite(values)]
     figure, axes = new_figure()
-    axes.plot(np.arange(1, len(lived) + 1), lived, "o", color=SKY, markersize=6, label="episode")
+    axes.plot(np.arange(1, len(lived) + 1), lived, "o", color=SKY, markersize=6, label="an episode")
     if len(lived) >= 20:
         mean = np.convolve(lived, np.full(10, 0.1), mode="valid")
         axes.plot(np.arange(10, len(lived) + 1), mean, color=BLUE, label="mean of the last ten")
     elif len(lived):
         axes.axhline(lived.mean(), color=BLUE, label=f"mean {lived.mean():.1f}")
     axes.set(xlabel="episode", ylabel=label, title="Return of each episode")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlim(0.5 - 0.01 * len(lived), len(lived) + 0.5 + 0.01 * len(lived))
     if len(lived) and lived.min() >= 0:
         axes.set_ylim(0, None)
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside lower center", ncols=2)
     return save(figure, path)
 
 
@@ -64,7 +67,8 @@ def curves(lives: Mapping[str, np.ndarray], path: Path, title: str, block: int =
     axes.set(xlabel="episode", ylabel="return: median and quartiles", title=title)
     if all(np.nanmin(values) >= 0 for values in lives.values()):
         axes.set_ylim(0, None)
-    axes.legend(loc="upper left")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    figure.legend(loc="outside lower center", ncols=3)
     return save(figure, path)
 
 
@@ -78,8 +82,14 @@ def weights(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> P
         panel.hist(after.ravel(), edges, color=BLUE, histtype="step", linewidth=3, label="after")
         panel.set(xlabel="weight (mV)", title=name.replace("_", " to "))
     panels[0, 0].set_ylabel("synapses")
-    panels[0, 0].legend()
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return save(figure, path)
+
+
+def draw_actions(panel: Any, action: np.ndarray) -> None:
+    """Draw the actions (T,) as steps, each as long as its control step, the last one too."""
+    panel.stairs(action, np.arange(len(action) + 1), baseline=None, color=BLACK, linewidth=1.5)
+    panel.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
 
 
 @styled
@@ -105,7 +115,7 @@ def episode(
     for panel, name, values in zip(panels, names, lived.observed.T, strict=False):
         panel.plot(values, color=BLUE)
         panel.set_ylabel(name)
-    panels[-1].step(np.arange(len(lived.action)), lived.action, where="post", color=BLACK, linewidth=1.5)
+    draw_actions(panels[-1], lived.action)
     panels[-1].set(xlabel="control step", ylabel=action)
     if populations and np.issubdtype(lived.action.dtype, np.integer):
         panels[-1].set_yticks(range(len(populations)), populations)

@@ -14,6 +14,12 @@ from optimizees.agent.body import Body
 from optimizees.agent.critic import Critic
 from optimizees.agent.learning import Learning, LearningParameters
 
+WIDE = {  # in place of those of the same name in `rule_space`: evolved values lay at the bounds of these
+    "eta": Real(0.001, 5.0, log=True),
+    "a_minus": Real(-1.0, 1.0),
+    "reward": Real(0.0, 16.0),
+    "punish": Real(0.1, 16.0),
+}
 W_MAX = 6.0  # mV, the largest weight that can be inherited, and the largest bound of what can be learned
 
 
@@ -42,6 +48,8 @@ def rule_space(learning: Learning, *, inherited: bool = False) -> dict[str, Real
         "punish": Real(0.1, 4.0),  # gain of one that is worse
         "noise": Real(20.0, 400.0),  # pA, current that makes an agent explore
     }
+    if learning.bounds == "wide":
+        space |= WIDE
     if not inherited:
         space["w_start"] = Real(0.7, 2.5)  # mV, mean of the first weights: uniform between half of it and 1.5 of it
     if learning.rule == "dopamine":

@@ -22,6 +22,7 @@ class Learning:
     reward: Literal["real", "shuffled"] = "real"  # shuffled: every signal arrives at a random later time; a control
     critic: Literal["td", "improvement"] = "td"  # see critic.py
     hope: Finite = 1.0  # what the critic `td` expects before it has learned anything, in rewards of a step
+    bounds: Literal["narrow", "wide"] = "narrow"  # wide: further apart where evolved values came to lie at them
 
     def __post_init__(self) -> None:
         check_fields(self)

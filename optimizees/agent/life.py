@@ -45,7 +45,7 @@ class Life:
         check_fields(self)
 
 
-class Setup(NamedTuple):
+class LifeSetup(NamedTuple):
     """All that is known of a life before the program runs; hashable."""
 
     task: Task
@@ -70,6 +70,7 @@ class Lived(NamedTuple):
     returns: jax.Array  # (N,) sum of rewards of each episode; nan where it was not lived to its end
     weights: dict[str, jax.Array]  # of all projections, at the end
     spikes: jax.Array  # (2,) mean spikes of a motor and of an inhibitory neuron
+    fired: jax.Array  # (populations,) mean spikes of each population of `body.fan_out` in a control step
     steps: jax.Array  # () control steps that were acted in
     ticks: jax.Array  # () and with pauses
     record: Any  # ControlStep with T leading, or None
@@ -86,7 +87,7 @@ class ControlStep(NamedTuple):
     signal: jax.Array  # () that the synapses heard in this step
 
 
-class Progress(NamedTuple):
+class LifeState(NamedTuple):
     """A life under way."""
 
     tick: jax.Array
@@ -104,17 +105,18 @@ class Progress(NamedTuple):
     total: jax.Array  # rewards of the episode so far
     returns: jax.Array
     spikes: jax.Array
+    fired: jax.Array
     steps: jax.Array
 
 
-def live(setup: Setup, born: Newborn) -> Lived:
+def live(setup: LifeSetup, born: Newborn) -> Lived:
     """Live one life."""
     now = _begin_life(setup, born)
     if not setup.record:
         alive = partial(_is_alive, setup.life)
         return _summarize_life(jax.lax.while_loop(alive, lambda now: _control_step(setup, born, now)[0], now))
 
-    def recorded(now: Progress, _: None) -> tuple[Progress, ControlStep]:
+    def recorded(now: LifeState, _: None) -> tuple[LifeState, ControlStep]:
         later, step = _control_step(setup, born, now)
         alive = _is_alive(setup.life, now)
         later = jax.tree.map(lambda a, b: jnp.where(alive, a, b), later, now)
@@ -124,7 +126,7 @@ def live(setup: Setup, born: Newborn) -> Lived:
     return _summarize_life(last)._replace(record=record)
 
 
-def live_all(setup: Setup, born: Newborn, slots: int = SLOTS) -> Lived:
+def live_all(setup: LifeSetup, born: Newborn, slots: int = SLOTS) -> Lived:
     """Live P lives, `slots` of them side by side; where one ends, the next one begins.
 
     So P lives cost what they live, and not what the longest of them lives. A life doesn't depend on its neighbours, nor
@@ -144,7 +146,7 @@ def live_all(setup: Setup, born: Newborn, slots: int = SLOTS) -> Lived:
         return jax.lax.cond(ended.any(), refill, lambda *rest: rest[:-1], own, now, who, following, lived, ended)
 
     def refill(
-        own: Newborn, now: Progress, who: jax.Array, following: jax.Array, lived: Lived, ended: jax.Array
+        own: Newborn, now: LifeState, who: jax.Array, following: jax.Array, lived: Lived, ended: jax.Array
     ) -> tuple:
         rows = jnp.where(ended, who, P)  # what is not one of P rows is dropped
         lived = jax.tree.map(lambda all, x: all.at[rows].set(x, mode="drop"), lived, jax.vmap(_summarize_life)(now))
@@ -165,18 +167,18 @@ def live_all(setup: Setup, born: Newborn, slots: int = SLOTS) -> Lived:
     return jax.lax.while_loop(lambda carry: (carry[2] < P).any(), go, carry)[-1]
 
 
-def _build_network(setup: Setup, parameters: LearningParameters) -> Network:
+def _build_network(setup: LifeSetup, parameters: LearningParameters) -> Network:
     """Return the network; dopamine acts in every simulation step, rewards of r_stdp between control steps."""
     rules = plasticity_rules(setup.learning, parameters) if setup.learning.rule == "dopamine" else {}
     return build_network(setup.body, setup.task.actions, rules)
 
 
-def _begin_life(setup: Setup, born: Newborn) -> Progress:
+def _begin_life(setup: LifeSetup, born: Newborn) -> LifeState:
     task, body = setup.task, setup.body
     weights = {name: jnp.asarray(w, float) for name, w in (born.weights | competition(body, task.actions)).items()}
     state = task.reset(jax.random.fold_in(jax.random.split(born.key)[0], 0))
     zero = jnp.zeros((), int)
-    return Progress(
+    return LifeState(
         tick=zero,
         episode=zero,
         t=zero,
@@ -192,11 +194,12 @@ def _begin_life(setup: Setup, born: Newborn) -> Progress:
         total=jnp.zeros(()),
         returns=jnp.full(setup.life.episodes, jnp.nan),
         spikes=jnp.zeros(2),
+        fired=jnp.zeros(len(body.fan_out(task.actions))),
         steps=zero,
     )
 
 
-def _rest_traces(setup: Setup) -> dict[str, rstdp_window.Eligibility]:
+def _rest_traces(setup: LifeSetup) -> dict[str, rstdp_window.Eligibility]:
     """Return the traces of projections that learn by r_stdp, as an episode begins."""
     if setup.learning.rule != "r_stdp":
         return {}
@@ -204,15 +207,16 @@ def _rest_traces(setup: Setup) -> dict[str, rstdp_window.Eligibility]:
     return {name: rstdp_window.rest(shapes[name], delay) for name in setup.learning.changing}
 
 
-def _is_alive(life: Life, now: Progress) -> jax.Array:
+def _is_alive(life: Life, now: LifeState) -> jax.Array:
     return (now.episode < life.episodes) & (now.tick < life.budget)
 
 
-def _summarize_life(now: Progress) -> Lived:
-    return Lived(now.returns, now.net.weights, now.spikes / jnp.maximum(now.steps, 1), now.steps, now.tick, None)
+def _summarize_life(now: LifeState) -> Lived:
+    spikes, fired = (total / jnp.maximum(now.steps, 1) for total in (now.spikes, now.fired))
+    return Lived(now.returns, now.net.weights, spikes, fired, now.steps, now.tick, None)
 
 
-def _control_step(setup: Setup, born: Newborn, now: Progress) -> tuple[Progress, ControlStep]:
+def _control_step(setup: LifeSetup, born: Newborn, now: LifeState) -> tuple[LifeState, ControlStep]:
     """Take a control step, or one of a pause, and begin the next episode where the pause is over."""
     net = _build_network(setup, born.parameters)
     starts, chance = jax.random.split(born.key)
@@ -220,7 +224,9 @@ def _control_step(setup: Setup, born: Newborn, now: Progress) -> tuple[Progress,
     return _begin_next_episode(setup, net, starts, now, later), step
 
 
-def _act_once(setup: Setup, net: Network, born: Newborn, key: jax.Array, now: Progress) -> tuple[Progress, ControlStep]:
+def _act_once(
+    setup: LifeSetup, net: Network, born: Newborn, key: jax.Array, now: LifeState
+) -> tuple[LifeState, ControlStep]:
     """Take one control step, or one of a pause: no input then, and the task stands still."""
     task, body, life = setup.task, setup.body, setup.life
     keys, awake = jax.random.split(key, 4), now.rest == 0
@@ -243,6 +249,7 @@ def _act_once(setup: Setup, net: Network, born: Newborn, key: jax.Array, now: Pr
     ended = awake & (failed | (t >= task.steps))
     total = now.total + jnp.where(awake, reward, 0.0)
     spikes = jnp.stack([counts.mean(), seen.counts["inhibitory"].mean()])
+    fired = jnp.stack([seen.counts[name].sum() for name in body.fan_out(task.actions)])
     later = later._replace(
         tick=now.tick + 1,
         t=t,
@@ -255,6 +262,7 @@ def _act_once(setup: Setup, net: Network, born: Newborn, key: jax.Array, now: Pr
         total=total,
         returns=jnp.where(ended, now.returns.at[now.episode].set(total), now.returns),
         spikes=now.spikes + jnp.where(awake, spikes, 0.0),
+        fired=now.fired + jnp.where(awake, fired, 0.0),
         steps=now.steps + awake,
     )
     episode = jnp.where(awake, now.episode, -1)
@@ -263,8 +271,8 @@ def _act_once(setup: Setup, net: Network, born: Newborn, key: jax.Array, now: Pr
 
 
 def _run_network(
-    setup: Setup, net: Network, parameters: LearningParameters, now: Progress, sensor: jax.Array, urge: jax.Array
-) -> tuple[Progress, Record]:
+    setup: LifeSetup, net: Network, parameters: LearningParameters, now: LifeState, sensor: jax.Array, urge: jax.Array
+) -> tuple[LifeState, Record]:
     """Let the synapses hear the last signal and the network run for a control step; return what was recorded of it.
 
     Args:
@@ -303,7 +311,9 @@ def _run_network(
     return now._replace(net=after, traces=traces, scales=scales), seen
 
 
-def _begin_next_episode(setup: Setup, net: Network, starts: jax.Array, now: Progress, later: Progress) -> Progress:
+def _begin_next_episode(
+    setup: LifeSetup, net: Network, starts: jax.Array, now: LifeState, later: LifeState
+) -> LifeState:
     """Begin the next episode where a pause is over."""
     task = setup.task
     over = (now.rest > 0) & (later.rest == 0)

@@ -15,14 +15,14 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.space import Space
 from optimizees.agent.genome import learning_parameters
-from optimizees.agent.life import Lived, Newborn, Setup, live, live_all
-from optimizees.agent.perceptron import Perceptron, most_spikes, play, record
+from optimizees.agent.life import LifeSetup, Lived, Newborn, live, live_all
+from optimizees.agent.perceptron import Perceptron, most_spikes, multiply_adds, play, record
 
 
 class Study(NamedTuple):
     """What is asked of an agent; hashable, known before the program runs."""
 
-    setup: Setup
+    setup: LifeSetup
     mode: str  # of optimizee.py; weights, mlp: N separate episodes, nothing learns; else one life of N episodes
     space: Space  # with the names of genome.py, or those of perceptron.py
 
@@ -33,10 +33,12 @@ def evaluate(study: Study, z: np.ndarray, seeds: np.ndarray, with_artifacts: boo
     Fitness is the mean return of all episodes (`weights`, `mlp`) or of the last `share` of those lived. Metrics:
     `mean_return` over the life, `first_return`, `last_return`, `fresh_return` over F episodes with the weights as they
     are at its end (nan if F is 0), `lived` (episodes), `steps` (control steps), `rate_motor` and `rate_inhibitory` (Hz;
-    nan of an mlp), `drift` (mV, mean change of a plastic weight). Artifacts: returns (P, N), nan where not lived; of
-    one more episode with the last weights, state (P, T + 1, ...) as observed, action (P, T, ...) and lived_through
-    (P, T) bool; of spiking networks, before.<projection> and after.<projection> (P, n_pre, n_post) mV, and of that
-    episode sensor (P, T S, cells) and motor (P, T S, neurons) bool; of an mlp, of that episode activity (P, T, A).
+    nan of an mlp), `drift` (mV, mean change of a plastic weight); of a control step `spikes` of all neurons, sensors
+    included, `operations` (synapses that spikes arrive at) and `multiply_adds` (of an mlp, at its connections), beside
+    which neurons and learning rules have work of their own. Artifacts: returns (P, N), nan where not lived; of one more
+    episode with the last weights, state (P, T + 1, ...) as observed, action (P, T, ...) and lived_through (P, T) bool;
+    of spiking networks, before.<projection> and after.<projection> (P, n_pre, n_post) mV, and of that episode sensor
+    (P, T S, cells) and motor (P, T S, neurons) bool; of an mlp, of that episode activity (P, T, A).
 
     Args:
         study: what is asked.
@@ -122,6 +124,9 @@ def _evaluate_perceptrons(study: Study, z: jax.Array, words: jax.Array, with_art
         "steps": steps.sum(axis=1),
         "rate_motor": missing,
         "rate_inhibitory": missing,
+        "spikes": jnp.zeros(len(z)),
+        "operations": jnp.zeros(len(z)),
+        "multiply_adds": jnp.full(len(z), float(multiply_adds(nets) // len(z))),
         "drift": jnp.zeros(len(z)),
     }
     if with_artifacts:
@@ -135,13 +140,13 @@ def _evaluate_perceptrons(study: Study, z: jax.Array, words: jax.Array, with_art
     return found
 
 
-def _reduce_to_episode(setup: Setup) -> Setup:
+def _reduce_to_episode(setup: LifeSetup) -> LifeSetup:
     """Return the setup of one episode without learning."""
     life = replace(setup.life, episodes=1, budget=setup.task.steps + setup.life.pause)
     return setup._replace(life=life, learning=replace(setup.learning, plasticity="frozen", reward="real"))
 
 
-def _live_episodes(setup: Setup, born: Newborn, keys: jax.Array, n: int) -> Lived:
+def _live_episodes(setup: LifeSetup, born: Newborn, keys: jax.Array, n: int) -> Lived:
     """Return n separate episodes of each of P agents, (P, n) leading."""
     keys = jax.vmap(lambda key: jax.random.split(key, n))(keys).reshape(-1)
     many = jax.tree.map(lambda x: jnp.repeat(x, n, axis=0), born._replace(key=jnp.zeros(len(born.noise))))
@@ -159,6 +164,7 @@ def _live_and_measure(study: Study, born: Newborn, keys: jax.Array) -> tuple[dic
             returns=lived.returns[:, :, 0],
             weights=born.weights,
             spikes=(lived.spikes * share[:, :, None]).sum(axis=1),
+            fired=(lived.fired * share[:, :, None]).sum(axis=1),
             steps=lived.steps.sum(axis=1),
         )
     else:
@@ -167,6 +173,7 @@ def _live_and_measure(study: Study, born: Newborn, keys: jax.Array) -> tuple[dic
     changes = [jnp.abs(after.weights[name] - born.weights[name]).mean(axis=(1, 2)) for name in setup.learning.changing]
     missing, fresh = jnp.full(len(lived.steps), jnp.nan), setup.life.fresh
     hertz = lived.spikes * 1000 / setup.body.step_ms
+    fan_out = jnp.array([float(n) for n in setup.body.fan_out(setup.task.actions).values()])
     return {
         "returns": lived.returns,
         "fresh_return": _live_episodes(setup, after, keys, fresh).returns.mean((1, 2)) if fresh else missing,
@@ -174,11 +181,14 @@ def _live_and_measure(study: Study, born: Newborn, keys: jax.Array) -> tuple[dic
         "steps": lived.steps,
         "rate_motor": hertz[:, 0],
         "rate_inhibitory": hertz[:, 1],
+        "spikes": lived.fired.sum(axis=1),
+        "operations": lived.fired @ fan_out,
+        "multiply_adds": jnp.zeros_like(missing),
         "drift": jnp.stack(changes).mean(axis=0) if changes else jnp.zeros_like(missing),
     }, after
 
 
-def _record_episode(setup: Setup, born: Newborn, after: Newborn, keys: jax.Array) -> dict[str, jax.Array]:
+def _record_episode(setup: LifeSetup, born: Newborn, after: Newborn, keys: jax.Array) -> dict[str, jax.Array]:
     """Return the artifacts: weights, and an episode that is recorded."""
     lives = jax.vmap(partial(live, _reduce_to_episode(setup)._replace(record=True)))
     record, T = lives(after._replace(key=keys)).record, setup.task.steps

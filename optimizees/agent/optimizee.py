@@ -39,7 +39,7 @@ from optimizees.agent.body import Body
 from optimizees.agent.critic import CRITICS
 from optimizees.agent.genome import rule_space, weight_space
 from optimizees.agent.learning import Learning
-from optimizees.agent.life import Life, Setup
+from optimizees.agent.life import Life, LifeSetup
 from optimizees.agent.lives import Study, evaluate
 from optimizees.agent.perceptron import mlp_space
 from optimizees.agent.task import Task
@@ -98,7 +98,7 @@ class Agent(BatchOptimizee):
         """Return what is asked of this agent, as `lives.py` takes it."""
         learns = self.mode in ("stdp_rl", "both")
         learning = self.learning if learns else replace(self.learning, plasticity="frozen")
-        return Study(Setup(self.make_task(), self.body, self.life, learning), self.mode, self.space)
+        return Study(LifeSetup(self.make_task(), self.body, self.life, learning), self.mode, self.space)
 
     def evaluate_batch(
         self, z: np.ndarray, seeds: np.ndarray, *, with_grad: bool = False, with_artifacts: bool = False
@@ -113,7 +113,7 @@ class Agent(BatchOptimizee):
 
         one = {name: value[0] for name, value in evaluation.artifacts.items()}
         length, task = int(one["lived_through"].sum()), self.make_task()
-        files = [figures.returns(one["returns"], folder / "returns.png", self.fitness_label.split(": ")[-1])]
+        files = [figures.returns(one["returns"], folder / "returns.png", self.return_label)]
         if self.mode == "mlp":
             activity = one["activity"]
         else:
@@ -130,6 +130,11 @@ class Agent(BatchOptimizee):
             ]
         episode = figures.Episode(one["state"][: length + 1], one["action"][:length], activity[:length])
         return files + self.draw_episode(episode, folder, video=video)
+
+    @property
+    def return_label(self) -> str:
+        """What a return is, with its unit: the fitness is the mean of them."""
+        return self.fitness_label.removeprefix("fitness: ").removeprefix("mean ")
 
     def draw_episode(self, episode: "Episode", folder: Path, *, video: bool) -> list[Path]:
         """Write the pictures of one episode; a subclass may have its own, and with `video` a film.

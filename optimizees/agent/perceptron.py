@@ -61,6 +61,11 @@ def mlp_space(inputs: int, hidden: int, outputs: int) -> dict[str, Free]:
     }
 
 
+def multiply_adds(net: Perceptron) -> int:
+    """Return the multiply-adds of a decision: one a connection."""
+    return net.w_hidden.size + net.w_out.size
+
+
 def forward(net: Perceptron, x: jax.Array) -> jax.Array:
     """Return the outputs, in (0, 1), of inputs (K,): half of 1 + tanh; sums, not products, whatever the batch is."""
     hidden = jnp.tanh((x[:, None] * net.w_hidden).sum(axis=0) + net.b_hidden)

@@ -11,7 +11,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
 from l2l_snn.results.figures import BLACK, BLUE, GREEN, ORANGE, VERMILLION, new_figure, save, styled
-from optimizees.agent.figures import Episode
+from optimizees.agent.figures import Episode, draw_actions
 from optimizees.cartpole.task import ANGLE, POSITION
 
 FPS = 50  # a control step is 20 ms
@@ -32,7 +32,7 @@ def episode(lived: Episode, path: Path) -> Path:
         panel.set(ylabel=label, ylim=(-1.15 * limit, 1.15 * limit))
         for sign in (-1, 1):
             panel.axhline(sign * limit, color=VERMILLION, linestyle=":")
-    panels[2].step(np.arange(len(action)), action, where="post", color=BLACK, linewidth=1.5)
+    draw_actions(panels[2], action)
     panels[2].set(xlabel="control step", yticks=(0, 1), ylim=(-0.2, 1.2))
     panels[2].set_yticklabels(("left", "right"))
     panels[0].set_title(f"One episode with the last weights: {len(action)} steps")

@@ -21,6 +21,7 @@ RULES = {
     "none": ("plain SNN", GREY),
     "decay": ("DP-linear decay", ORANGE),
     "oja": ("DP-Oja", GREEN),
+    "oja_1982": ("DP-Oja, 1982", PURPLE),
     "bcm": ("DP-BCM", SKY),
     "nd_oja": ("NDP-Oja", VERMILLION),
     "nd_bcm": ("NDP-BCM", BLUE),

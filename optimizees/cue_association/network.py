@@ -12,12 +12,14 @@ Neurons filter their own spikes as they fire, so that what a layer sends passes 
 Legend: T steps of a trial, C of an interval between updates, I intervals, B trials, n_pre and n_post neurons.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from l2l_snn.snn.cells import Response, SRMAlpha, SRMConstants
+from l2l_snn.snn.homeostasis import SynapticScaling
 
 
 class Sent(NamedTuple):
@@ -25,6 +27,19 @@ class Sent(NamedTuple):
 
     response: Any  # (I, C, B, n) epsilon * s (eq. 6)
     counts: Any  # (I, B, n) spikes in each interval
+
+
+class Extras(NamedTuple):
+    """What a layer may have besides; nothing of it by default."""
+
+    told: Any = None  # (I, B) third factor of each interval, said from outside
+    judged: Any = None  # (I, B, n_post) or: by these the layer's own spikes a step are weighed and summed, to be one
+    w_third: Any = None  # (n_post,) what M of each neuron gets of it
+    truncate: int = 0  # intervals after which gradients are cut; 0: never
+    scaling: SynapticScaling | None = None  # of the positive weights onto each neuron, after every interval
+
+
+PLAIN = Extras()
 
 
 class Layer(NamedTuple):
@@ -35,6 +50,13 @@ class Layer(NamedTuple):
     potentials: Any  # (T, kept, n_post) mV
     modulation: Any  # (I, B, n_post) M after each interval; 0 without neuromodulation
     plastic: Any  # (I, B) mean |alpha E| after each interval, mV; 0 without plasticity
+
+
+class _Scale(NamedTuple):
+    """Synaptic scaling under way."""
+
+    state: Any  # ScalingState, (B, n_post) each
+    factor: Any  # (B, 1, n_post) of the positive weights
 
 
 def _compute_constants(cell: SRMAlpha, dt: float, dtype: Any) -> SRMConstants:
@@ -61,7 +83,7 @@ def send(cell: SRMAlpha, spikes: Any, dt: float, interval: int) -> Sent:
     return Sent(response.reshape(parts), spikes.reshape(parts).sum(axis=1))
 
 
-def layer(cell: SRMAlpha, rule: Any, w: Any, pre: Sent, dt: float, keep: int) -> Layer:
+def layer(cell: SRMAlpha, rule: Any, w: Any, pre: Sent, dt: float, keep: int, extras: Extras = PLAIN) -> Layer:
     """Return what a layer does in a trial that begins at rest, without traces.
 
     Args:
@@ -71,6 +93,7 @@ def layer(cell: SRMAlpha, rule: Any, w: Any, pre: Sent, dt: float, keep: int) ->
         pre: what arrives.
         dt: ms.
         keep: the number of trials of which spikes and potentials are returned.
+        extras: a third factor, homeostasis, truncated gradients.
     """
     intervals, interval, B, n_pre = pre.response.shape
     n_post, dtype = w.shape[1], pre.response.dtype
@@ -82,31 +105,51 @@ def layer(cell: SRMAlpha, rule: Any, w: Any, pre: Sent, dt: float, keep: int) ->
         u = psp - cell.scale_ref * cell.v_th * nu  # eq. 7
         spikes = cell.spike(u - cell.v_th)  # eq. 8
         a = _apply_kernel(own, k.decay_s, k.rise_s)
-        carry = Response(k.decay_ref * refractory.x + spikes, nu), Response(k.decay_s * own.x + spikes, a)
+        told = spikes if cell.through_refractory else jax.lax.stop_gradient(spikes)
+        carry = Response(k.decay_ref * refractory.x + told, nu), Response(k.decay_s * own.x + spikes, a)
         return carry, (a, spikes, u[:keep])
 
-    def advance(carry: tuple[Any, Any], pre: Sent) -> tuple[Any, Any]:
-        trace, kernels = carry
-        if rule is None:
+    def advance(carry: tuple[Any, Any, Any], xs: tuple[Sent, Any, Any]) -> tuple[Any, Any]:
+        pre, third, cut = xs
+        if cut is not None:
+            carry = jax.tree.map(lambda x: jnp.where(cut, jax.lax.stop_gradient(x), x), carry)
+        trace, kernels, scale = carry
+        if rule is None and scale is None:
             psp = pre.response @ w
         else:
-            use = jax.vmap(rule.effective, (None, 0))(w, trace)
+            own = w if scale is None else jnp.maximum(w, 0.0)[None] * scale.factor + jnp.minimum(w, 0.0)[None]
+            use = own if rule is None else jax.vmap(rule.effective, (None if scale is None else 0, 0))(own, trace)
             psp = jnp.matmul(pre.response.swapaxes(0, 1), use).swapaxes(0, 1)
         kernels, (response, spikes, u) = jax.lax.scan(fire, kernels, psp)
         counts = spikes.sum(axis=0)
         modulation, plastic = jnp.zeros((B, n_post), dtype), jnp.zeros(B, dtype)
         if rule is not None:
             steps = jnp.full(B, interval, trace.steps.dtype)
-            trace = jax.vmap(rule.update)(trace._replace(pre=pre.counts, post=counts, steps=steps))
+            trace = trace._replace(pre=pre.counts, post=counts, steps=steps)
+            if third is not None:
+                third = third if extras.judged is None else (third * counts).sum(axis=1) / interval
+                trace = trace._replace(signal=interval * third[:, None] * extras.w_third[None, :])
+            trace = jax.vmap(rule.update)(trace)
             modulation = trace.modulation
             plastic = jax.vmap(lambda e: jnp.abs(rule.alpha * e).mean())(trace.e)
-        return (trace, kernels), (Sent(response, counts), spikes[:, :keep], u, modulation, plastic)
+        if extras.scaling is not None and scale is not None:
+            grow = jax.vmap(partial(extras.scaling.step, duration=interval * dt))
+            scale = _Scale(*grow(scale.state, scale.factor, counts))
+        return (trace, kernels, scale), (Sent(response, counts), spikes[:, :keep], u, modulation, plastic)
 
     still = jnp.zeros((B, n_post), dtype)
     trace = None
     if rule is not None:
         trace = jax.tree.map(lambda x: jnp.broadcast_to(x, (B, *x.shape)), rule.init(n_pre, n_post))
-    start = trace, (Response(still, still), Response(still, still))
-    _, (sent, spikes, u, modulation, plastic) = jax.lax.scan(advance, start, pre)
+    scale, cut = None, None
+    if extras.scaling is not None:
+        rest = extras.scaling.init(n_post)
+        rest = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, dtype), (B, n_post)), rest)
+        scale = _Scale(rest, jnp.ones((B, 1, n_post), dtype))
+    if extras.truncate:
+        cut = jnp.arange(intervals) % extras.truncate == 0
+    third = extras.told if extras.judged is None else extras.judged
+    start = trace, (Response(still, still), Response(still, still)), scale
+    _, (sent, spikes, u, modulation, plastic) = jax.lax.scan(advance, start, (pre, third, cut))
     whole = (intervals * interval, keep, n_post)
     return Layer(sent, spikes.reshape(whole), u.reshape(whole), modulation, plastic)

@@ -23,16 +23,36 @@ from l2l_snn.optimizee import JaxOptimizee
 from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.snn import differentiable as rules
 from l2l_snn.snn.cells import SRMAlpha
+from l2l_snn.snn.homeostasis import SynapticScaling
 from l2l_snn.snn.surrogate import exponential, smooth
 from l2l_snn.space import Free, Space
-from l2l_snn.validate import Count, NotNegative, Positive, Within, check_multiple, check_shape
-from optimizees.cue_association.network import Layer, layer, send
-from optimizees.cue_association.trials import NOISE, STEP, Schedule, Trials, random_trials, reward
+from l2l_snn.validate import (
+    Count,
+    CountFromZero,
+    NotNegative,
+    Positive,
+    Within,
+    check_multiple,
+    check_shape,
+    message,
+)
+from optimizees.cue_association.network import Extras, Layer, layer, send
+from optimizees.cue_association.trials import (
+    NOISE,
+    STEP,
+    Schedule,
+    Trials,
+    judged,
+    novelty,
+    random_trials,
+    reward,
+)
 
 RULES = {
     "none": None,
     "decay": rules.DPLinearDecay,
     "oja": rules.DPOja,
+    "oja_1982": rules.Oja,
     "bcm": rules.DPBCM,
     "nd_oja": rules.NDPOja,
     "nd_bcm": rules.NDPBCM,
@@ -57,12 +77,16 @@ class CueAssociation(JaxOptimizee):
       the expectation of the same gradient, without the noise of the draw, and the exact derivative of the fitness
       but for the spikes' surrogate. The reward comes in the last step, so that its discount (0.99) is one factor.
     - The trace takes the spike averages of eq. 11-21 for eq. 10 too. It is bounded, |E| <= e_max ("often clipped").
+    - The third factor (eq. 15 leaves open what M may be; the discussion names reward): the reward is one that tells,
+      while the animal decides, whether what it does is right, so it says something that the plain task doesn't. Not in
+      the source either: synaptic scaling (van Rossum et al. 2000) beside the rule, and gradients that are cut.
     - Initial values and the interval are not given; see the fields. An eta may leave [0, 1], nothing bounds it.
     """
 
     fitness_label = "fitness: mean reward"
     side_by_side = False  # the trials of one network are work enough, and no chunk changes a bit
-    rule: Literal["none", "decay", "oja", "bcm", "nd_oja", "nd_bcm"] = "nd_bcm"  # of differentiable.py; none: plain SNN
+    # of differentiable.py; none: plain SNN; oja is eq. 11, oja_1982 Oja's own, whose decay is by postsynaptic activity
+    rule: Literal["none", "decay", "oja", "oja_1982", "bcm", "nd_oja", "nd_bcm"] = "nd_bcm"
     noise: Literal["low", "high"] = "low"  # how often neurons fire without a cue
     trials: Count = 64  # B
     decision: Literal["expected", "sampled"] = "expected"  # mean over both actions, or a draw and REINFORCE
@@ -81,8 +105,19 @@ class CueAssociation(JaxOptimizee):
     tau_s: Positive = 10.0  # ms, response to input
     tau_ref: Positive = 2.0  # ms, refractoriness
     scale_ref: NotNegative = 2.0  # its peak, in thresholds
+    through_refractory: bool = (
+        True  # whether gradients pass through refractoriness; in SLAYER, the source's, they don't
+    )
     surrogate_tau: Positive = 10.0  # mV, width of the surrogate derivative: "1" in thresholds
     surrogate_scale: Positive = 1.0
+    # what M of neuromodulated rules gets besides, by weights that are trained: the change of the input's rates (both
+    # layers), or the reward of what the output neurons say while they decide (of their own layer alone)
+    third: Literal["none", "novelty", "reward"] = "none"
+    w_third: Positive = 1.0  # standard deviation of these weights at first
+    scaling: NotNegative = 0.0  # 1 / (s Hz), beta of synaptic scaling of positive hidden weights in a trial; 0: none
+    scaling_target: Positive = 100.0  # Hz, rate of a hidden neuron that it leads to
+    scaling_tau: Positive = 200.0  # ms, over which it averages the rate
+    truncate: CountFromZero = 0  # steps of 1 ms after which gradients are cut, a multiple of delta_tau; 0: never
     smooth: NotNegative = 0.0  # 1 / mV; > 0: a sigmoid of this steepness instead of spikes, with an exact derivative
     schedule: Schedule = Schedule()  # of a trial: cues, rests, the decision
     precision: Literal["float32", "float64"] = "float32"
@@ -90,6 +125,10 @@ class CueAssociation(JaxOptimizee):
     def cross_check(self) -> None:
         check_multiple("delta_tau", self.delta_tau, STEP)
         check_multiple("schedule.horizon", self.schedule.horizon, self.delta_tau, "delta_tau")
+        check_multiple("truncate", self.truncate * STEP, self.delta_tau, "delta_tau")
+        if self.third != "none" and not self.rule.startswith("nd"):
+            todo = "other rules have no modulators; take nd_oja or nd_bcm"
+            raise ValueError(message("third", f"none with rule: {self.rule}", self.third, todo))
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -97,7 +136,10 @@ class CueAssociation(JaxOptimizee):
         return {"hidden": (4 * self.schedule.group, self.hidden), "out": (self.hidden, 2)}
 
     def make_space(self) -> Space:
-        """Return what is trained in both layers, all unbounded: w_hidden, alpha_hidden, ..., w_out, alpha_out, ..."""
+        """Return what is trained in both layers, all unbounded: w_hidden, alpha_hidden, ..., w_out, alpha_out, ...
+
+        With a third factor also w_third_out, and of novelty w_third_hidden.
+        """
         parameters: dict[str, Free] = {}
         for name, (pre, post) in self.sizes.items():
             kinds = {"w": Free((pre, post), scale=getattr(self, f"w_{name}"))}  # mV
@@ -107,6 +149,8 @@ class CueAssociation(JaxOptimizee):
                 kinds |= {"psi": Free((pre,), self.psi), "eta_phi": Free((), self.eta_spread, self.eta)}
             if self.rule.startswith("nd"):
                 kinds |= {"w_m": Free((post, post), self.w_m)}
+            if self.third == "novelty" or (self.third == "reward" and name == "out"):
+                kinds |= {"w_third": Free((post,), self.w_third)}
             parameters |= {f"{kind}_{name}": parameter for kind, parameter in kinds.items()}
         return Space(**parameters)
 
@@ -162,13 +206,21 @@ class CueAssociation(JaxOptimizee):
     def simulate(self, params: dict[str, Any], trials: Trials, keep: int) -> tuple[Layer, Layer]:
         """Return what hidden and output layer do, with the hidden spikes of the first `keep` trials; traced."""
         spike = smooth(self.smooth) if self.smooth else exponential(self.surrogate_tau, self.surrogate_scale)
-        cell = SRMAlpha(self.v_th, self.tau_s, self.tau_ref, self.scale_ref, spike)
-        sent, done = send(cell, trials.spikes, STEP, round(self.delta_tau / STEP)), []
+        cell = SRMAlpha(self.v_th, self.tau_s, self.tau_ref, self.scale_ref, spike, self.through_refractory)
+        interval = round(self.delta_tau / STEP)
+        sent, done = send(cell, trials.spikes, STEP, interval), []
+        told = novelty(sent.counts, interval) if self.third == "novelty" else None
         for name in LAYERS:
             own = {key.removesuffix(f"_{name}"): value for key, value in params.items() if key.endswith(f"_{name}")}
             w, kind = own.pop("w"), RULES[self.rule]
+            extras = Extras(told, w_third=own.pop("w_third", None), truncate=self.truncate // interval)
+            if name == "hidden" and self.scaling:
+                homeostasis = SynapticScaling(self.scaling_target, self.scaling_tau, self.scaling)
+                extras = extras._replace(scaling=homeostasis)
+            if name == "out" and self.third == "reward":
+                extras = extras._replace(judged=judged(trials.deciding, trials.answer, interval))
             rule = kind and kind(**own, delta_tau=self.delta_tau, e_max=self.e_max)
-            done.append(layer(cell, rule, w, sent, STEP, len(trials.answer) if name == "out" else keep))
+            done.append(layer(cell, rule, w, sent, STEP, len(trials.answer) if name == "out" else keep, extras))
             sent = done[-1].sent
         return done[0], done[1]
 

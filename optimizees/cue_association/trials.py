@@ -119,6 +119,34 @@ def trials(schedule: Schedule, noise: Probabilities, key: Any, cues: Any, rests:
     return Trials(spikes, cues, deciding.astype(p.dtype), answer)
 
 
+def novelty(counts: Any, interval: int) -> Any:
+    """Return how much the input neurons' rates have changed from the interval before, (I, B), spikes a step.
+
+    The mean over neurons of the absolute change; 0 in the first interval.
+
+    Args:
+        counts: (I, B, n) spikes in each interval.
+        interval: its steps.
+    """
+    change = jnp.abs(jnp.diff(counts, axis=0)).mean(axis=2) / interval
+    return jnp.concatenate([jnp.zeros_like(change[:1]), change])
+
+
+def judged(deciding: Any, answer: Any, interval: int) -> Any:
+    """Return what a spike of each output neuron is worth in each interval, (I, B, 2): a reward while it decides.
+
+    1 for the right side and -1 for the other, times the share of the interval that is part of the decision.
+
+    Args:
+        deciding: (T, B) as `Trials` has it.
+        answer: (B,) the right side.
+        interval: steps.
+    """
+    share = deciding.reshape(-1, interval, deciding.shape[1]).mean(axis=1)
+    right = 2.0 * jax.nn.one_hot(answer, 2, dtype=share.dtype) - 1.0
+    return share[:, :, None] * right[None]
+
+
 def reward(log_odds: Any, answer: Any, key: Any, decision: str) -> tuple[Any, Any]:
     """Return the mean reward, 1 for the right action and -1 for the other, and the share of right drawn actions.
 

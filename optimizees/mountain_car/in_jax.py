@@ -20,7 +20,7 @@ from gymnasium.utils import seeding
 from l2l_snn.snn import cells
 from l2l_snn.snn.coding import bin_index, most_spikes
 from l2l_snn.validate import check_choice, message
-from optimizees.mountain_car.task import ACTIONS, GOAL, NONE, POSITIONS, VELOCITIES, Episodes, Network
+from optimizees.mountain_car.task import ACTIONS, GOAL, NONE, POSITIONS, VELOCITIES, CarNetwork, Episodes
 
 FORCE = 0.001  # gymnasium's
 GRAVITY = 0.0025
@@ -51,7 +51,7 @@ class _Steps(NamedTuple):
     """Times in simulation steps, and the model of hidden and output neurons."""
 
     cell: Any
-    network: Network
+    network: CarNetwork
     substeps: int  # S
     drive_delay: int
     delay: int
@@ -59,8 +59,8 @@ class _Steps(NamedTuple):
     record: bool
 
 
-def drive(
-    network: Network,
+def drive_cars(
+    network: CarNetwork,
     steps: int,
     w_hidden: np.ndarray,
     w_out: np.ndarray,
@@ -95,7 +95,7 @@ def drive(
     return Episodes(track.astype(np.float64), actions, counts, (times, cars, neuron))
 
 
-def _time_steps(network: Network, record: bool) -> _Steps:
+def _time_steps(network: CarNetwork, record: bool) -> _Steps:
     """Return the times in steps; refuse what only NEST has."""
     check_choice("model", network.model, list(MODELS), "or take backend: nest")
     cell = MODELS[network.model](t_ref=network.t_ref)
@@ -121,7 +121,7 @@ def _time_steps(network: Network, record: bool) -> _Steps:
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _drive_cars(
-    network: Network, T: int, record: bool, w_hidden: jax.Array, w_out: jax.Array, starts: jax.Array
+    network: CarNetwork, T: int, record: bool, w_hidden: jax.Array, w_out: jax.Array, starts: jax.Array
 ) -> tuple[jax.Array, ...]:
     """Drive the cars; returns what `Episodes` has, and the spikes as (C, T, S, 2 B + H + 3) bool if recorded.
 

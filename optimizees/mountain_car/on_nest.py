@@ -10,11 +10,11 @@ import gymnasium
 import numpy as np
 
 from l2l_snn.snn import nest
-from optimizees.mountain_car.task import ACTIONS, GOAL, NONE, POSITIONS, VELOCITIES, Episodes, Network
+from optimizees.mountain_car.task import ACTIONS, GOAL, NONE, POSITIONS, VELOCITIES, CarNetwork, Episodes
 
 
-def drive(
-    network: Network, steps: int, w_hidden: np.ndarray, w_out: np.ndarray, seeds: np.ndarray, record: bool
+def drive_cars(
+    network: CarNetwork, steps: int, w_hidden: np.ndarray, w_out: np.ndarray, seeds: np.ndarray, record: bool
 ) -> Episodes:
     """Drive C cars side by side in one kernel.
 
@@ -56,7 +56,7 @@ def drive(
     return Episodes(track, actions, counts, kernel.recorded() if record else None)
 
 
-def spike_map(network: Network, w_hidden: np.ndarray, w_out: np.ndarray) -> np.ndarray:
+def spike_map(network: CarNetwork, w_hidden: np.ndarray, w_out: np.ndarray) -> np.ndarray:
     """Return spikes of the output neurons in one step from rest in every state: (3, B velocities, B positions).
 
     The weights are those of one car, (H, 2 B) and (3, H), pA.
@@ -94,7 +94,7 @@ def decode(counts: np.ndarray) -> np.ndarray:
     return np.where(ordered[:, -1] > ordered[:, -2], counts.argmax(axis=1), NONE)
 
 
-def build_kernel(network: Network, copies: int, record: bool) -> nest.FeedForward:
+def build_kernel(network: CarNetwork, copies: int, record: bool) -> nest.FeedForward:
     """Return the kernel with `copies` networks at rest, for drives of an environment step."""
     layers = (2 * network.bins, network.hidden, ACTIONS)
     params = (("t_ref", network.t_ref),)

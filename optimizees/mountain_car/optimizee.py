@@ -3,7 +3,8 @@
 Position and velocity are cut into equal bins with one input neuron each; the neurons of the current bins are driven
 by a direct current; a hidden layer projects to three output neurons (left, none, right). Each environment step
 simulates 20 ms; the output neuron with most spikes is the action, a tie means none. The network's state carries over
-from step to step. Fitness is the highest position reached; the flag stands at 0.5.
+from step to step. Fitness is the highest position reached; the flag stands at 0.5. In the mode `mlp`, the baseline of
+artificial neurons, the genome is the weights of a multilayer perceptron that sees position and velocity.
 
 Legend: P individuals, E episodes of each, H hidden neurons, B bins, T environment steps.
 """
@@ -18,7 +19,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Real, Space
 from l2l_snn.validate import Count, Positive
-from optimizees.mountain_car.task import ACTIONS, GOAL, POSITIONS, VELOCITIES, Episodes, Network
+from optimizees.mountain_car.task import ACTIONS, GOAL, POSITIONS, VELOCITIES, CarNetwork, Episodes
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,25 @@ class MountainCar(BatchOptimizee):
     """
 
     fitness_label: ClassVar[str] = "fitness: highest position (track units)"
-    network: Network = Network()
+    network: CarNetwork = CarNetwork()
     weight_limit: Positive = 20.0  # weights are evolved in [-weight_limit, weight_limit] ...
     weight_scale: Positive = 100.0  # ... and multiplied by this, pA
     steps: Count = 109  # T at most; the report says 110, the published code runs 109
     episodes: Count = 1  # E, starts an individual is tried from; fitness is the mean
     backend: Literal["nest", "jax"] = "nest"  # the same spikes; NEST on many CPUs, JAX for many individuals at once
     precision: Literal["float64", "float32"] = "float64"  # of the network in JAX; float32 may differ in late spikes
+    mode: Literal["snn", "mlp"] = "snn"  # mlp: a perceptron in the network's place
+    mlp_hidden: Count = 5  # hidden units of the perceptron
 
     def make_space(self) -> Space:
-        """Return weights to hidden neurons from velocity and position (H, B each), then to output neurons (3, H)."""
+        """Return weights to hidden neurons from velocity and position (H, B each), then to output neurons (3, H).
+
+        Of an mlp: those of `perceptron.py`.
+        """
+        if self.mode == "mlp":
+            from optimizees.mountain_car.perceptron import mlp_space
+
+            return Space(**mlp_space(self.mlp_hidden))
         limit, hidden, bins = self.weight_limit, self.network.hidden, self.network.bins
         return Space(
             w_velocity=Real(-limit, limit, shape=(hidden, bins)),
@@ -58,11 +68,11 @@ class MountainCar(BatchOptimizee):
         Metrics: `reached` (share of episodes that reach the flag), `steps` (environment steps until the flag, or
         all), `final_position`. Artifacts, of each individual's first episode, padded with nan or -1:
         position, velocity (P, T + 1), actions (P, T), counts (P, T, 3) spikes of the output neurons, spike_times (P, n)
-        in ms and spike_neurons (P, n) counted through the layers.
+        in ms and spike_neurons (P, n) counted through the layers. Of an mlp there are no spikes, and counts is 1 for
+        the output that acted.
         """
-        w_hidden, w_out = (np.repeat(w, self.episodes, axis=0) for w in self.weights(z))
         starts = np.array([start for seed in seeds for start in self.start_seeds(int(seed))])
-        track, actions, counts, spikes = self._drive_cars(w_hidden, w_out, starts, with_artifacts)
+        track, actions, counts, spikes = self._drive_cars(z, starts, with_artifacts)
         highest = np.nanmax(track[:, 1:, 0], axis=1).reshape(-1, self.episodes)
         reached = (highest >= GOAL).mean(axis=1)
         taken = (actions >= 0).sum(axis=1).reshape(-1, self.episodes)
@@ -72,18 +82,17 @@ class MountainCar(BatchOptimizee):
             "steps": taken.mean(axis=1),
             "final_position": final.reshape(-1, self.episodes).mean(axis=1),
         }
-        artifacts = {}
-        if spikes is not None:
-            first = slice(None, None, self.episodes)
-            times, neurons = _pad_spikes(spikes, len(track))
+        artifacts, first = {}, slice(None, None, self.episodes)
+        if with_artifacts:
             artifacts = {
                 "position": track[first, :, 0],
                 "velocity": track[first, :, 1],
                 "actions": actions[first],
                 "counts": counts[first],
-                "spike_times": times[first],
-                "spike_neurons": neurons[first],
             }
+        if spikes is not None:
+            times, neurons = _pad_spikes(spikes, len(track))
+            artifacts |= {"spike_times": times[first], "spike_neurons": neurons[first]}
         return Evaluation(highest.mean(axis=1), metrics, artifacts)
 
     def spike_map(self, params: dict[str, Any]) -> np.ndarray:
@@ -94,7 +103,10 @@ class MountainCar(BatchOptimizee):
         return on_nest.spike_map(self.network, w_hidden[0], w_out[0])
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
-        """Write output neurons over the state space, one episode, its spike raster, and with `video` an animation."""
+        """Write output neurons over the state space, one episode, its spike raster, and with `video` an animation.
+
+        Of an mlp: the episode and the animation.
+        """
         from l2l_snn.results.raster import raster
         from optimizees.mountain_car import figures
 
@@ -102,19 +114,19 @@ class MountainCar(BatchOptimizee):
         taken = int((one["actions"] >= 0).sum())
         position, velocity = one["position"][: taken + 1], one["velocity"][: taken + 1]
         counts, actions = one["counts"][:taken], one["actions"][:taken]
-        fired = one["spike_neurons"] >= 0
-        names = ("velocity", "position", "hidden", "output")
         network = self.network
-        edges = np.cumsum([0, network.bins, network.bins, network.hidden, ACTIONS])
-        layers = {name: (int(edges[i]), int(edges[i + 1]) - 1) for i, name in enumerate(names)}
-        bins = (np.linspace(*POSITIONS, network.bins + 1), np.linspace(*VELOCITIES, network.bins + 1))
-        trajectory = (position, velocity)
-        spikes = (one["spike_times"][fired], one["spike_neurons"][fired])
-        files = [
-            *figures.output_maps(self.spike_map(params), *bins, folder, trajectory=trajectory, step_ms=network.step_ms),
-            figures.episode(position, velocity, counts, actions, network.step_ms, folder / "episode.png", GOAL),
-            raster(*spikes, layers, taken * network.step_ms, folder / "raster.png", step_ms=network.step_ms),
-        ]
+        files = [figures.episode(position, velocity, counts, actions, network.step_ms, folder / "episode.png", GOAL)]
+        if self.mode == "snn":
+            fired = one["spike_neurons"] >= 0
+            names = ("velocity", "position", "hidden", "output")
+            edges = np.cumsum([0, network.bins, network.bins, network.hidden, ACTIONS])
+            layers = {name: (int(edges[i]), int(edges[i + 1]) - 1) for i, name in enumerate(names)}
+            bins = (np.linspace(*POSITIONS, network.bins + 1), np.linspace(*VELOCITIES, network.bins + 1))
+            trajectory, map_of = (position, velocity), self.spike_map(params)
+            spikes = (one["spike_times"][fired], one["spike_neurons"][fired])
+            maps = figures.output_maps(map_of, *bins, folder, trajectory=trajectory, step_ms=network.step_ms)
+            drawn = raster(*spikes, layers, taken * network.step_ms, folder / "raster.png", step_ms=network.step_ms)
+            files = [*maps, *files, drawn]
         if video:
             files.append(figures.animation(position, velocity, counts, actions, folder / "episode.gif"))
         return files
@@ -133,14 +145,22 @@ class MountainCar(BatchOptimizee):
         }
         return [np.concatenate([params["w_velocity"], params["w_position"]], axis=2), params["w_out"]]
 
-    def _drive_cars(self, w_hidden: np.ndarray, w_out: np.ndarray, seeds: np.ndarray, record: bool) -> Episodes:
+    def _drive_cars(self, z: np.ndarray, seeds: np.ndarray, record: bool) -> Episodes:
+        if self.mode == "mlp":
+            from optimizees.mountain_car import perceptron
+
+            shapes = {name: parameter.shape for name, parameter in self.space.parameters.items()}
+            columns = {name: w.reshape(len(z), *shapes[name]) for name, w in self.space.decode_columns(z).items()}
+            net = {name: np.repeat(w, self.episodes, axis=0) for name, w in columns.items()}
+            return perceptron.drive_cars(self.steps, net, seeds)
+        w_hidden, w_out = (np.repeat(w, self.episodes, axis=0) for w in self.weights(z))
         if self.backend == "nest":
             from optimizees.mountain_car import on_nest
 
-            return on_nest.drive(self.network, self.steps, w_hidden, w_out, seeds, record)
+            return on_nest.drive_cars(self.network, self.steps, w_hidden, w_out, seeds, record)
         from optimizees.mountain_car import in_jax
 
-        return in_jax.drive(self.network, self.steps, w_hidden, w_out, seeds, record, self.precision)
+        return in_jax.drive_cars(self.network, self.steps, w_hidden, w_out, seeds, record, self.precision)
 
 
 def _pad_spikes(spikes: tuple[np.ndarray, np.ndarray, np.ndarray], copies: int) -> tuple[np.ndarray, np.ndarray]:

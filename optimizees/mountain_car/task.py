@@ -21,7 +21,7 @@ NONE = 1  # the action of a tie
 
 
 @dataclass(frozen=True)
-class Network:
+class CarNetwork:
     """The spiking network that drives the car; the published one by default."""
 
     bins: Count = 30  # B, input neurons for each of position and velocity

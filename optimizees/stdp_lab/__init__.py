@@ -1,6 +1,6 @@
 """Spike-timing-dependent plasticity of one neuron, and of a population, on NEST and in JAX."""
 
 from optimizees.stdp_lab.optimizee import SingleNeuron, STDPLab
-from optimizees.stdp_lab.trains import Pair, Rule
+from optimizees.stdp_lab.trains import Pair, STDPRule
 
-__all__ = ["Pair", "Rule", "STDPLab", "SingleNeuron"]
+__all__ = ["Pair", "STDPLab", "STDPRule", "SingleNeuron"]

@@ -13,7 +13,7 @@ import numpy as np
 from l2l_snn.snn.cells import IafPscAlpha
 from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.plasticity import PairSTDP
-from optimizees.stdp_lab.trains import Evolved, Pair, Rule
+from optimizees.stdp_lab.trains import Evolved, Pair, STDPRule
 
 
 def pair(spec: Pair, currents: np.ndarray, weights: np.ndarray, record: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +47,7 @@ def _run_pairs(spec: Pair, record: bool, currents: jax.Array, weights: jax.Array
     return jax.vmap(one)(currents, weights)
 
 
-def weights(rule: Rule, dt: float, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+def weights(rule: STDPRule, dt: float, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
     """Return the weights (C, T) after each step of dt ms, by PairSTDP or as printed, on spike trains (C, T) bool."""
     with jax.enable_x64(True):
         values = Evolved(*(jnp.asarray(value, jnp.float64) for value in evolved))
@@ -56,12 +56,12 @@ def weights(rule: Rule, dt: float, evolved: Evolved, pre: np.ndarray, post: np.n
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _follow_weights(rule: Rule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
+def _follow_weights(rule: STDPRule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
     follow = _update_at_spikes if rule.update == "spikes" else _update_in_steps
     return jax.vmap(partial(follow, rule, dt))(evolved, pre, post)
 
 
-def _update_at_spikes(rule: Rule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
+def _update_at_spikes(rule: STDPRule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
     """Return the weights (T,) of PairSTDP: eq. 10 at post spikes, eq. 11 at pre spikes, both kept within the bounds."""
     stdp = PairSTDP(
         lam=evolved.lam,
@@ -83,7 +83,7 @@ def _update_at_spikes(rule: Rule, dt: float, evolved: Evolved, pre: jax.Array, p
     return jax.lax.scan(step, begin, (pre, post))[1]
 
 
-def _update_in_steps(rule: Rule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
+def _update_in_steps(rule: STDPRule, dt: float, evolved: Evolved, pre: jax.Array, post: jax.Array) -> jax.Array:
     """Return the weights (T,) of eq. 8-12 taken by the letter, in every step: min(max(w_min, w_dep), w_pot)."""
     decay = [jnp.exp(-dt / tau) for tau in (evolved.tau_pre, evolved.tau_post)]
 

@@ -6,7 +6,7 @@ Legend: C copies, T steps.
 import numpy as np
 
 from l2l_snn.snn import nest
-from optimizees.stdp_lab.trains import Evolved, Pair, Rule
+from optimizees.stdp_lab.trains import Evolved, Pair, STDPRule
 
 
 def pair(spec: Pair, currents: np.ndarray, weights: np.ndarray, record: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ def pair(spec: Pair, currents: np.ndarray, weights: np.ndarray, record: bool) ->
     )
 
 
-def weights(rule: Rule, dt: float, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+def weights(rule: STDPRule, dt: float, evolved: Evolved, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
     """Return the weights (C, T) of C stdp_synapses on trains (C, T) bool of steps of dt ms; see `nest.stdp_weights`."""
     params = {
         "lambda": evolved.lam,

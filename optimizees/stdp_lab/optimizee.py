@@ -19,7 +19,7 @@ from l2l_snn.evaluation import Evaluation
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Real, Space
 from l2l_snn.validate import Count, Finite, NotNegative, Positive, check_multiple, check_range, message
-from optimizees.stdp_lab.trains import SHORTEST, Evolved, Pair, Rule, at_times, poisson, trace
+from optimizees.stdp_lab.trains import SHORTEST, Evolved, Pair, STDPRule, at_times, poisson, trace
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class STDPLab(BatchOptimizee):
     alpha: Finite = -1.0  # depression relative to potentiation, as printed; < 0 potentiates
     tau_pre: Positive = 20.0  # ms, trace of pre spikes; the middle of what is searched
     tau_post: Positive = 20.0  # ms, trace of post spikes; the middle of what is searched
-    rule: Rule = Rule()  # what of it isn't searched
+    rule: STDPRule = STDPRule()  # what of it isn't searched
     target: Finite = 700.0  # units, of the last weight
     pairs: Count = 1  # E, pairs of spike trains an individual is tried on
     rate_pre: NotNegative = 20.0  # Hz, of Poisson trains

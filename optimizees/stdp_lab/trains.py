@@ -48,7 +48,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Rule:
+class STDPRule:
     """What is the same for all evaluations of the STDP rule."""
 
     mu_plus: NotNegative = 1.0  # exponent of the weight dependence of potentiation

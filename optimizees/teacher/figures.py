@@ -1,6 +1,8 @@
 """Pictures of a network that learns from a teacher: its error over examples, its internal model, its spikes.
 
-As in figure 2 of 004 (D, E, H, I). Legend: E examples, I inputs, N neurons, S steps of 1 ms an example.
+As in figure 2 of 004 (C, D, E with its insert, G, H, I).
+
+Legend: B functions, E examples, I inputs, N neurons, S steps of 1 ms an example.
 """
 
 from functools import partial
@@ -14,7 +16,14 @@ from matplotlib.figure import Figure
 
 from l2l_snn.evaluation import Evaluation
 from l2l_snn.results.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, new_figure, save, styled
-from optimizees.teacher.functions import Episodes, backpropagation_predictions, sample_episodes
+from optimizees.teacher.functions import (
+    Episodes,
+    backpropagation_predictions,
+    evaluate_function,
+    linear_predictions,
+    sample_episodes,
+    straight_examples,
+)
 from optimizees.teacher.learner import Learner
 
 MODELS = (1, 2, 4, 7, 10, 20)  # numbers of examples after which the internal model is shown
@@ -22,7 +31,7 @@ GRID = 21  # points along each input
 
 
 def draw(teacher: Any, params: dict[str, Any], evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write error.png, internal_model.png and raster.png of one individual.
+    """Write error.png, internal_model.png, functions.png and raster.png of an individual, of sinuses straight_line.png.
 
     Args:
         teacher: the `Teacher`.
@@ -36,7 +45,13 @@ def draw(teacher: Any, params: dict[str, Any], evaluation: Evaluation, folder: P
     one = {name: value[0] for name, value in evaluation.artifacts.items()}
     files = [save(draw_errors(teacher, one), folder / "error.png")]
     files.append(save(draw_models(teacher.learner, params, one), folder / "internal_model.png"))
+    files.append(save(draw_functions(teacher), folder / "functions.png"))
     files.append(save(draw_raster(teacher.learner, one), folder / "raster.png"))
+    if teacher.family == "sinus":
+        x, y = straight_examples(amplitude=3.0, phase=0.8, examples=max(MODELS))
+        title = "What the network would answer where all examples lie on a straight line"
+        figure = draw_models(teacher.learner, params, {"x": x[0], "y": y[0]}, title, sinus=(3.0, 0.8))
+        files.append(save(figure, folder / "straight_line.png"))
     return files
 
 
@@ -44,12 +59,15 @@ def draw(teacher: Any, params: dict[str, Any], evaluation: Evaluation, folder: P
 def draw_errors(teacher: Any, one: dict[str, np.ndarray], functions: int = 200) -> Figure:
     """Return the figure of squared errors over examples: the network, the linear predictor, backpropagation.
 
+    Beside it a single function, the first episode's. Its cross is the example from which on five answers have, in
+    the mean, at most twice the error of the episode's second half.
+
     Args:
         teacher: the `Teacher`.
-        one: artifacts errors, linear_errors (E,).
+        one: artifacts errors, linear_errors, y, answers (E,) and x (E, I).
         functions: target networks that the curve of backpropagation averages over.
     """
-    figure, axes = new_figure()
+    figure, (axes, alone) = new_figure(1, 2, size=(16.0, 6.75), width_ratios=(3, 2))
     n = np.arange(1, len(one["errors"]) + 1)
     axes.plot(n, one["linear_errors"], color=ORANGE, label="optimal linear predictor of all examples before")
     if teacher.family == "network":
@@ -64,6 +82,67 @@ def draw_errors(teacher: Any, one: dict[str, np.ndarray], functions: int = 200) 
     axes.set(xlabel="example", ylabel="mean squared error", ylim=(0, highest), xlim=(1, len(n)))
     axes.set_title(f"Functions never seen: means over {teacher.episodes} episodes")
     axes.legend()
+    single = (one["answers"] - one["y"]) ** 2
+    linear = (linear_predictions(one["x"][None], one["y"][None])[0] - one["y"]) ** 2
+    alone.plot(n, linear, color=ORANGE)
+    alone.plot(n, single, color=BLUE)
+    good = _find_good(single)
+    alone.plot(n[good], single[good], "x", color=VERMILLION, markersize=14, markeredgewidth=4, clip_on=False)
+    alone.set(xlim=(1, len(n)), ylim=(0, 1.1 * max(single.max(), np.median(linear))))
+    alone.set(xlabel="example", ylabel="squared error", title="One of them")
+    return figure
+
+
+def _find_good(errors: np.ndarray) -> int:
+    """Return from which example on, counted from 0, five answers have at most twice the error of the second half."""
+    late = errors[len(errors) // 2 :].mean()
+    means = np.array([errors[i : i + 5].mean() for i in range(len(errors))])
+    return int(np.argmax(means <= 2 * late))
+
+
+@styled
+def draw_functions(teacher: Any, count: int = 8) -> Figure:
+    """Return the figure of functions of the family, of target networks where both inputs are the same (figure 2G).
+
+    Args:
+        teacher: the `Teacher`.
+        count: functions, drawn from a key of their own.
+    """
+    sample = partial(sample_episodes, teacher.family, episodes=count, examples=1, gain=teacher.gain)
+    functions, axis = jax.jit(sample)(jax.random.key(0))[1], np.linspace(-1, 1, 101, dtype=np.float32)
+    inputs = 1 if teacher.family == "sinus" else 2
+    points = jnp.asarray(np.repeat(axis[:, None], inputs, axis=1))
+    curves = jax.vmap(lambda function: evaluate_function(teacher.family, function, points, teacher.gain))(functions)
+    figure, axes = new_figure()
+    axes.plot(axis * (5 if teacher.family == "sinus" else 1), np.asarray(curves).T)
+    axes.set(xlabel="x" if teacher.family == "sinus" else "input 1 = input 2", ylabel="function")
+    axes.set_title(f"{count} functions of the family")
+    return figure
+
+
+@styled
+def draw_training(errors: np.ndarray, batch_linear: float, after: np.ndarray) -> Figure:
+    """Return the figure of the error over training, and after it on functions never met (figure 2C).
+
+    Args:
+        errors: (generations,) mean squared error of each generation's functions.
+        batch_linear: that of the optimal linear predictor which is fitted to all examples of each function.
+        after: (B,) of the trained network, in each of B functions that training never had.
+    """
+    figure, (left, right) = new_figure(1, 2, size=(12.0, 5.0), sharey=True, width_ratios=(3, 1))
+    width = max(1, len(errors) // 100)
+    blocks = errors[: len(errors) // width * width].reshape(-1, width)
+    middle = (np.arange(len(blocks)) + 0.5) * width
+    left.fill_between(middle, *np.quantile(blocks, (0.25, 0.75), axis=1), color=BLUE, alpha=0.3, linewidth=0)
+    left.plot(middle, np.median(blocks, axis=1), color=BLUE, label="spiking network")
+    for panel in (left, right):
+        panel.axhline(batch_linear, color=ORANGE, label="optimal linear predictor of all examples")
+    left.set(xlabel="iteration", ylabel="mean squared error", xlim=(0, len(errors)), title="during training")
+    right.boxplot(after, whis=(5, 95), showfliers=False)
+    right.plot(1, after.mean(), "o", color=BLUE)
+    right.set(xticks=(), title="after it", xlabel=f"{len(after)} functions")
+    left.set_ylim(0, 1.2 * max(np.quantile(blocks, 0.9), batch_linear, np.quantile(after, 0.95)))
+    left.legend()
     return figure
 
 
@@ -74,13 +153,23 @@ def _predict_by_backpropagation(teacher: Any, functions: int) -> np.ndarray:
 
 
 @styled
-def draw_models(learner: Learner, params: dict[str, Any], one: dict[str, np.ndarray]) -> Figure:
-    """Return the figure of what the network would answer over all inputs, after n examples of the first episode.
+def draw_models(
+    learner: Learner,
+    params: dict[str, Any],
+    one: dict[str, np.ndarray],
+    title: str = "What the network would answer to every input",
+    *,
+    sinus: tuple[float, float] | None = None,
+) -> Figure:
+    """Return the figure of what the network would answer over all inputs, after n examples of an episode.
 
     Args:
         learner: the network.
         params: decoded weights.
-        one: artifacts x (E, I), y (E,) of the episode.
+        one: x (E, I), y (E,) of the episode.
+        title: of the figure.
+        sinus: amplitude and phase of the function where its examples don't show it, and a line that joins them; else
+            the episode's points are the function.
     """
     x, y = one["x"], one["y"]
     shown = [n for n in MODELS if n <= len(y)]
@@ -100,7 +189,11 @@ def draw_models(learner: Learner, params: dict[str, Any], one: dict[str, np.ndar
         panel.set_title(f"after {n} example{'s' * (n > 1)}")
         if x.shape[1] == 1:
             order = np.argsort(x[:, 0])
-            panel.plot(5 * x[order, 0], y[order], ".", color=GREY, label="function")
+            if sinus:
+                panel.plot(5 * axis, sinus[0] * np.sin(5 * axis + sinus[1]), color=GREY, label="function")
+                panel.plot(5 * axis, np.polyval(np.polyfit(x[:, 0], y, 1), axis), ":", color=BLACK, label="line")
+            else:
+                panel.plot(5 * x[order, 0], y[order], ".", color=GREY, label="function")
             panel.plot(5 * axis, answer, color=BLUE, label="network")
             panel.plot(5 * x[:n, 0], y[:n], "o", color=VERMILLION, markersize=9, label="examples seen")
             continue
@@ -116,7 +209,7 @@ def draw_models(learner: Learner, params: dict[str, Any], one: dict[str, np.ndar
         figure.supxlabel("input 1")
         figure.supylabel("input 2")
         figure.colorbar(mesh, ax=panels, pad=0.02).set_label("answer; dots: examples seen")
-    figure.suptitle("What the network would answer to every input")
+    figure.suptitle(title)
     return figure
 
 

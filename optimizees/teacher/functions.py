@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from l2l_snn.seeding import jax_key, seed_words
+
 HIDDEN = 10  # H
 
 
@@ -134,6 +136,29 @@ def linear_predictions(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (w * features).sum(axis=2)
 
 
+def batch_linear_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the squared errors (B, E) of the optimal linear predictor that is fitted to all E examples of a function.
+
+    The source's "optimal linear predictor fitted to the batch of all" of its figure 2C; inputs x (B, E, I), answers y.
+    """
+    features = np.concatenate([np.ones((*x.shape[:2], 1)), np.asarray(x, np.float64)], axis=2)
+    y = np.asarray(y, np.float64)
+    fitted = np.einsum("bie,be->bi", np.linalg.pinv(features), y)
+    return (np.einsum("bei,bi->be", features, fitted) - y) ** 2
+
+
+def straight_examples(amplitude: float, phase: float, examples: int) -> Episodes:
+    """Return examples of a sinus that all lie on a straight line, (1, E, 1) and (1, E): an adversary's choice.
+
+    The line goes through the zero next to x = 0, with a fifth of the slope that the sinus has there, and meets it in
+    three points, -d, 0 and d away, sin(d) = d / 5: one after the other, again and again.
+    """
+    middle = -(phase + np.pi * round(-phase / np.pi))  # 5 x: the sinus is 0 there, at most pi / 2 away from 0
+    away = 2.595739079649475  # d
+    points = np.array([middle - away, middle, middle + away])[np.arange(examples) % 3]
+    return Episodes(points[None, :, None] / 5, amplitude * np.sin(points + phase)[None])
+
+
 def backpropagation_predictions(
     x: np.ndarray, y: np.ndarray, *, gain: float, learning_rate: float = 0.3, decay: float = 1e-4, seed: int = 0
 ) -> np.ndarray:
@@ -153,7 +178,7 @@ def backpropagation_predictions(
         (B, E) predictions, each before its example was learnt.
     """
     shapes = {"w_hidden": (2, HIDDEN), "b_hidden": (HIDDEN,), "w_out": (HIDDEN,)}
-    keys = jax.random.split(jax.random.key(seed), 3)
+    keys = jax.random.split(jax_key(seed_words(seed)), 3)
     first = {name: 0.1 * jax.random.normal(k, s) for k, (name, s) in zip(keys, shapes.items(), strict=True)}
 
     def error(function: Any, x: Any, y: Any) -> tuple[Any, Any]:

@@ -8,14 +8,14 @@ example; C neurons that code a value; G points at which the network is asked.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from l2l_snn.snn.cells import LIF, AdaptiveLIF
-from l2l_snn.snn.coding import bernoulli_spikes, place_code
+from l2l_snn.snn.coding import bernoulli_spikes, even_spikes, place_code
 from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.state import State
 from l2l_snn.snn.surrogate import triangle
@@ -37,7 +37,7 @@ from optimizees.teacher.functions import FAMILIES, Episodes
 
 @dataclass(frozen=True)
 class LSNN:
-    """The network but for its weights, and how values are coded for it; the source's by default."""
+    """The network but for its weights, and how values are coded for it; by default the source's, see `Teacher`."""
 
     regular: CountFromZero = 180  # LIF neurons
     adaptive: CountFromZero = 120  # adaptive LIF neurons
@@ -53,6 +53,9 @@ class LSNN:
     damping: Positive = 0.3  # of the surrogate derivative
     rate: Annotated[float, Within(0.0, 1000.0, open_low=True)] = 200.0  # Hz, of a source whose preferred value is shown
     sharpness: Positive = 50.0  # of the code: exp(-sharpness (x - preferred)^2), all values in [-1, 1]
+    spacing: Literal["bernoulli", "even"] = "bernoulli"  # of a source's spikes; even: from a random phase an example
+    # ms by which spikes are counted later than an example is shown: what a synapse's delay keeps from the neurons
+    lag: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -60,8 +63,11 @@ class LSNN:
             raise ValueError(message("regular + adaptive", "at least one neuron", 0))
         check_finite("tau_a_max", check_range("tau_a_max", self.tau_a_max, self.tau_a_min))
         check_finite("delay_max", check_range("delay_max", self.delay_max, self.delay))
-        for name in ("delay", "delay_max"):
+        for name in ("delay", "delay_max", "lag"):
             check_multiple(name, getattr(self, name), 1.0, "the network's step")
+        if self.lag > self.delay:
+            todo = "else an answer could know the next example"
+            raise ValueError(message("lag", f"at most the shortest delay, {self.delay:g} ms", f"{self.lag:g} ms", todo))
 
     @property
     def neurons(self) -> int:
@@ -116,8 +122,11 @@ class Learner(NamedTuple):
         values = jnp.concatenate([x, answer[..., None]], axis=-1)  # (B, E, I + 1), all in [-1, 1]
         p = place_code(values, -1.0, 1.0, self.lsnn.coding, sharpness=self.lsnn.sharpness, floor=0.0)
         p = (p * self.lsnn.rate / 1000.0).reshape(*x.shape[:2], -1)
-        p = jnp.repeat(jnp.moveaxis(p, 0, 1), self.lsnn.step_ms, axis=0)
-        return bernoulli_spikes(key, p)
+        p = jnp.moveaxis(p, 0, 1)  # (E, B, C (I + 1))
+        if self.lsnn.spacing == "even":
+            spikes = even_spikes(key, p, self.lsnn.step_ms)
+            return jnp.moveaxis(spikes, 0, 1).reshape(-1, *p.shape[1:])
+        return bernoulli_spikes(key, jnp.repeat(p, self.lsnn.step_ms, axis=0))
 
     def encode_episodes(self, key: jax.Array, episodes: Episodes) -> jax.Array:
         """Return the sources' spikes of whole episodes; the answer told with the first example is 0 (the source)."""
@@ -134,13 +143,20 @@ class Learner(NamedTuple):
             options: for `Network.rollout`.
 
         Returns:
-            Answers (B, E) in the family's unit, and spikes of sources and neurons, (S E, B, N) each.
+            Answers (B, E) in the family's unit, and spikes of sources and neurons, (S E, B, N) each; those of the
+            neurons begin with the lag.
         """
         net, B = self.network(), len(episodes.y)
-        spikes = self.encode_episodes(key, episodes)
+        spikes = self._wait_for_last(self.encode_episodes(key, episodes))
         state = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=B)
         _, record = net.rollout(state, spikes={"in": spikes}, record=("spikes.lsnn",), **options)
-        return self.answers(params, self.counts(record.spikes["lsnn"])), (spikes, record.spikes["lsnn"])
+        lag, T = round(self.lsnn.lag), self.lsnn.step_ms * episodes.y.shape[1]
+        fired = record.spikes["lsnn"][lag:]
+        return self.answers(params, self.counts(fired)), (spikes[:T], fired)
+
+    def _wait_for_last(self, spikes: Any) -> Any:
+        """Return the sources' spikes (S E, B, C (I + 1)) with the silence in which the last answer is still counted."""
+        return jnp.pad(spikes, ((0, round(self.lsnn.lag)), (0, 0), (0, 0))) if self.lsnn.lag else spikes
 
     def counts(self, spikes: jax.Array) -> jax.Array:
         """Return how often each neuron fired during each example, (E, B, N), of spikes (S E, B, N)."""
@@ -191,6 +207,7 @@ class Learner(NamedTuple):
         many = net.init({"in": params["w_in"], "rec": params["w_rec"]}, batch=G)
         cells = jax.tree.map(lambda new, old: jnp.broadcast_to(old, new.shape), many.cells, state.cells)
         lines = {name: jnp.repeat(line, G, axis=1) for name, line in state.arriving.items()}
-        spikes = self.encode(key, jnp.asarray(grid)[:, None], jnp.broadcast_to(last, (G, 1)))
-        _, record = net.rollout(many._replace(cells=cells, arriving=lines), spikes={"in": spikes}, record="counts.lsnn")
-        return self.answers(params, record.counts["lsnn"][None])[:, 0]
+        spikes = self._wait_for_last(self.encode(key, jnp.asarray(grid)[:, None], jnp.broadcast_to(last, (G, 1))))
+        start = many._replace(cells=cells, arriving=lines)
+        _, record = net.rollout(start, spikes={"in": spikes}, record=("spikes.lsnn",))
+        return self.answers(params, self.counts(record.spikes["lsnn"][round(self.lsnn.lag) :]))[:, 0]

@@ -31,7 +31,11 @@ SHOWN = 25  # examples of which a picture shows the spikes
 
 @dataclass(frozen=True)
 class Teacher(JaxOptimizee):
-    """The source's network and task are the defaults; `functions.py` says what its text leaves open."""
+    """The source's network and task are the defaults; `functions.py` says what its text leaves open of the functions.
+
+    Its numbers of delays, beta, t_ref, damping and the price of rates aren't told for this task: they are those of the
+    authors' script of sequential MNIST.
+    """
 
     fitness_label = "fitness: -(mean squared error + prices of rates and hints)"
     side_by_side = False  # the episodes of one network are work enough
@@ -43,12 +47,14 @@ class Teacher(JaxOptimizee):
     price: NotNegative = 0.1  # of the squared distance of each neuron's rate to `target_rate`, spikes / ms, summed
     target_rate: NotNegative = 10.0  # Hz
     hints: NotNegative = 0.0  # price of errors of more readouts, there in training alone: see `functions.hints`
+    hinted: bool = False  # whether those are in the space where their price is 0: a schedule may let it fall to that
+    unweighed: CountFromZero = 0  # examples at first whose errors don't count in the fitness
     skip: CountFromZero = 20  # examples before which no answer counts in the metrics `mse_late` and `linear_late`
     checkpoint: CountFromZero = 0  # steps between the states kept for the gradient; 0: all, faster
 
     def cross_check(self) -> None:
-        if self.hints and not self.lsnn.adaptive:
-            raise ValueError(message("hints", "0 where no neuron is adaptive", self.hints))
+        if (self.hints or self.hinted) and not self.lsnn.adaptive:
+            raise ValueError(message("hints", "0 where no neuron is adaptive", self.hints, "and hinted: false"))
 
     @property
     def learner(self) -> Learner:
@@ -60,11 +66,11 @@ class Teacher(JaxOptimizee):
 
         With hints, weights and offsets of their readouts too: of all K from spike counts (N, K) and (K,), and of the
         function's G values from the traces of adaptive neurons, (A, G) and (G,).
-        Adam's 0.01 of the source is a step of 0.01 sqrt(n) in z.
+        Adam's 0.01 of that script is a step of 0.01 sqrt(n) in z.
         """
         n_in, n = self.learner.sources, self.lsnn.neurons
         told = {}
-        if self.hints:
+        if self.hints or self.hinted:
             G = len(hint_grid(self.family))
             K = G + 2 * FAMILIES[self.family].inputs
             told = {"w_hint": Free((n, K), scale=0.2 * n**-0.5), "b_hint": Free((K,), scale=n**-0.5)}
@@ -91,7 +97,8 @@ class Teacher(JaxOptimizee):
         options = {"reverse_only": True, "checkpoint_every": self.checkpoint or None}
         answers, (spikes_in, spikes) = learner.run(params, noise, episodes, **options)
         rates = spikes.mean(axis=(0, 1))  # spikes / ms
-        cost = jnp.mean(((answers - episodes.y) / FAMILIES[self.family].unit) ** 2)
+        weighed = slice(min(self.unweighed, self.examples - 1), None)
+        cost = jnp.mean(((answers - episodes.y)[:, weighed] / FAMILIES[self.family].unit) ** 2)
         cost += self.price * jnp.sum((rates - self.target_rate / 1000) ** 2)
         if self.hints:
             counts, wanted = learner.counts(spikes), jnp.swapaxes(hints(self.family, *sampled, self.gain), 0, 1)
@@ -121,7 +128,9 @@ class Teacher(JaxOptimizee):
         }
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
-        """Write the error over examples beside the baselines, the internal model over examples, and a raster."""
+        """Write the error over examples beside the baselines, the internal model over examples, functions of the family
+        and a raster; of sinuses, also the internal model where all examples lie on a straight line.
+        """
         from optimizees.teacher import figures
 
         return figures.draw(self, params, evaluation, folder)

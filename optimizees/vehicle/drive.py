@@ -26,7 +26,7 @@ from optimizees.vehicle.world import (
 )
 
 
-class Driver(Protocol):
+class Controller(Protocol):
     """What turns the wheels; pure functions of one vehicle."""
 
     def rest(self) -> Any:
@@ -61,6 +61,7 @@ class Drives(NamedTuple):
     length: jax.Array  # m driven
     steps: jax.Array  # control steps
     progress: jax.Array  # by which share the distance to the target's rim has shrunk, at least 0; 1: reached
+    spikes: jax.Array  # (2,) of all sensors and of all motor neurons; 0 of a perceptron
 
 
 class DriveStep(NamedTuple):
@@ -80,28 +81,31 @@ class Drive(NamedTuple):
     outcome: jax.Array
     length: jax.Array
     t: jax.Array
+    spikes: jax.Array
 
 
-def set_off(driver: Driver, state: State) -> Drive:
+def set_off(driver: Controller, state: State) -> Drive:
     """Return a drive that begins."""
     zero = jnp.zeros((), int)
-    return Drive(state, driver.rest(), zero + DRIVING, jnp.zeros(()), zero)
+    return Drive(state, driver.rest(), zero + DRIVING, jnp.zeros(()), zero, jnp.zeros(2))
 
 
 def control_step(
-    arena: Arena, driver: Driver, world: World, key: jax.Array, now: Drive
+    arena: Arena, driver: Controller, world: World, key: jax.Array, now: Drive, led: jax.Array | None = None
 ) -> tuple[Drive, tuple[jax.Array, Any], Senses]:
     """Take a control step; return the drive, wheels and what is seen of the driver, and what it knew.
 
-    Nothing moves where the drive is over.
+    Nothing moves where the drive is over. With `led`, speeds (2,), somebody else turns the wheels.
     """
     senses = sense(arena, world, now.state)
     carried, wheels, seen = driver.think(key, now.carried, senses)
-    state, outcome = step(arena, world, now.state, wheels)
+    moved = wheels if led is None else led
+    state, outcome = step(arena, world, now.state, moved)
     t = now.t + 1
     outcome = jnp.where((outcome == DRIVING) & (t >= arena.steps), LATE, outcome)
-    length = now.length + jnp.abs(wheels.sum()) / 2 * arena.speed * arena.tick
-    later, on = Drive(state, carried, outcome, length, t), now.outcome == DRIVING
+    length = now.length + jnp.abs(moved.sum()) / 2 * arena.speed * arena.tick
+    spikes = now.spikes + jnp.stack([train.sum() for train in seen]) if seen else now.spikes
+    later, on = Drive(state, carried, outcome, length, t, spikes), now.outcome == DRIVING
     return jax.tree.map(lambda a, b: jnp.where(on, a, b), later, now), (wheels, seen), senses
 
 
@@ -111,7 +115,7 @@ def progress(arena: Arena, world: World, start: State, end: State) -> jax.Array:
     return jnp.clip(1 - last / first, 0.0, 1.0)
 
 
-def drive(arena: Arena, driver: Driver, keys: jax.Array) -> tuple[Drives, jax.Array]:
+def drive(arena: Arena, driver: Controller, keys: jax.Array) -> tuple[Drives, jax.Array]:
     """Drive in new worlds; return what became of it, and the shortest ways, m: each (W,).
 
     Args:
@@ -133,10 +137,10 @@ def drive(arena: Arena, driver: Driver, keys: jax.Array) -> tuple[Drives, jax.Ar
     _, last = jax.lax.while_loop(on, advance, (jnp.zeros((), int), first))
     best = jax.vmap(lambda world, state: shortest(arena, world, state))(worlds, starts)
     covered = jax.vmap(lambda *one: progress(arena, *one))(worlds, starts, last.state)
-    return Drives(last.outcome, last.length, last.t, covered), best
+    return Drives(last.outcome, last.length, last.t, covered, last.spikes), best
 
 
-def record(arena: Arena, driver: Driver, key: jax.Array) -> tuple[World, Drives, DriveStep]:
+def record(arena: Arena, driver: Controller, key: jax.Array) -> tuple[World, Drives, DriveStep]:
     """Drive in the world that `drive` makes of this key, and keep every control step; (T, ...), T = arena.steps."""
     world, start = create(arena, key)
 
@@ -146,4 +150,5 @@ def record(arena: Arena, driver: Driver, key: jax.Array) -> tuple[World, Drives,
         return later, DriveStep(on, now.state, wheels * on, jax.tree.map(lambda x: x * on, seen))
 
     last, steps = jax.lax.scan(advance, set_off(driver, start), jnp.arange(arena.steps))
-    return world, Drives(last.outcome, last.length, last.t, progress(arena, world, start, last.state)), steps
+    covered = progress(arena, world, start, last.state)
+    return world, Drives(last.outcome, last.length, last.t, covered, last.spikes), steps

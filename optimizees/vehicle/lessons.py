@@ -7,7 +7,8 @@ Reward-modulated STDP, once in each window of one control step (Labady 2023, eq.
 STDP is the eligibility that the window's spikes leave (`rstdp_window.py`), g is 1, and r belongs to the side of the
 motor neuron: how much faster its wheel should have turned, so that the vehicle turns to the target and away from the
 obstacle; < 0 if it turned too fast. That is the error of a supervised rule, as in the source; there, data sets are
-recorded before and two networks are trained on them, while here one network learns as it drives.
+recorded before and two networks are trained on them. `data: recorded` is that for our one network: the drives are the
+teacher's, whatever the network would have done. With `data: driving` it learns as it drives.
 
 Legend: C target cells, K sectors, M neurons of each motor population, S simulation steps of a window, N training
 worlds.
@@ -24,7 +25,7 @@ from l2l_snn.snn.plasticity import RSTDP
 from l2l_snn.validate import Count, check_fields
 from optimizees.vehicle.brain import Brain, Spiking, heeded
 from optimizees.vehicle.drive import Drive, control_step, set_off
-from optimizees.vehicle.world import DRIVING, Arena, Senses, State, World, bearings, create
+from optimizees.vehicle.world import DRIVING, Arena, Senses, State, World, bearings, create, sense
 
 RULE = ("eta", "a_plus", "a_minus", "tau_plus", "tau_minus", "tau_e", "w_max")  # parameters that are the rule's
 
@@ -36,6 +37,7 @@ class Training:
     worlds: Count = 20  # N
     budget: Count = 4000  # control steps in all; a world that isn't over by then isn't counted
     reward: Literal["real", "random"] = "real"  # random: every reward with a sign by chance; a control
+    data: Literal["driving", "recorded"] = "driving"  # whose drives it learns from: its own, or its teacher's
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -79,7 +81,7 @@ class Lessons(NamedTuple):
     record: Any  # LessonStep with the budget leading, or None
 
 
-class Progress(NamedTuple):
+class LessonState(NamedTuple):
     """Lessons under way."""
 
     tick: jax.Array
@@ -141,9 +143,12 @@ def learn(
         world, start = create(arena, jax.random.fold_in(places, episode))
         return world, set_off(Spiking(brain, arena, weights), start), rstdp_window.rest(shape, late)
 
-    def step(now: Progress) -> tuple[Progress, LessonStep]:
+    def step(now: LessonState) -> tuple[LessonState, LessonStep]:
         keys = jax.random.split(jax.random.fold_in(chance, now.tick))
-        after, (wheels, (sensor, motor)), senses = control_step(arena, driver, now.world, keys[0], now.drive)
+        led = None
+        if training.data == "recorded":
+            led = desired(arena, parameters, sense(arena, now.world, now.drive.state))
+        after, (wheels, (sensor, motor)), senses = control_step(arena, driver, now.world, keys[0], now.drive, led)
         error = desired(arena, parameters, senses) - wheels
         if training.reward == "random":
             error = jnp.abs(error) * jax.random.rademacher(keys[1], (2,), error.dtype)
@@ -155,7 +160,7 @@ def learn(
         fresh = begin(now.episode + 1, w)
         world, drive, traces = jax.tree.map(lambda a, b: jnp.where(over, a, b), fresh, (now.world, after, traces))
         row = jnp.where(over, now.episode, worlds)
-        later = Progress(
+        later = LessonState(
             now.tick + 1,
             now.episode + over,
             world,
@@ -167,15 +172,15 @@ def learn(
         )
         return later, LessonStep(goes_on(now), now.drive.state, sensor, motor, wheels, error)
 
-    def goes_on(now: Progress) -> jax.Array:
+    def goes_on(now: LessonState) -> jax.Array:
         return (now.tick < budget) & (now.episode < worlds)
 
-    def recorded(now: Progress, _: None) -> tuple[Progress, LessonStep]:
+    def recorded(now: LessonState, _: None) -> tuple[LessonState, LessonStep]:
         later, lesson = step(now)
         return jax.tree.map(lambda a, b: jnp.where(goes_on(now), a, b), later, now), lesson
 
     zero, nothing = jnp.zeros((), int), jnp.full(budget, jnp.nan)
-    now = Progress(zero, zero, *begin(zero, weights), jnp.zeros(worlds, int), jnp.zeros(worlds, int), nothing)
+    now = LessonState(zero, zero, *begin(zero, weights), jnp.zeros(worlds, int), jnp.zeros(worlds, int), nothing)
     if record:
         last, kept = jax.lax.scan(recorded, now, None, length=budget)
     else:

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 
 from l2l_snn.seeding import jax_key
 from l2l_snn.space import Space
-from optimizees.agent.perceptron import Perceptron
+from optimizees.agent.perceptron import Perceptron, multiply_adds
 from optimizees.vehicle.brain import Brain, Spiking
-from optimizees.vehicle.drive import Artificial, Driver, drive, record
+from optimizees.vehicle.drive import Artificial, Controller, drive, record
 from optimizees.vehicle.lessons import LessonParameters, Training, first_weights, learn
 from optimizees.vehicle.world import COLLIDED, LATE, REACHED, Arena
 
 
-class Setup(NamedTuple):
+class TrainingSetup(NamedTuple):
     """All that is known of a life before the program runs; hashable."""
 
     mode: str  # rstdp or mlp
@@ -29,7 +29,7 @@ class Setup(NamedTuple):
     shown: int  # V
     space: Space
 
-    def driver(self, net: Any) -> Driver:
+    def driver(self, net: Any) -> Controller:
         """Return who drives with these weights, or with this perceptron."""
         return Artificial(self.arena, net) if self.mode == "mlp" else Spiking(self.brain, self.arena, net)
 
@@ -43,7 +43,7 @@ class Keys(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def compiled_life(setup: Setup) -> tuple[Any, Any]:
+def compiled_life(setup: TrainingSetup) -> tuple[Any, Any]:
     """Return jitted functions: (z (D,), words (2,)) -> metrics, artifacts; (their `nets`, words) -> more artifacts.
 
     `nets`: weights before and after learning, or the perceptron, with the number of them leading.
@@ -66,7 +66,7 @@ def _split_key(words: jax.Array) -> Keys:
 
 
 def _learn_and_test(
-    setup: Setup, parameters: LessonParameters, keys: Keys
+    setup: TrainingSetup, parameters: LessonParameters, keys: Keys
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
     """Return metrics and artifacts of lessons and of the drives before and after them."""
     first = first_weights(setup.brain, setup.arena, parameters, keys.weights)
@@ -90,23 +90,28 @@ def _learn_and_test(
     }
 
 
-def _test_drivers(setup: Setup, nets: Any, key: jax.Array) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+def _test_drivers(setup: TrainingSetup, nets: Any, key: jax.Array) -> tuple[dict[str, jax.Array], dict[str, Any]]:
     """Return metrics of the last net's drives in the W unseen worlds, and the outcomes of all nets."""
     unseen = jax.random.split(key, setup.tests)
     drives, best = jax.vmap(lambda net: drive(setup.arena, setup.driver(net), unseen))(nets)
     last = drives.outcome[-1]
     reached = last == REACHED
+    sensor, motor = drives.spikes[-1].sum(axis=0) / drives.steps[-1].sum()  # of a control step
+    mlp = setup.mode == "mlp"
     metrics = {
         "reached": reached.mean(),
         "collided": (last == COLLIDED).mean(),
         "late": (last == LATE).mean(),
         "progress": drives.progress[-1].mean(),
         "detour": jnp.where(reached, drives.length[-1] / best[-1], 0.0).sum() / reached.sum(),
+        "spikes": sensor + motor,
+        "operations": sensor * 2 * setup.brain.motor,  # nothing hears the motor neurons
+        "multiply_adds": jnp.asarray(float(multiply_adds(nets) // len(nets.b_out)) if mlp else 0.0),
     }
     return metrics, {"outcome": drives.outcome, "nets": nets}
 
 
-def _record_drives(setup: Setup, nets: Any, key: jax.Array) -> dict[str, Any]:
+def _record_drives(setup: TrainingSetup, nets: Any, key: jax.Array) -> dict[str, Any]:
     """Return the artifacts of all nets' drives in the first V unseen worlds."""
     unseen = jax.random.split(key, setup.tests)[: setup.shown]
     each = jax.vmap(lambda net: jax.vmap(lambda key: record(setup.arena, setup.driver(net), key))(unseen))

@@ -16,7 +16,8 @@ World, motion and sensors are those of `world.py`, the network that of `brain.py
 `lessons.py`, the perceptron that of `drive.py`, and `env.py` is the same world for gymnasium.
 
 Not Bing's: they train two networks with a hidden layer, one for the obstacles and one for the target, on
-recorded data, and switch between them; here one layer of synapses learns both, while driving.
+recorded data, and switch between them; here one layer of synapses learns both, while driving, or from recorded drives
+of its teacher (`training.data: recorded`).
 
 Legend: P individuals, N training worlds, W unseen ones, V of these that are shown, T control steps, S simulation steps
 of each, C target cells, K sectors, M neurons of each motor population.
@@ -37,7 +38,7 @@ from l2l_snn.validate import Count, check_count, check_multiple, message
 from optimizees.agent.perceptron import mlp_space
 from optimizees.vehicle.brain import Brain
 from optimizees.vehicle.lessons import LessonParameters, Training
-from optimizees.vehicle.life import Setup, compiled_life
+from optimizees.vehicle.life import TrainingSetup, compiled_life
 from optimizees.vehicle.world import Arena, World
 
 
@@ -90,10 +91,12 @@ class Vehicle(BatchOptimizee):
 
         Metrics, of the W unseen worlds: `reached`, `collided`, `late` (shares), `progress` (mean share by which the
         distance to the target has shrunk at the end, 1 where it is reached), `detour` (mean length of a way that
-        reached its target over `world.shortest`; nan if none did), and `untrained_reached`, `untrained_collided` with
-        the weights before learning in the same worlds. Of the training: `training_reached`, `training_collided`,
-        `training_late` (numbers of worlds), `training_steps` (control steps), `drift` (mV, mean change of a weight).
-        An mlp has the first five.
+        reached its target over `world.shortest`; nan if none did), of a control step `spikes` of all neurons,
+        `operations` (synaptic ones: synapses that spikes arrive at) and `multiply_adds` (of an mlp at its connections),
+        and `untrained_reached`, `untrained_collided` with the weights before learning in the same worlds. Of the
+        training: `training_reached`, `training_collided`, `training_late` (numbers of worlds), `training_steps`
+        (control steps), `drift` (mV, mean change of a weight).
+        An mlp has the first eight.
 
         Artifacts: training_outcome and training_length (P, N; control steps), 0 where not driven; training_error
         (P, budget) by how much of full speed the wheels were off, nan where not driven; before.sensor_motor and
@@ -112,7 +115,7 @@ class Vehicle(BatchOptimizee):
 
     def _evaluate_row(self, z: np.ndarray, words: np.ndarray, with_artifacts: bool) -> dict[str, np.ndarray]:
         """Return metrics and artifacts of one individual: its W worlds, driven side by side, fill the processor."""
-        setup = Setup(self.mode, self.arena, self.brain, self.training, self.tests, self.shown, self.space)
+        setup = TrainingSetup(self.mode, self.arena, self.brain, self.training, self.tests, self.shown, self.space)
         with jax.enable_x64(False):
             live, show = compiled_life(setup)
             metrics, artifacts = live(np.asarray(z, np.float32), words)

@@ -144,6 +144,11 @@ class Euler(Leaky):
 
 
 @leaky
+class Miscounts(Euler):
+    per_step = True
+
+
+@leaky
 class Unchecked(Leaky):
     def init(self, n):
         return State(jnp.zeros(n))
@@ -169,7 +174,8 @@ BROKEN = [
     (LeavesJax(), "gives the same under vmap", "vmap"),
     (Competes(), "lets no neuron touch another", "mix no neurons"),
     (InfiniteSlope(), "has finite gradients", "finite numbers"),
-    (Euler(), "leaks exactly, whatever dt is", r"exp\(-dt / tau\)"),
+    (Euler(), "leaks exactly, whatever dt is, unless it counts in steps", r"exp\(-dt / tau\)"),
+    (Miscounts(), "leaks exactly, whatever dt is, unless it counts in steps", "leave out `dt`"),
     (Unchecked(), "refuses nan in words", "Unchecked.tau_m: .* where it is nan"),
     (Unchecked(), "refuses another shape in words", "an array of 4"),
     (Spontaneous(), "is silent and at rest without input", "none without input"),

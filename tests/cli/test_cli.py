@@ -10,14 +10,17 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from places import HELPERS, JOBS
+from stores import SPACE, fill, make
 from troublemakers import Troublemaker
 from typer.testing import CliRunner
 
 from l2l_snn.cli import app
+from l2l_snn.cli.common import print_summary, results_folder
 from l2l_snn.results import tables
 from l2l_snn.storage.store import Store
 from optimizers.ga import GeneticAlgorithm
@@ -41,7 +44,7 @@ def place(tmp_path, monkeypatch):
     """A folder with a job file, which is the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(HELPERS)
-    monkeypatch.setenv("PYTHONPATH", str(HELPERS))
+    monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=os.pathsep)
     (tmp_path / "job.yaml").write_text(JOB)
     return tmp_path
 
@@ -97,7 +100,9 @@ def _timed(command: list[str]) -> float:
 def test_a_run_from_start_to_tables_and_pictures(place):
     printed = l2l("run", "job.yaml", "--inline")
     assert "run job-1 in sqlite:///l2l.db" in printed
-    assert "generation 30/30" in printed
+    assert "generation 29  done 30/30" in printed  # numbered from 0, as in the summary, the tables and `l2l replay`
+    assert printed.index("evaluating the first generation") < printed.index("done 30/30")
+    assert printed.index("drawing the fitness") < printed.index("again, to draw it") < printed.index("wrote runs")
     assert re.search(r"state +finished: 30 generations done", printed)
     assert (place / "runs/job-1/fitness.png").stat().st_size > 10_000
     assert "job-1" in l2l("runs")
@@ -151,6 +156,70 @@ def test_replay_repeats_any_stored_evaluation_bit_for_bit(place):
     assert "fitness repeated" in other
 
 
+def test_two_individuals_are_replayed_beside_each_other(place):
+    l2l("run", "job.yaml", "--inline", "--set", "generations=2", "--set", "optimizer.population=4")
+    l2l("resume", "job-1", "--inline", "--name", "other", "--set", "generations=3")
+    frame = tables.individuals("sqlite:///l2l.db", "other").set_index(["generation", "individual"])
+    printed = l2l("replay", "job-1", "-g", 0, "-i", 1, "--beside", "other:2:3")
+    for run, generation, index in (("job-1", 0, 1), ("other", 2, 3)):
+        seed, fitness = frame.loc[(generation, index), ["seed", "fitness"]]
+        assert f"{run}, generation {generation}, individual {index}, seed {seed:.0f}\n" in printed
+        assert f"fitness repeated {fitness}: the same\n" in printed
+    assert "\n0 of 1 parameters are the same\n" in printed
+    row = printed.splitlines()[-1]
+    assert row.startswith("x ")
+    for key in ((0, 1), (2, 3)):
+        assert np.array2string(frame.loc[key].filter(like="param.x").to_numpy(float), precision=4) in row
+    same = l2l("replay", "job-1", "-g", 0, "-i", 1, "--beside", "0:1")
+    assert same.endswith("\n1 of 1 parameters are the same\n")
+
+
+def test_pictures_go_beside_the_store_or_where_out_says_whatever_folder_one_stands_in(place, monkeypatch):
+    store = ["--store", f"sqlite:///{place}/there/l2l.db"]
+    (place / "there").mkdir()
+    (place / "here").mkdir()
+    monkeypatch.chdir(place / "here")
+    l2l("run", "../job.yaml", "--inline", "--set", "generations=2", *store)
+    l2l("resume", "job-1", "--inline", "--set", "generations=3", *store)
+    l2l("plot", "job-1", *store)
+    l2l("replay", "job-1", *store)
+    assert f"wrote {place}/there/runs/comparison.png" in l2l("compare", *store)
+    assert (place / "there/runs/job-1/fitness.png").exists()
+    assert list((place / "here").iterdir()) == []
+    assert "wrote chosen/fitness.png" in l2l("plot", "job-1", "--out", "chosen", *store)
+    l2l("run", "../job.yaml", "--inline", "--set", "generations=1", "--out", "of_run", *store)
+    l2l("resume", "job-2", "--inline", "--set", "generations=2", "--out", "of_resume", *store)
+    assert sorted(path.name for path in (place / "here").iterdir()) == ["chosen", "of_resume", "of_run"]
+    (place / "file").write_text("")
+    for command in ("plot", "compare"):
+        printed = l2l(command, "job-1", "--out", "../file/x.png", *store, status=2)
+        assert printed.splitlines()[-1].endswith("choose another place with --out")
+
+
+def test_pictures_of_a_store_on_a_server_go_home():
+    assert results_folder("sqlite:///l2l.db") == Path("runs")
+    assert results_folder("sqlite:////data/x.db") == Path("/data/runs")
+    for url in ("postgresql://me@host/l2l", "sqlite://", "sqlite:///:memory:"):
+        assert results_folder(url) == Path.home() / "l2l/runs"
+
+
+def test_a_summary_has_all_objectives_of_the_best(place, capsys):
+    with Store("sqlite:///l2l.db") as store:
+        fill(store, "two", make(0, fitness=[[1.0, -5.5], [2.5, -0.25], [0.0, 7.0]]), space=SPACE)
+        print_summary(store, store.load("two"))
+    assert re.search(r"best fitness +2.5, -0.25\n", capsys.readouterr().out)
+
+
+def test_a_film_or_picture_that_there_is_not_is_said(place):
+    l2l("run", "job.yaml", "--inline", "--set", "generations=1", "--set", "optimizer.population=40")
+    assert l2l("replay", "job-1", "--video").splitlines()[-1] == "no film: Troublemaker makes none"
+    assert l2l("replay", "job-1").splitlines()[-1] == "no pictures: Troublemaker draws none"
+    failing = tables.individuals("sqlite:///l2l.db", "job-1")["param.x[0]"].idxmax()
+    failed = l2l("replay", "job-1", "--video", "-g", 0, "-i", failing, "--set", "optimizee.trouble=nan")
+    assert failed.splitlines()[-1] == "no pictures: the evaluation failed"
+    assert not list((place / "runs/job-1").glob("g*"))
+
+
 def test_what_was_evolved_in_jax_is_repeated_on_nest(place):
     job = JOBS / "mountain_car_jax.yaml"
     small = [f"--set={s}" for s in ("generations=2", "optimizer.population=4", "optimizee.steps=25", "chunk=4")]
@@ -199,6 +268,10 @@ def test_what_a_user_can_mend_is_one_line_and_status_2(place, arguments, line):
             ("resume", "jbo-1"),
             "l2l: run: expected the name of a run in sqlite:///l2l.db, got 'jbo-1'; did you mean 'job-1'",
         ),
+        (
+            ("replay", "job-1", "--beside", "3"),
+            "l2l: --beside: expected generation and individual, [RUN:]G:I, got '3'; e.g. 12:3",
+        ),
         (("replay", "job-1", "-i", "3"), "l2l: -i: expected together with -g, got -i alone; e.g. -g 12 -i 3"),
         (
             ("replay", "job-1", "-g", "7"),
@@ -246,7 +319,18 @@ def test_resume_under_another_name_leaves_the_run_as_it_is(place):
 
 def test_too_many_failures_end_with_status_1_and_the_first_text(place):
     printed = l2l("run", "job.yaml", "--inline", "--set", "optimizee.trouble=raise", "--set", "max_failed=0", status=1)
-    assert "the first: FloatingPointError: v diverged at 31.0 ms" in printed
+    assert "the first: FloatingPointError: v diverged at 31.0 ms, at troublemakers.py:" in printed
+    assert "Traceback" not in printed
+
+
+def test_the_whole_traceback_is_shown_by_replay_and_where_it_is_asked_for(place, monkeypatch):
+    job = ["run", "job.yaml", "--inline", "--set", "optimizee.trouble=raise", "--set", "max_failed=0"]
+    monkeypatch.setenv("L2L_TRACEBACK", "1")
+    raised = 'raise FloatingPointError("v diverged at 31.0 ms")\nFloatingPointError: v diverged at 31.0 ms\n'
+    assert raised in "\n".join(line.strip() for line in l2l(*job, status=1).splitlines()) + "\n"
+    failed = tables.individuals("sqlite:///l2l.db", "job-1").query("error != ''").iloc[0]
+    printed = l2l("replay", "job-1", "-g", failed["generation"], "-i", failed["individual"])
+    assert f"error stored   {failed['error']}\nerror repeated {failed['error']}\nTraceback" in printed
 
 
 def test_check_says_what_holds_and_what_does_not(place):
@@ -267,6 +351,23 @@ def test_check_says_what_holds_and_what_does_not(place):
     assert "ok   is a frozen dataclass" in printed
 
 
+def test_check_says_which_claim_hangs_and_ends(place):
+    (place / "hanging.py").write_text(
+        "import time\nfrom dataclasses import dataclass\nfrom l2l_snn import Optimizee, Real, Space\n"
+        "import l2l_snn.cli.check\nl2l_snn.cli.check.QUIET = 0.05\n"
+        "@dataclass(frozen=True)\nclass Hanging(Optimizee):\n    space = Space(x=Real(0, 1))\n"
+        "    def evaluate(self, params, seed):\n        time.sleep(1000)\n"
+    )
+    process = start("check", "hanging:Hanging", "--limit", "0.5")
+    printed, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1, printed
+    *_, passed, waiting, failed, why = printed.splitlines()
+    assert passed == "ok   has a space that survives JSON"
+    assert waiting == "...  gives an evaluation of the right form: not answered yet, at most 0.5 s"
+    assert failed == "FAIL gives an evaluation of the right form"
+    assert why == "     not answered in 0.5 s; where it only takes long: --limit"
+
+
 def test_a_terminal_shows_one_live_panel(place):
     terminal, end = pty.openpty()
     process = subprocess.Popen([sys.executable, "-m", "l2l_snn.cli", "run", "job.yaml", "--inline"], stdout=end)
@@ -278,9 +379,9 @@ def test_a_terminal_shows_one_live_panel(place):
     assert process.wait(LIMIT) == 0
     text = printed.decode()
     assert "\x1b[" in text  # drawn over, not line after line
-    for entry in ("job-1", "generation", "30/30", "best", "mean", "failed", "evaluations/s", "time left"):
+    for entry in ("job-1", "generation", "done", "30/30", "best", "mean", "failed", "evaluations/s", "time left"):
         assert entry in text
-    assert "generation 1/30  best" not in text
+    assert "done 1/30  best" not in text
 
 
 def test_ctrl_c_stops_cleanly_and_prints_how_to_go_on(place):
@@ -374,6 +475,54 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(pla
     l2l("resume", "x", "--inline")
     l2l("run", "job.yaml", "--inline", "--name", "whole")
     assert everything("x") == everything("whole")
+
+
+def test_a_store_deleted_under_a_run_is_never_finished_and_what_it_held_goes_on(place):
+    (place / "erasing.py").write_text(
+        "import os\nfrom dataclasses import dataclass\nfrom l2l_snn import Optimizee, Real, Space\n"
+        "@dataclass(frozen=True)\nclass Erasing(Optimizee):\n    space = Space(x=Real(0, 1))\n"
+        "    def evaluate(self, params, seed):\n"
+        "        if os.path.exists('go'):\n            os.remove('go')\n            os.remove('l2l.db')\n"
+        "        return params['x']\n"
+    )
+    (place / "erasing.yaml").write_text(JOB.replace("troublemakers:Troublemaker\n  pause: 0.004", "erasing:Erasing"))
+    l2l("run", "erasing.yaml", "--inline", "--name", "x", "--set", "generations=2")
+    (place / "go").touch()
+    last = l2l("resume", "x", "--inline", "--set", "generations=4", status=2).splitlines()[-1]
+    assert last.startswith("l2l: ")
+    assert "l2l.db was deleted, moved or replaced while it was open; all that was stored is in l2l-rescued-1.db" in last
+    assert "finished" not in last
+    store = last.rpartition(" --store ")[2]
+    assert "4 generations done" in l2l("resume", "x", "--inline", "--set", "generations=4", "--store", store)
+
+
+def test_pictures_that_fail_after_a_finished_run_are_a_warning(place, monkeypatch):
+    def fail(*arguments, **options):
+        raise MemoryError("too many points")
+
+    monkeypatch.setattr("l2l_snn.results.figures.fitness", fail)
+    printed = l2l("run", "job.yaml", "--inline", "--set", "generations=2").splitlines()
+    assert printed[-2].startswith(
+        "l2l: run job-1 is stored whole, but its pictures failed: MemoryError: too many points"
+    )
+    assert printed[-1] == "l2l: to draw them: l2l plot job-1"
+    Path("l2l.db").rename("moved.db")
+    assert "there is no such file" in l2l("plot", "job-1", status=2)
+
+
+def test_a_thread_that_is_left_over_does_not_hold_up_the_end(place):
+    (place / "left.py").write_text(
+        "import threading, time\nfrom dataclasses import dataclass\nfrom l2l_snn import Optimizee, Real, Space\n"
+        "import l2l_snn.cli\nl2l_snn.cli.GRACE = 0.1\n"
+        "@dataclass(frozen=True)\nclass Left(Optimizee):\n    space = Space(x=Real(0, 1))\n"
+        "    def evaluate(self, params, seed):\n"
+        "        threading.Thread(target=time.sleep, args=(1000,)).start()\n        return params['x']\n"
+    )
+    (place / "left.yaml").write_text(JOB.replace("troublemakers:Troublemaker\n  pause: 0.004", "left:Left"))
+    process = start("run", "left.yaml", "--inline", "--set", "generations=1")
+    printed, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, printed
+    assert printed.splitlines()[-1] == "wrote runs/left-1/fitness.png"
 
 
 @pytest.mark.parametrize("command", ["resume", "replay"])

@@ -190,7 +190,7 @@ def test_a_submitted_run_is_followed_and_its_table_equals_the_inline_runs(head, 
     assert "packed 4 files" in printed
     assert ": mine.yaml, my_model.py, my_noise.py, scale.txt\n" in printed
     assert re.search(r"run mine is job mine-[0-9a-f]{6} on http://127", printed)
-    assert "generation 3/3" in printed
+    assert "generation 2  done 3/3" in printed, printed
     assert re.search(r"state +finished: 3 generations done", printed)
     assert table(store, "mine") == inline("--set", "generations=3")
     listed = l2l("jobs")
@@ -349,7 +349,7 @@ def test_a_driver_that_always_dies_is_submitted_again_no_more_than_retries_times
     server = Server([], [{"status": "FAILED", "driver_exit_code": -9}])
     told: list[str] = []
     submission = Submission("mine", "mine.yaml", "sqlite:////x.db", ("seed=3",))
-    job = following.drive(server, submission, tmp_path, retries=2, write=print, tell=told.append)
+    job = following.submit_until_done(server, submission, tmp_path, retries=2, write=print, tell=told.append)
     assert (job.state, job.text) == ("failed", "killed by SIGKILL")
     assert [line.rpartition("; ")[2] for line in told] == ["attempt 2", "attempt 3"]
     first, *others = server.entrypoints
@@ -402,6 +402,7 @@ def test_the_stores_that_a_job_may_have():
         ("failed", 1, "", False),
         ("failed", 2, "", False),
         ("failed", 130, "", False),
+        ("failed", 75, "", True),
         ("failed", 127, "", False),
         ("stopped", None, "", False),
         ("succeeded", 0, "", False),

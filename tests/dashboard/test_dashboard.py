@@ -1,5 +1,6 @@
 """The web page's API: what it says of a store, who may ask, and what it refuses; no browser."""
 
+import html
 import http.client
 import io
 import json
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -17,7 +19,8 @@ from browser import HOSTILE, MANIFEST, SPACE, State, add_run, generation, servin
 from places import HELPERS, ROOT
 from sqlalchemy import update
 
-from l2l_snn.dashboard import launches, read_runs, read_table
+from l2l_snn.cli.common import number
+from l2l_snn.dashboard import launches, read_individual, read_runs, read_table
 from l2l_snn.dashboard.settings import Settings, read_or_make_token
 from l2l_snn.evaluation import Evaluation, WorkerStatus
 from l2l_snn.results import tables
@@ -126,6 +129,29 @@ def test_runs_are_listed_newest_first_with_their_totals(api, store):
 )
 def test_runs_are_filtered_by_text_and_state(api, filters, expected):
     assert [run["run"] for run in get(api, "/runs", **filters)["runs"]] == expected
+
+
+@pytest.mark.parametrize("sort", ["run", "evaluations", "failed", "best", "generation", "state"])
+def test_runs_are_sorted_by_any_column_and_what_has_no_value_comes_last(api, store, sort):
+    values = {run.name: getattr(run, "name" if sort == "run" else sort) for run in store.runs()}
+    known, missing = [{n: v for n, v in values.items() if (v is None) == none} for none in (False, True)]
+    for order in ("asc", "desc"):
+        found = [run["run"] for run in get(api, "/runs", sort=sort, order=order)["runs"]]
+        shown = [values[name] for name in found[: len(known)]]
+        assert shown == sorted(known.values(), reverse=order == "desc")
+        assert set(found[len(known) :]) == set(missing)
+    assert api.get("/api/runs", params={"sort": "manifest"}).status_code == 422
+
+
+def test_all_objectives_are_told(api, store):
+    best = store.individual("two-1").fitness.tolist()
+    assert get(api, "/runs/two-1")["objectives"] == best
+    assert {run["run"]: run["objectives"] for run in get(api, "/runs")["runs"]} == {
+        run.name: best if run.name == "two-1" else [] for run in store.runs()
+    }
+    cloud, table = get(api, "/runs/two-1/cloud"), tables.individuals(store, "two-1").dropna(subset=["fitness_0"])
+    assert cloud["objectives"] == [table["fitness_0"].tolist(), table["fitness_1"].tolist()]
+    assert get(api, "/runs/line-1/cloud")["objectives"] == []
 
 
 def test_a_run_whose_driver_was_killed_is_stopped_not_running(tmp_path):
@@ -350,6 +376,10 @@ def test_a_large_parameter_is_thinned_to_block_means_and_downloaded_whole(tmp_pa
     assert npy.headers["content-disposition"] == 'attachment; filename="a_g0_i1_w.npy"'
 
 
+def test_minus_zero_is_zero():
+    assert read_individual._format_entry(-0.0) == number(-0.0) == "0"
+
+
 def test_a_genome_that_was_not_kept_is_said_so(tmp_path):
     with Store(f"sqlite:///{tmp_path}/l2l.db") as opened:
         opened.create("a", "line", {**MANIFEST, "job": {**MANIFEST["job"], "genomes": "none"}}, SPACE)
@@ -472,9 +502,12 @@ def test_what_a_module_of_the_user_prints_is_no_answer(result, answer):
         ({"settings": ["optimizer.field=os:system"]}, "a number, true"),
         ({"settings": ["optimizer.field=/etc/passwd"]}, "a number, true"),
         ({"settings": ["optimizer.field=..\\x"]}, "a number, true"),
+        ({"settings": ["optimizer.field=small.yaml"]}, "a number, true"),
+        ({"settings": ["optimizer.field=weights.npz"]}, "a number, true"),
+        ({"settings": ["optimizer.field=jobs"]}, "a word that no file has"),
         ({"settings": ["optimizer.field=!!python/object:os.system x"]}, "not YAML"),
         ({"settings": ["--inline"]}, "key=value"),
-        ({"settings": ["generations=none"]}, "generations: input should be a valid integer"),
+        ({"settings": ["generations=none"]}, "generations: expected an integer, got 'none'"),
         ({"settings": ["optimizer.populaton=4"]}, "did you mean 'population'"),
         ({"name": "../x"}, "run name"),
         ({"name": "-x"}, "run name"),
@@ -486,6 +519,10 @@ def test_only_job_files_of_the_folder_with_plain_settings_are_started(control, s
     assert answer.status_code in (409, 422), answer.text
     assert re.search(match, answer.json()["error"])
     assert not [run for run in driven.runs() if run.name.startswith("small") and run.name != started]
+
+
+def test_words_and_numbers_in_any_notation_may_be_set(tmp_path):
+    launches.check_settings(["a=stdp_rl", "b=CartPole-v1", "c=1e-3", "d=-2.5E6", "e=[1, x, null]"], tmp_path)
 
 
 def test_a_link_out_of_the_folder_is_no_job_file(tmp_path):
@@ -506,6 +543,26 @@ def test_a_running_run_is_asked_to_stop(control, driven):
         assert get(control, "/runs/new-1")["stop_requested"] is True
         assert driver.report([]) is True
         assert control.post("/api/runs/new-1/resume", json={}).json()["error"] == "run 'new-1' is running"
+
+
+def test_note_and_tags_are_written_with_control_alone_shown_and_found(control, looking):
+    wanted = {"note": "sigma of <b>the</b> paper", "tags": ["baseline", "sigma-0.1"]}
+    answer = control.put("/api/runs/new-1/notes", json=wanted)
+    assert (answer.status_code, answer.json()) == (200, wanted)
+    found = get(control, "/runs/new-1")
+    assert {key: found[key] for key in wanted} == wanted
+    for text in ("OF <B>", "sigma-0.1", "baseline sig"):
+        assert [run["run"] for run in get(control, "/runs", q=text)["runs"]] == ["new-1"]
+    for bad, text in (
+        ({"note": "x" * 4001}, "4000"),
+        ({"tags": ["a b"]}, "tag: expected"),
+        ({"note": "\x00"}, "plain"),
+    ):
+        answer = control.put("/api/runs/new-1/notes", json=wanted | bad)
+        assert answer.status_code == 422
+        assert text in answer.json()["error"]
+    assert get(control, "/runs/new-1")["note"] == wanted["note"]
+    assert looking.put("/api/runs/new-1/notes", json=wanted, headers=HERE).status_code == 403
 
 
 def test_without_control_nothing_is_started(looking):
@@ -551,6 +608,39 @@ def test_what_changes_something_must_come_from_the_page_itself(looking, headers,
     path = "/api/runs/nan-1/individuals/0/0/replay"
     assert looking.post(path, headers=headers).status_code == status
     assert looking.delete(path, headers=headers).status_code == (200 if status == 202 else status)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("/runs/nope", 404, "got 'nope'"),
+        ("/runs/nope/individuals", 404, "got 'nope'"),
+        ("/runs/line-1/individuals/99/0", 404, "has no individual 0 in generation 99"),
+        ("/runs/line-1/individuals/a/0", 422, "integer"),
+        ("/compare?run=line-1&run=nope", 404, "got 'nope'"),
+        ("/nothing", 404, "Not Found"),
+        ("/runs/line-1", 200, ""),
+        ("/runs/line-1/individuals/2/3", 200, ""),
+        ("/compare?run=line-1", 200, ""),
+    ],
+)
+def test_a_page_of_what_is_not_there_is_an_error_in_words(looking, path, status, text):
+    answer = looking.get(path, headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert text in html.unescape(answer.text)
+    if status != 200:
+        assert list(looking.get(path).json()) == ["error"]  # for a program
+
+
+def test_what_an_address_or_a_store_is_called_is_text_in_a_page(looking, tmp_path):
+    name = "<b>a\"'&"
+    answer = looking.get(f"/runs/{quote(name)}", headers={"accept": "text/html"})
+    assert "<b>" not in answer.text
+    assert "&lt;b&gt;a" in answer.text
+    with Store(f"sqlite:///{tmp_path}/<i>.db") as opened, serving(opened) as url:
+        text = httpx.get(url, timeout=60).text
+    assert "<i>" not in text
+    assert "&lt;i&gt;.db" in text
 
 
 def test_every_answer_forbids_foreign_content(looking):
@@ -639,6 +729,9 @@ def test_the_command_says_where_the_page_is_and_what_is_wrong(tmp_path):
     done = subprocess.run([*l2l, "--port", "0"], **options)
     assert (done.returncode, "there is no such file" in done.stderr) == (2, True)
     Store(f"sqlite:///{tmp_path}/l2l.db").close()
+    done = subprocess.run([*l2l, "--port", "0", "--control", "--jobs", "nofolder"], **options)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--jobs: expected a folder, got nofolder, which is none; name the folder of your job files" in done.stderr
     process = subprocess.Popen(
         [*l2l, "--port", "0", "--token-file", "t"], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=env
     )

@@ -1,6 +1,7 @@
 """The web page in headless Chromium: what a visitor sees and does; nothing leaves this machine, nothing complains."""
 
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -108,7 +109,7 @@ def live_page(browser, live_url):
     opened.close()
 
 
-LOADED = "document.body.dataset.loaded"
+LOADED = "document.body?.dataset.loaded"
 PATHS = (
     *("/", "/runs/line-2", "/runs/nan-1", "/runs/two-1", "/runs/nan-1/individuals", "/runs/line-1/individuals/2/3"),
     *("/start", "/compare?run=line-1&run=two-1&run=nan-1"),
@@ -117,7 +118,7 @@ CLIPPED = """[...document.querySelectorAll("button, h1, h2, label, dd, dt")].fil
     element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== "inline")
     .map(element => element.innerText)"""
 UNNAMED = """[...document.querySelectorAll("input, select, textarea, button")].filter(element =>
-    !element.labels?.length && !element.innerText && !element.ariaLabel)
+    !element.labels?.length && !element.textContent.trim() && !element.ariaLabel)
     .map(element => element.outerHTML)"""
 
 
@@ -132,12 +133,12 @@ def test_runs_are_listed_filtered_and_compared(page):
     assert "12 of 40" in tab.locator("tr[data-run=line-1]").inner_text()
     tab.get_by_label("Search").fill("LINE")
     page.wait("document.querySelectorAll('#runs tbody tr').length === 2")
-    tab.get_by_label("State").select_option("failed")
+    tab.locator("#filter [name=state]").select_option("failed")
     page.wait("document.querySelectorAll('#runs tbody tr').length === 1")
     tab.get_by_label("Search").fill("no such")
     page.wait("!document.getElementById('empty').hidden")
     tab.get_by_label("Search").fill("line")
-    tab.get_by_label("State").select_option("")
+    tab.locator("#filter [name=state]").select_option("")
     page.wait("document.querySelectorAll('#runs tbody tr').length === 2")
     for name in ("line-1", "line-2"):
         tab.get_by_label(f"Compare {name}").check()
@@ -243,9 +244,20 @@ def test_a_run_is_started_stopped_resumed_and_replayed(live_page, live_store):
     tab.get_by_role("link", name="Best individual").click()
     live_page.wait(LOADED)
     tab.get_by_role("button", name="Replay", exact=True).click()
-    live_page.wait("document.querySelector('#pictures img')?.naturalWidth > 300")
-    assert "the fitness is the same, bit for bit" in tab.locator("#replay-state").inner_text()
+    live_page.wait("document.querySelector('.pictures img')?.naturalWidth > 300")
+    assert "the fitness is the same, bit for bit" in tab.locator(".replay-state").inner_text()
     assert tab.get_by_alt_text("raster of the replay").count() == 1
+    tab.get_by_text("Beside another individual").click()
+    tab.get_by_label("Generation", exact=True).fill("0")
+    tab.get_by_label("Individual", exact=True).fill("1")
+    tab.get_by_role("button", name="Show both").click()
+    tab.wait_for_url("**/beside?run=paint-1&generation=0&index=1")
+    live_page.wait(LOADED)
+    assert tab.locator("#differences tbody th").all_inner_texts() == ["x"]
+    tab.get_by_role("button", name="Replay both").click()
+    live_page.wait("[...document.querySelectorAll('.pictures img')].filter(e => e.naturalWidth > 300).length === 2")
+    assert tab.get_by_text("the fitness is the same, bit for bit").count() == 2
+    assert live_page.fits()
 
 
 def test_what_the_store_says_is_shown_as_text(page):
@@ -257,8 +269,137 @@ def test_what_the_store_says_is_shown_as_text(page):
             page.wait(LOADED)
         page.wait("document.body.innerText.includes('<img src=x')")
         assert tab.title() != "1"
-        assert tab.locator("img, script:not([src])").count() == 0
+        assert tab.locator("main img, script:not([src])").count() == 0
         assert "{{7*7}}" in tab.evaluate("document.body.textContent")
+
+
+def test_names_in_a_charts_legend_are_text(live_page, live_store):
+    add_run(live_store, "bold-1", 3, job="a<b>c</b> & <i>d</i>")
+    tab = live_page.open("/compare?run=bold-1")
+    live_page.drawn("curves")
+    live_page.wait(LOADED)
+    assert tab.locator("#curves .legendtext").all_text_contents() == ["a<b>c</b> & <i>d</i>, 1 run"]
+
+
+def test_a_few_values_far_from_all_others_do_not_rule_an_axis_and_are_marked(live_page, live_store):
+    live_store.create("far-1", "line", MANIFEST, SPACE)
+    with drive(live_store, "far-1") as driver:
+        for number in range(4):
+            part = generation(number, failing=0.0)
+            part.evaluation.fitness[3 + number :: 20] = -1e6 if number == 2 else -0.5
+            driver.commit(part, State(np.zeros(2)))
+        driver.finish("finished")
+    tab = live_page.open("/runs/far-1")
+    live_page.drawn("speed")
+    below = tab.evaluate(
+        "document.getElementById('fitness').data.filter(trace => trace.name === 'below the axis')"
+        ".map(trace => [trace.x, trace.customdata, trace.text])"
+    )
+    assert below == [[[2], [5], ["−1e6"]]]
+    assert tab.evaluate("document.getElementById('fitness').layout.yaxis.range[0]") > -100
+    assert "1 below the axis" in tab.locator("#cloud-note").inner_text()
+    assert tab.locator("#failures").is_hidden()  # an empty frame says nothing
+
+
+def test_all_objectives_are_shown(page, store):
+    tab = page.open("/runs/two-1")
+    page.drawn("front-1-2")
+    page.drawn("objective-2")
+    shown = tab.evaluate("document.getElementById('front-1-2').data.map(trace => [trace.x, trace.y])")
+    fitness = np.array([store.individual("two-1", 0, k).fitness for k in range(10)])
+    fitness = fitness[np.isfinite(fitness).all(axis=1)]
+    front = [a for a in fitness if not any((b >= a).all() and (b > a).any() for b in fitness)]
+    assert sorted(zip(*shown[0], strict=True)) == sorted(map(tuple, fitness))
+    assert sorted(zip(*shown[1], strict=True)) == sorted(map(tuple, front))
+    best = store.individual("two-1").fitness
+    facts = tab.locator("#facts").inner_text()
+    assert f"{best[0]:.5g}".replace("-", "−") in facts
+    assert f"{best[1]:.5g}".replace("-", "−") in facts
+
+
+def test_note_and_tags_are_written_on_the_page_and_lead_to_their_runs(page, store):
+    tab = page.open("/runs/line-2")
+    page.drawn()
+    tab.get_by_text("Edit note and tags").focus()
+    tab.keyboard.press("Enter")
+    tab.get_by_label("Note", exact=True).fill("<i>first</i> line\nsecond")
+    tab.get_by_label("Tags, with").fill("baseline  sigma-0.1 -x")
+    tab.get_by_role("button", name="Save").click()
+    page.expected = "422"
+    page.wait("document.getElementById('edit-answer').innerText.includes(\"got '-x'\")")
+    tab.get_by_label("Tags, with").fill("baseline  sigma-0.1")
+    tab.get_by_role("button", name="Save").click()
+    page.wait("document.getElementById('edit-answer').innerText === 'saved'")
+    assert tab.locator("#note").inner_text() == "<i>first</i> line\nsecond"
+    assert (store.load("line-2").note, store.load("line-2").tags) == (
+        "<i>first</i> line\nsecond",
+        ("baseline", "sigma-0.1"),
+    )
+    tab.locator("#tags").get_by_text("sigma-0.1").click()
+    page.wait(LOADED)
+    assert names(tab) == ["line-2"]
+    assert "<i>first</i> line" in tab.locator("#runs").inner_text()
+
+
+def test_an_answer_from_before_a_save_does_not_take_the_saved_note_away(page, store):
+    tab, held = page.open("/runs/line-2"), []
+    page.drawn()
+    tab.route(re.compile(r"/api/runs/line-2$"), lambda route: held.append((route, route.fetch())))
+    for _ in range(100):  # the page asks again every 5 s
+        if held:
+            break
+        tab.wait_for_timeout(100)
+    tab.get_by_text("Edit note and tags").click()
+    tab.get_by_label("Note", exact=True).fill("kept")
+    tab.get_by_role("button", name="Save").click()
+    page.wait("document.getElementById('edit-answer').innerText === 'saved'")
+    route, answer = held[0]
+    with tab.expect_response(re.compile(r"/api/runs/line-2$")):
+        route.fulfill(response=answer)
+    tab.wait_for_timeout(200)
+    assert tab.locator("#note").inner_text() == "kept"
+
+
+def test_pictures_are_drawn_when_they_are_opened_and_what_a_run_has_not_is_said(page):
+    tab = page.open("/runs/line-1")
+    page.drawn()
+    assert tab.locator(".pictures img").count() == 0
+    tab.get_by_text("What trades off between objectives").focus()
+    tab.keyboard.press("Enter")
+    page.wait("document.querySelector('[data-kind=front]').innerText.includes('Not of this run')")
+    assert "expected several objectives" in tab.locator("[data-kind=front] [role=status]").inner_text()
+    assert tab.locator("[data-kind=front] .problem").count() == 0
+    tab.get_by_text("Which worker waited").click()
+    page.wait("document.querySelector('[data-kind=timeline] img')?.naturalWidth > 500")
+    assert tab.locator("[data-kind=timeline] [role=status]").inner_text() == "After 12 generations"
+    assert tab.get_by_role("button", name="Draw it anew").count() == 0  # it is of the last generation
+    assert page.fits()
+
+
+def test_runs_are_sorted_by_their_headings_and_take_two_lines_each_where_the_window_is_narrow(browser, url, store):
+    page = Page(browser, url)
+    tab = page.open("/")
+    page.wait(LOADED)
+    tab.get_by_role("button", name="Best").click()
+    page.wait("document.querySelector('#runs th[aria-sort=descending]')?.innerText === 'Best ↓'")
+    best = {run.name: run.best for run in store.runs() if run.best is not None}
+    assert names(tab) == [*sorted(best, key=best.get, reverse=True), "nan-1"]
+    tab.get_by_role("button", name="Best").click()
+    page.wait("document.querySelector('#runs th[aria-sort=ascending]') !== null")
+    assert names(tab) == [*sorted(best, key=best.get), "nan-1"]
+    assert "sort=best&order=asc" in tab.url
+    page.close()
+    page = Page(browser, url, 390, 844)
+    tab = page.open("/")
+    page.wait(LOADED)
+    lines = "[...document.querySelectorAll('#runs tr')].filter(row => row.dataset.state === 'finished')"
+    heights = tab.evaluate(lines + ".map(row => row.getBoundingClientRect().height)")
+    line = tab.evaluate("parseFloat(getComputedStyle(document.querySelector('#runs td.wide')).lineHeight)")
+    assert heights
+    assert max(heights) < 3 * line + 10  # two lines and the space around them
+    tab.get_by_label("Sort by").select_option("run")
+    page.wait("document.querySelector('#runs tbody tr')?.dataset.run === 'line-1'")
+    page.close()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(380, True), (1600, False)])
@@ -289,6 +430,6 @@ def test_an_empty_store_and_an_unknown_run_say_so(browser, tmp_path):
         page.wait(LOADED)
         assert "no runs yet" in tab.locator("#empty").inner_text()
         page.open("/runs/nothing")
-        page.wait("document.getElementById('problem').innerText.includes('nothing')")
+        assert "got 'nothing'" in tab.locator(".problem").inner_text()
         page.expected = "404"
         page.close()

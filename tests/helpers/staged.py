@@ -38,6 +38,9 @@ class Staged(Workers):
     def open(self) -> None:
         """Nothing to get."""
 
+    def hold(self, optimizee) -> None:
+        self._inner.hold(optimizee)
+
     @property
     def slots(self) -> int:
         return self._slots
@@ -60,8 +63,9 @@ class Staged(Workers):
     def abandon(self) -> None:
         self._under_way.clear()
 
-    def status(self, generation):
-        return self._inner.status(generation)
+    def status(self):
+        self._inner.generation = self.generation
+        return self._inner.status()
 
     def close(self) -> None:
         """Nothing to give back."""

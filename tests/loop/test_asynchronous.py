@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from retracing import retrace
 from staged import Clock, Staged
 
 from l2l_snn import Optimizee, Real, Space
 from l2l_snn.loop.asynchronous import Asynchronous
 from l2l_snn.loop.job import Job, JobError, change
-from l2l_snn.loop.replay import repeat, retrace
+from l2l_snn.loop.replay import repeat
 from l2l_snn.loop.run import run
 from l2l_snn.results.tables import individuals
 from l2l_snn.storage.store import Store
@@ -68,7 +69,7 @@ def out_of_order(optimizee, stop_after: int | None = None) -> Evaluator:
 
 def stored_bytes(store: Store, optimizee, optimizer) -> list[bytes]:
     """Return the bytes of the optimizer's state as the store has it."""
-    kept = store.optimizer_state("a", Asynchronous.first_state(optimizer, optimizee.space, 1))
+    kept = store.optimizer_state("a", Asynchronous.first_state(optimizer.init(optimizee.space, 1), optimizee.space))
     return [array.tobytes() for array in kept.optimizer]
 
 

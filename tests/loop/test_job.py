@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import sys
 import tracemalloc
@@ -9,7 +10,11 @@ import yaml
 from l2l_snn.checks import common as checks
 from l2l_snn.loop import job as jobs
 from l2l_snn.loop.job import JobError
+from l2l_snn.loop.replay import replay
+from l2l_snn.loop.run import run
 from l2l_snn.search.step_rules import StepRule
+from l2l_snn.storage.store import Store
+from l2l_snn.workers.in_process import Inline
 from optimizees.functions import Function
 from optimizers.ga import GeneticAlgorithm
 
@@ -63,15 +68,25 @@ def test_what_is_wrong_in_a_users_module_is_told_with_its_own_line(tmp_path, mon
         jobs.load(write(tmp_path, GOOD.replace("optimizees.functions:Function", "upside_down:Thing")))
 
 
+def test_a_run_without_a_job_file_lets_no_relative_folder_be_searched(tmp_path, monkeypatch):
+    before = [place for place in sys.path if os.path.isabs(place)]
+    monkeypatch.setattr(sys, "path", [*before])
+    monkeypatch.chdir(tmp_path)
+    with Store(f"sqlite:///{tmp_path}/l2l.db") as store:
+        store.create("f", "job", {"job": yaml.safe_load(GOOD)}, Function().space)
+        jobs.read_stored(store.load("f"))
+    assert sys.path == [*before, str(tmp_path)]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
         ("population: 8", "populaton: 8", ":7: optimizer.populaton: unknown key, did you mean 'population'?"),
         ("generations: 5", "generatoins: 5", ":9: generatoins: unknown key, did you mean 'generations'?"),
         ("fitness: -0.1", "fitnes: -0.1", ":10: stop.fitnes: unknown key, did you mean 'fitness'?"),
-        ("generations: 5", "generations: many", ":9: generations: input should be a valid integer"),
-        ("generations: 5", "generations: 0", ":9: generations: input should be greater than or equal to 1, got 0"),
-        ("population: 8", "population: [8]", ":7: optimizer.population: input should be a valid integer"),
+        ("generations: 5", "generations: many", ":9: generations: expected an integer, got 'many'"),
+        ("generations: 5", "generations: 0", ":9: generations: expected a number >= 1, got 0"),
+        ("population: 8", "population: [8]", ":7: optimizer.population: expected an integer, got [8]"),
         ("population: 8", "population: 0", ":7: optimizer.population: expected an integer >= 2, got 0"),
         ("name: ackley", "name: akley", ":3: optimizee.name: "),
         ("functions:Function", "functions:Functoin", ":2: optimizee.class: module 'optimizees.functions' has no class"),
@@ -121,14 +136,14 @@ def test_resources_and_a_timeout_are_read_and_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("timeout: 0", "timeout: input should be greater than 0, got 0"),
+        ("timeout: 0", "timeout: expected a number > 0, got 0"),
         ("resources: {cpu: 2}", "resources.cpu: unknown key, did you mean 'cpus'?"),
-        ("resources: {cpus: 0}", "resources.cpus: input should be greater than 0, got 0"),
+        ("resources: {cpus: 0}", "resources.cpus: expected a number > 0, got 0"),
         ("resources: {gpus: 1.5}", "resources.gpus: expected a whole number above 1: a worker shares a GPU or has"),
-        ("resources: {memory: lots}", "resources.memory: could not parse value and unit from byte string"),
-        ("resources: {memory: -1}", "resources.memory: could not parse value and unit from byte string, got -1"),
+        ("resources: {memory: lots}", "resources.memory: expected a number of bytes, e.g. 2 GiB, got"),
+        ("resources: {memory: -1}", "resources.memory: expected a number of bytes, e.g. 2 GiB, got -1"),
         ("resources: {custom: {GPU: 1}}", "resources.custom: expected names of your own, not GPU; there are the keys"),
-        ("resources: {custom: {loihi: 0}}", "resources.custom.loihi: input should be greater than 0, got 0"),
+        ("resources: {custom: {loihi: 0}}", "resources.custom.loihi: expected a number > 0, got 0"),
     ],
 )
 def test_resources_that_no_worker_can_have_are_refused(tmp_path, line, complaint):
@@ -150,8 +165,14 @@ def test_all_wrong_keys_are_said_at_once(tmp_path):
     [
         ("optimizer.sigam=3", "--set: optimizer.sigam: unknown key"),
         ("generations", "--set: expected key=value, got 'generations'"),
+        ("generations=null", "--set: generations: expected an integer, got null"),
+        ("asynchronous=maybe", "--set: asynchronous: expected true or false, got 'maybe'"),
+        ("stop=3", "--set: stop: expected a mapping, got 3"),
         ("generations.a=3", "--set: generations.a: 'generations' is a value"),
-        ("generations=-1", "--set: generations: input should be greater"),
+        ("generations=true", "--set: generations: expected a number, got true"),
+        ("stop.fitness=true", "--set: stop.fitness: expected a number, got true"),
+        ("optimizer.population=true", "--set: optimizer.population: expected a number, got true"),
+        ("generations=-1", "--set: generations: expected a number >= 1, got -1"),
     ],
 )
 def test_wrong_settings_are_refused(tmp_path, setting, complaint):
@@ -179,6 +200,33 @@ def test_a_class_beside_the_job_file_is_found(tmp_path):
     data["optimizee"] = {"class": "my_own_optimizee:Mine"}
     _, optimizee, _ = jobs.load(write(tmp_path, yaml.safe_dump(data)))
     assert optimizee.space.size == 1
+
+
+@pytest.mark.parametrize(
+    ("space", "text"),
+    [
+        ("", "class Mine: expected a search space, got none; write space = Space"),
+        ("    space = {'x': (0, 1)}\n", "class Mine: space: expected a Space, got {'x': .0, 1.} .dict."),
+        ("    def make_space(self): return Space(x=Real(1, 0))\n", "Real: expected low < high, got low 1, high 0"),
+        ("    def make_space(self): pass\n", "class Mine: space: expected a Space, got None"),
+        ("    space: Space = Space(x=Real(0, 1))\n", "expected numbers, .*, got .*; without an annotation, `space = "),
+    ],
+)
+def test_a_class_without_a_space_is_refused_with_its_line(tmp_path, monkeypatch, space, text):
+    monkeypatch.delitem(sys.modules, "spaceless", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    write(
+        tmp_path,
+        "from dataclasses import dataclass\nfrom l2l_snn import Optimizee, Real, Space\n"
+        f"@dataclass(frozen=True)\nclass Mine(Optimizee):\n{space}"
+        "    def evaluate(self, params, seed):\n        return 0.0\n",
+        "spaceless.py",
+    )
+    path = write(tmp_path, "optimizer: {class: optimizers.ga:GeneticAlgorithm}\noptimizee:\n  class: spaceless:Mine\n")
+    with pytest.raises(JobError) as caught:
+        jobs.load(path)
+    line, key = (":2", "space") if "an annotation" in text else (":3", "class")
+    assert re.match(re.escape(f"{path}{line}: optimizee.{key}: ") + text, str(caught.value)), caught.value
 
 
 NESTED = """\
@@ -248,7 +296,7 @@ def test_a_stored_job_with_nested_fields_builds_the_same_objects(walker):
         ("  body:\n    motr: 3\n", ":5: optimizee.body.motr: unknown key, did you mean 'motor'?"),
         ("  body:\n    plan: {trails: 3}\n", ":5: optimizee.body.plan.trails: unknown key, did you mean 'trials'?"),
         ("  spare:\n    size: 2\n", ":4: optimizee.spare.motor: missing; Body has no default for it"),
-        ("  body:\n    motor: [3]\n", ":5: optimizee.body.motor: input should be a valid integer, got [3]"),
+        ("  body:\n    motor: [3]\n", ":5: optimizee.body.motor: expected an integer, got [3]"),
         ("  body: 3\n", ":4: optimizee.body: expected a mapping of Body's fields (motor, size, plan), got 3"),
         ("  body:\n    motor: 0\n", ":5: optimizee.body.motor: expected at least 1, got 0"),
         ("  body:\n    plan: {trials: 10}\n", ":5: optimizee.body.plan.trials: expected at most 9, got 10"),
@@ -259,6 +307,59 @@ def test_what_is_wrong_in_a_nested_field_is_said_with_its_whole_key(walker, line
     with pytest.raises(JobError) as caught:
         jobs.load(path)
     assert str(caught.value) == f"{path}{complaint}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("optimizee.body.motor.x=4", "--set: optimizee.body.motor: expected an integer, got {'x': 4}"),
+        ("optimizee.spare.size=2", "--set: optimizee.spare.motor: missing; Body has no default for it"),
+        (
+            "optimizee.body=null",
+            "--set: optimizee.body: expected a mapping of Body's fields (motor, size, plan), got null",
+        ),
+    ],
+)
+def test_what_a_setting_did_is_told_as_such(walker, setting, complaint):
+    with pytest.raises(JobError) as caught:
+        jobs.load(walker("  class: walker:Walker\n"), [setting])
+    assert str(caught.value).startswith(complaint)
+
+
+def test_a_class_that_is_set_keeps_of_the_files_entries_what_it_has_fields_for(tmp_path):
+    path = write(tmp_path, GOOD)
+    optimizer = ["optimizer.class=optimizers.cma_es:CMAES", "optimizer.sigma=0.5"]
+    job, _, made = jobs.load(path, optimizer)
+    assert (made.population, made.sigma) == (8, 0.5)  # mutation_std is none of its fields
+    assert jobs.change(job, ["optimizer.class=optimizers.ga:GeneticAlgorithm"])[2] == GeneticAlgorithm(population=8)
+    with pytest.raises(JobError, match=r"--set: optimizer.mutation_std: unknown key"):
+        jobs.load(path, [*optimizer, "optimizer.mutation_std=0.2"])
+    misprint = write(tmp_path, GOOD.replace("population", "populaton"))
+    with pytest.raises(JobError, match=r":7: optimizer.populaton: unknown key"):  # the class is the same
+        jobs.load(misprint, ["optimizer.class=optimizers.ga:GeneticAlgorithm"])
+
+
+def test_a_population_that_no_memory_holds_is_refused_with_the_figure(tmp_path):
+    _, optimizee, optimizer = jobs.load(write(tmp_path, GOOD), ["optimizer.population=10000000000"])
+    text = r"optimizer.population: expected individuals that fit into memory, got 10,000,000,000 of 3 .* 10,480 GB; "
+    text += f"this machine has {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:,.0f} GB"
+    with pytest.raises(JobError, match=text):
+        jobs.check_memory(optimizer, optimizee.space.size)
+    jobs.check_memory(GeneticAlgorithm(), 10_000)
+
+
+def test_settings_of_a_resumed_run_are_remembered_and_its_genomes_keep_their_length(tmp_path):
+    path = write(tmp_path, GOOD)
+    job, optimizee, optimizer = jobs.load(path, ["generations=2", "stop.fitness=null"])
+    with Store(f"sqlite:///{tmp_path}/x.db", create=True) as store:
+        store.create("x", "x", jobs.manifest(job, path), optimizee.space)
+        run(store, "x", job, optimizer, Inline(optimizee))
+        longer, _, _ = jobs.stored_job(store, "x", ["generations=4", "stop.evaluations=24"])
+        assert run(store, "x", longer, optimizer, Inline(optimizee)).generation == 3
+        assert jobs.stored_job(store, "x")[0] == longer
+        with pytest.raises(JobError, match=r"--set: optimizee: expected a search space of 3 coordinates, .*, got 5; "):
+            replay(store, "x", ["optimizee.dimension=5"])
+        assert not replay(store, "x", ["optimizee.name=sphere"]).same
 
 
 def test_a_key_that_belongs_to_a_nested_field_is_told_where_it_is(tmp_path):
@@ -328,7 +429,7 @@ BOMB = (
         (GOOD.replace("optimizees.functions:Function", "..:Function"), "expected module:Class, got '..:"),
         (GOOD.replace("optimizees.functions:Function", "os:system"), "module 'os' has no class 'system'"),
         (GOOD.replace("optimizees.functions:Function", "subprocess:Popen"), "expected a subclass of Optimizee"),
-        (GOOD.replace("ackley", "<script>alert(1)</script>"), "name: input should be"),
+        (GOOD.replace("ackley", "<script>alert(1)</script>"), "name: expected one of"),
         (GOOD.replace("ackley", "x'; DROP TABLE runs; --"), "name: "),
     ],
 )

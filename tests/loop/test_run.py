@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -7,8 +8,9 @@ from staged import Staged
 from troublemakers import Troublemaker
 
 from l2l_snn.loop.job import Job
-from l2l_snn.loop.progress import Progress
+from l2l_snn.loop.progress import Progress, show_progress
 from l2l_snn.loop.run import run
+from l2l_snn.optimizee import Optimizee
 from l2l_snn.storage.database import StoreError
 from l2l_snn.storage.store import RunBusy, Store
 from l2l_snn.workers.evaluator import Evaluator
@@ -120,10 +122,35 @@ def test_stagnation_counts_over_an_interruption(store):
     assert table(store, "parts") == table(store, "whole")
 
 
+@dataclass(frozen=True)
+class Hopeless(Optimizee):
+    """Fails always."""
+
+    space = Troublemaker.space
+
+    def evaluate(self, params, seed):
+        return np.nan
+
+
+def test_stagnation_without_any_fitness_counts_over_an_interruption(store):
+    entries = {"stop": {"stagnation": 3}, "max_failed": 1.0}
+    start(store, "whole", job(generations=50, **entries), Inline(Hopeless()))
+    start(store, "parts", job(generations=2, **entries), Inline(Hopeless()))
+    start(store, "parts", job(generations=50, **entries), Inline(Hopeless()))
+    assert store.load("whole").generation == store.load("parts").generation == 4
+
+
+def test_a_run_that_is_done_gets_no_workers(store):
+    start(store, "a", job(generations=2))
+    evaluator = Evaluator(Troublemaker(), Staged(Troublemaker(), slots=0))  # none can be had
+    assert start(store, "a", job(generations=2), evaluator).state == "finished"
+
+
 def test_too_many_failures_stop_the_run_with_the_first_text_and_keep_the_rows(store):
     stored = start(store, "a", job(max_failed=0.0), Inline(Troublemaker("raise"), chunk=4))
     assert stored.state == "failed"
-    assert stored.message.endswith("individuals failed; the first: FloatingPointError: v diverged at 31.0 ms")
+    text = "individuals failed; the first: FloatingPointError: v diverged at 31.0 ms, at troublemakers.py:"
+    assert text in stored.message
     assert stored.failed > 0
     assert stored.generation >= 1
 
@@ -235,3 +262,9 @@ def test_a_run_of_a_version_whose_state_had_other_fields_is_refused_with_what_to
     text = "it lacks best_fitness, .* and has low besides; continue it with the code that made it .*or start a new run"
     with pytest.raises(StoreError, match=text):
         start(store, "a", job())
+
+
+def test_a_best_of_minus_zero_is_told_as_zero(capsys):
+    with show_progress("a", live=False, first="") as tell:
+        tell(Progress(0, 1, 4, 0, best=-0.0, mean=-0.0, evaluations_per_s=1.0, seconds_left=0.0))
+    assert "best 0  mean 0  " in capsys.readouterr().out

@@ -6,15 +6,19 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from places import JOBS
 
 from l2l_snn.loop.components import build
+from l2l_snn.loop.job import load
 from l2l_snn.loop.job_file import JobError
 from l2l_snn.seeding import seed_words
 from optimizees.acrobot import Acrobot
-from optimizees.agent import Agent, Body, Learning, Life
+from optimizees.agent import Agent, Body, Learning, Life, figures
+from optimizees.agent.genome import rule_space
 from optimizees.agent.lives import newborn
 from optimizees.agent.task import signed
 from optimizees.cartpole import CartPole
+from optimizees.cartpole import figures as cartpole_figures
 from optimizees.cartpole.task import TASKS
 from optimizees.pendulum import Pendulum
 
@@ -33,6 +37,19 @@ def genomes(optimizee, n):
 @pytest.fixture(scope="module")
 def evaluation():
     return LIFE.evaluate_batch(genomes(LIFE, 4), SEEDS, with_artifacts=True)
+
+
+def test_wide_bounds_hold_the_narrow_ones_and_the_jobs_that_have_them_are_readable():
+    narrow, wide = (rule_space(Learning(bounds=bounds)) for bounds in ("narrow", "wide"))
+    assert list(narrow) == list(wide)
+    assert all(wide[name].low <= one.low and one.high <= wide[name].high for name, one in narrow.items())
+    differing = {name for name in narrow if wide[name] != narrow[name]}
+    assert differing == {"eta", "a_minus", "reward", "punish"}
+    for name in ("cartpole_improvement", "cartpole_both_full", "pendulum_stdp_rl_wide"):
+        optimizee = load(JOBS / f"{name}.yaml")[1]
+        assert {key: optimizee.space.parameters[key] for key in differing} == {key: wide[key] for key in differing}
+    evol = load(JOBS / "cartpole_evol.yaml")[2]
+    assert (evol.population, evol.sigma) == (10, 0.1)
 
 
 def test_fitness_is_the_mean_return_of_the_last_share_of_the_episodes_lived(evaluation):
@@ -76,6 +93,25 @@ def test_a_frozen_life_keeps_its_weights_and_begins_as_the_one_that_learns(evalu
     names = ["episode.gif", "episode.png", "raster.png", "returns.png", "weights.png"]
     assert sorted(file.name for file in files) == names
     assert all(file.stat().st_size > 5000 for file in files)
+
+
+def test_pictures_show_the_last_action_and_no_legend_over_the_points(monkeypatch, tmp_path):
+    kept = []
+    for module in (figures, cartpole_figures):
+        monkeypatch.setattr(module, "save", lambda figure, path: kept.append(figure) or path)
+    action = np.array([0.5, -1.0, 2.0])
+    figures.episode(figures.Episode(np.zeros((4, 2)), action, np.zeros((3, 1))), tmp_path / "e.png")
+    cartpole_figures.episode(
+        figures.Episode(np.zeros((4, 4)), np.array([0, 1, 0]), np.zeros((3, 2))), tmp_path / "e.png"
+    )
+    figures.returns(np.array([1.0, 5.0, np.nan]), tmp_path / "r.png", LIFE.return_label)
+    for figure, values in zip(kept[:2], (action, [0, 1, 0]), strict=True):
+        steps = figure.axes[-1].patches[0].get_data()
+        np.testing.assert_array_equal(steps.values, values)
+        np.testing.assert_array_equal(steps.edges, [0, 1, 2, 3])  # the last one is as long as the others
+    axes = kept[2].axes[0]
+    assert (axes.get_legend(), axes.get_ylabel()) == (None, "return (steps)")
+    assert [text.get_text() for text in kept[2].legends[0].get_texts()] == ["an episode", "mean 3.0"]
 
 
 def balancing(optimizee):

@@ -14,15 +14,15 @@ from l2l_snn.snn.plasticity import DopamineSTDP
 from optimizees.agent.body import Body, build_network, competition, place_cells
 from optimizees.agent.critic import Critic
 from optimizees.agent.learning import Learning, LearningParameters, plasticity_rules
-from optimizees.agent.life import Life, Newborn, Setup, live, live_all
+from optimizees.agent.life import Life, LifeSetup, Newborn, live, live_all
 from optimizees.cartpole.task import CartPole
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
 BODY = Body((3, 3, 4, 4), ((0, 1), (2, 3)), step_ms=10.0)
 PARAMETERS = LearningParameters(eta=0.8, tau_e=40.0, critic=Critic(reward=0.7, punish=1.2, horizon=20.0))
-SETUP = Setup(CartPole(), BODY, Life(episodes=40, budget=900), Learning(), record=True)
-SHORT = Setup(CartPole(), BODY, Life(episodes=6, budget=100), Learning())
+SETUP = LifeSetup(CartPole(), BODY, Life(episodes=40, budget=900), Learning(), record=True)
+SHORT = LifeSetup(CartPole(), BODY, Life(episodes=6, budget=100), Learning())
 nest.verbosity = nest.VerbosityLevel.ERROR
 
 
@@ -117,6 +117,21 @@ def test_returns_are_the_steps_lived_and_actions_those_of_the_population_with_mo
     assert (life.record.sensor[pauses] == 0).all()
 
 
+def test_spikes_are_counted_where_the_agent_acts_and_arrive_at_synapses_that_are_not_0(life):
+    life, _ = life
+    through = life.record.episode >= 0
+    fired = dict(zip(BODY.fan_out(2), life.fired, strict=True))
+    for name in ("sensor", "motor"):
+        np.testing.assert_allclose(fired[name], getattr(life.record, name)[through].sum() / through.sum(), rtol=1e-12)
+    np.testing.assert_allclose(fired["inhibitory"], 6 * life.spikes[1], rtol=1e-9)
+    body = replace(BODY, hidden=5)
+    weights = {name: np.ones(shape) for name, shape in body.learned(3).items()} | competition(body, 3)
+    found = {name.split("_")[0]: (w != 0).sum(axis=1) for name, w in weights.items()}
+    assert set(found) == set(body.fan_out(3))
+    for name, n in body.fan_out(3).items():
+        np.testing.assert_array_equal(found[name], n)
+
+
 def test_recording_changes_nothing_and_a_spent_budget_leaves_episodes_unlived(life):
     short, _ = lived(SHORT)
     ended = int(np.isfinite(short.returns).sum())
@@ -174,7 +189,7 @@ def test_the_population_with_more_input_silences_the_other():
 def test_a_hidden_layer_learns_on_both_sides_and_scaling_brings_its_neurons_to_their_target():
     body = replace(BODY, hidden=8)
     learning = Learning(plastic=("sensor_hidden", "hidden_motor"), homeostasis="scaling")
-    setup = Setup(CartPole(), body, Life(episodes=150, budget=3000), learning)
+    setup = LifeSetup(CartPole(), body, Life(episodes=150, budget=3000), learning)
     generator = np.random.default_rng(8)
     weights = {name: generator.uniform(1.0, 3.0, shape) for name, shape in body.learned(2).items()}
     slow = replace(PARAMETERS.scaling, target=60.0, tau=200.0)

@@ -82,7 +82,8 @@ def test_a_policy_known_to_balance_lives_long_and_falls_in_the_mirrored_task(tmp
     np.testing.assert_allclose(evaluation.fitness, returns.mean(axis=1))
     np.testing.assert_array_equal(found["steps"], returns.sum(axis=1))
     np.testing.assert_array_equal(found["lived"], 3)
-    np.testing.assert_array_equal(found["drift"], 0)
+    np.testing.assert_array_equal([found[name] for name in ("drift", "spikes", "operations")], 0)
+    np.testing.assert_array_equal(found["multiply_adds"], 4 * 2 + 2 * 2)
     assert np.isnan([found["rate_motor"], found["rate_inhibitory"]]).all()
     assert (found["fresh_return"] > 150).tolist() == [True, False, True, False]
     mirrored = replace(AGENT, task="mirrored").evaluate_batch(Z, np.array([1, 1])).fitness

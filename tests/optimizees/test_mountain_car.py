@@ -1,13 +1,15 @@
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
 from mountain_cars import hand_made_z
 
-from l2l_snn.checks import check_optimizee
+from l2l_snn.checks import check_optimizee, require
 from l2l_snn.seeding import evaluation_seeds
 from optimizees.mountain_car import MountainCar
 from optimizees.mountain_car.on_nest import build_kernel, decode, encode
-from optimizees.mountain_car.task import Network
+from optimizees.mountain_car.task import CarNetwork
 
 SHORT = MountainCar(steps=30)
 
@@ -32,6 +34,39 @@ def test_an_individual_does_not_depend_on_its_neighbours():
     final = [one.metrics["final_position"][0] for one in alone]
     np.testing.assert_array_equal(together.metrics["final_position"], final)
     assert len(set(together.metrics["final_position"])) == 6
+
+
+def test_a_perceptron_drives_gymnasiums_car_by_its_own_forward_pass(tmp_path):
+    optimizee = MountainCar(mode="mlp", mlp_hidden=4, steps=150)
+    z = optimizee.space.sample(np.random.default_rng(0), 5)
+    z[0] = optimizee.space.encode(  # pushes the way the car moves
+        {
+            "w_hidden": [[0, 0, 0, 0], [9, 0, 0, 0]],
+            "b_hidden": [0] * 4,
+            "w_out": [[-9, 0, 9]] + [[0] * 3] * 3,
+            "b_out": [0] * 3,
+        }
+    )
+    found = optimizee.evaluate_batch(z, np.arange(5), with_artifacts=True)
+    for i, row in enumerate(z):
+        car, net = gymnasium.make("MountainCar-v0").unwrapped, optimizee.space.decode(row)
+        seen = car.reset(seed=i)[0]
+        for t in range(150):
+            x = np.array([2 * (seen[0] + 1.2) / 1.8 - 1, seen[1] / 0.07])
+            action = int(np.argmax(np.tanh(x @ net["w_hidden"] + net["b_hidden"]) @ net["w_out"] + net["b_out"]))
+            assert found.artifacts["actions"][i, t] == action
+            seen = car.step(action)[0]
+            np.testing.assert_allclose(
+                [found.artifacts[name][i, t + 1] for name in ("position", "velocity")], seen, atol=1e-6
+            )
+            if seen[0] >= 0.5:
+                break
+    assert found.metrics["reached"][0] == 1
+    assert found.metrics["steps"][0] < 150
+    one = replace(found, artifacts={name: value[:1] for name, value in found.artifacts.items()})
+    (path,) = optimizee.draw(optimizee.space.decode(z[0]), one, tmp_path)
+    assert path.stat().st_size > 10_000
+    require(check_optimizee(MountainCar(mode="mlp", steps=20)))
 
 
 def test_it_conforms_to_the_contract():
@@ -98,7 +133,7 @@ def test_several_episodes_give_the_mean_over_their_starts():
 
 
 def test_the_spike_map_is_one_step_from_rest_in_every_state():
-    optimizee = MountainCar(Network(bins=6))
+    optimizee = MountainCar(CarNetwork(bins=6))
     z = optimizee.space.sample(np.random.default_rng(3), 1)
     spike_map = optimizee.spike_map(optimizee.space.decode(z[0]))
     assert spike_map.shape == (3, 6, 6)
@@ -129,4 +164,4 @@ def test_it_draws_its_pictures(tmp_path):
 )
 def test_wrong_fields_are_refused(fields, text):
     with pytest.raises(ValueError, match=text):
-        Network(**fields)
+        CarNetwork(**fields)

@@ -5,7 +5,7 @@ import pytest
 
 from optimizees.mountain_car import MountainCar
 from optimizees.mountain_car.in_jax import step
-from optimizees.mountain_car.task import Network
+from optimizees.mountain_car.task import CarNetwork
 
 
 def test_a_step_equals_gymnasiums_to_the_last_bit():
@@ -30,10 +30,10 @@ def test_a_step_equals_gymnasiums_to_the_last_bit():
     "fields",
     [
         {},
-        {"steps": 200, "network": Network(hidden=9, bins=12)},
-        {"network": Network(t_ref=2.0, delay=2.6, drive_delay=0.0)},
-        {"network": Network(resolution=0.1, model="iaf_psc_exp")},
-        {"network": Network(model="iaf_psc_delta"), "weight_scale": 1.0},
+        {"steps": 200, "network": CarNetwork(hidden=9, bins=12)},
+        {"network": CarNetwork(t_ref=2.0, delay=2.6, drive_delay=0.0)},
+        {"network": CarNetwork(resolution=0.1, model="iaf_psc_exp")},
+        {"network": CarNetwork(model="iaf_psc_delta"), "weight_scale": 1.0},
     ],
     ids=str,
 )
@@ -70,12 +70,12 @@ def test_float32_gives_nearly_always_the_fitness_of_float64():
 
 
 def test_a_drive_that_takes_more_than_a_step_to_fire_is_left_to_nest():
-    weak = MountainCar(Network(drive=500.0), backend="jax", steps=2)
+    weak = MountainCar(CarNetwork(drive=500.0), backend="jax", steps=2)
     with pytest.raises(ValueError, match=r"drive: expected enough to lift an input neuron by 15\.0 mV in one step"):
         weak.evaluate_batch(weak.space.sample(np.random.default_rng(1), 1), np.array([1]))
 
 
 def test_a_model_that_jax_has_not_is_refused():
-    unknown = MountainCar(Network(model="iaf_cond_alpha"), backend="jax", steps=2)
+    unknown = MountainCar(CarNetwork(model="iaf_cond_alpha"), backend="jax", steps=2)
     with pytest.raises(ValueError, match=r"model: expected one of 'iaf_psc_alpha'.* or take backend: nest"):
         unknown.evaluate_batch(unknown.space.sample(np.random.default_rng(1), 1), np.array([1]))

@@ -14,14 +14,17 @@ from typer.testing import CliRunner
 from l2l_snn.checks import check_optimizee
 from l2l_snn.cli import app
 from l2l_snn.loop.job import load
+from l2l_snn.loop.job_file import JobError
 from optimizees.teacher import Teacher
 from optimizees.teacher.functions import (
     Episodes,
     backpropagation_predictions,
+    batch_linear_errors,
     evaluate_function,
     hints,
     linear_predictions,
     sample_episodes,
+    straight_examples,
 )
 from optimizees.teacher.learner import LSNN
 from optimizers.openai_es import OpenES
@@ -92,6 +95,29 @@ def test_the_linear_predictor_is_least_squares_on_all_examples_before():
     np.testing.assert_allclose(short, linear_predictions(x, y)[:, :3])
 
 
+def test_the_batch_linear_predictor_is_least_squares_on_all_examples():
+    x, y, _ = drawn("network", 2, 4.0)
+    got = batch_linear_errors(x[:3], y[:3])
+    for x_one, y_one, found in zip(x, y, got, strict=False):
+        features = np.concatenate([np.ones((500, 1)), x_one], axis=1)
+        expected = (features @ np.linalg.lstsq(features, y_one, rcond=None)[0] - y_one) ** 2
+        np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.8, 1.6, 2.0, 3.5, 6.2])
+def test_straight_examples_are_three_points_of_the_sinus_on_a_line_within_its_inputs(phase):
+    x, y = straight_examples(2.5, phase, 7)
+    assert x.shape == (1, 7, 1)
+    assert y.shape == (1, 7)
+    assert np.abs(x).max() <= 1
+    expected = evaluate_function("sinus", {"amplitude": 2.5, "phase": phase}, x, 1.0)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    assert len(np.unique(x.round(6))) == 3
+    line = np.polyfit(x[0, :, 0], y[0], 1)
+    np.testing.assert_allclose(np.polyval(line, x[0, :, 0]), y[0], atol=1e-6)
+    assert abs(line[0] / 5) == pytest.approx(0.2 * 2.5, rel=1e-6)
+
+
 def test_backpropagation_in_the_teachers_network_takes_the_steps_of_the_chain_rule_and_learns():
     rate, gain, decay = 0.5, 3.0, 0.01
     x, y, _ = drawn("network", 3, gain)
@@ -118,8 +144,9 @@ def params(teacher, seed=1):
     return {name: jnp.asarray(value, jnp.float32) for name, value in teacher.space.decode(z).items()}
 
 
-def test_an_answer_follows_from_earlier_answers_and_its_own_input_alone():
-    teacher = replace(SMALL, lsnn=replace(TINY, delay=2.0, delay_max=4.0, rate=500.0))
+@pytest.mark.parametrize("fields", [{"delay_max": 4.0}, {"delay_max": 2.0, "lag": 2.0, "spacing": "even"}])
+def test_an_answer_follows_from_earlier_answers_and_its_own_input_alone(fields):
+    teacher = replace(SMALL, lsnn=replace(TINY, delay=2.0, rate=500.0, **fields))
     learner, key = teacher.learner, jax.random.key(1)
     x, y, _ = drawn("network", 2, 4.0)
     episodes = Episodes(*(jnp.asarray(value[:2, :6], jnp.float32) for value in (x, y)))
@@ -149,7 +176,7 @@ def test_the_network_is_the_sources():
 
 def test_the_internal_model_is_what_the_network_would_answer_next_and_asking_leaves_no_trace():
     """Sources that spike in each step, or never: without noise, asked is what was answered."""
-    telling = replace(TINY, rate=1000.0, sharpness=1e6, delay=2.0, delay_max=2.0)
+    telling = replace(TINY, rate=1000.0, sharpness=1e6, delay=2.0, delay_max=2.0, lag=1.0)
     teacher = Teacher(family="sinus", examples=6, episodes=3, lsnn=telling)
     learner, weights = teacher.learner, {name: 3 * w for name, w in params(teacher).items()}
     centers = np.linspace(-1, 1, 6)
@@ -198,17 +225,17 @@ def test_a_job_runs_by_gradient_replays_and_draws_its_pictures(tmp_path, monkeyp
 
     l2l("run", JOBS / "teacher_sinus.yaml", "--inline", "--set=generations=2", *small)
     assert "the same" in l2l("replay", "teacher_sinus-1")
-    for name in ("error", "internal_model", "raster"):
+    for name in ("error", "internal_model", "functions", "raster", "straight_line"):
         assert (tmp_path / f"runs/teacher_sinus-1/{name}.png").stat().st_size > 10_000
 
 
 def test_fitness_is_the_mean_squared_error_in_the_functions_range_and_the_price_of_rates():
-    teacher = Teacher("sinus", examples=6, episodes=1, lsnn=TINY, price=5.0, target_rate=25.0)
+    teacher = Teacher("sinus", examples=6, episodes=1, lsnn=TINY, price=5.0, target_rate=25.0, unweighed=2)
     z = teacher.space.sample(np.random.default_rng(1), 1)
     got = teacher.evaluate_batch(z, np.array([3]), with_artifacts=True)
     one = {name: value[0].astype(np.float64) for name, value in got.artifacts.items()}
     rates = one["spikes"].mean(axis=0)
-    error = np.mean(((one["answers"] - one["y"]) / 5) ** 2)
+    error = np.mean(((one["answers"] - one["y"])[2:] / 5) ** 2)  # from the third example on
     assert got.fitness[0] == pytest.approx(-error - 5.0 * np.sum((rates - 0.025) ** 2), rel=1e-5)
     assert got.metrics["rate"][0] == pytest.approx(1000 * rates.mean(), rel=1e-5)
     counts = one["spikes"].reshape(6, 10, 7).sum(axis=1)
@@ -248,11 +275,22 @@ def test_the_error_of_hints_is_paid_for_and_changes_no_answer():
     wanted = np.asarray(hints("network", *sample_episodes("network", which, 3, 6, 4.0), 4.0))
     price = 0.5 * (np.mean(wanted**2) + np.mean(wanted[..., :9] ** 2))
     assert told.fitness[0] == pytest.approx(plain.fitness[0] - price, rel=1e-5)
+    free = replace(hinted, hints=0.0, hinted=True)  # where a schedule ends
+    assert free.space == hinted.space
+    assert free.evaluate_batch(at_zero, seeds).fitness[0] == plain.fitness[0]
     generator = np.random.default_rng(2)
     shift = {name: 0.01 * generator.standard_normal(size) for name, size in sizes.items()}
     shift = hinted.space.encode(params | shift)[None] - at_zero
     better = [hinted.evaluate_batch(at_zero + sign * shift, seeds).fitness[0] for sign in (1, -1)]
     assert told.grad[0] @ shift[0] == pytest.approx((better[0] - better[1]) / 2, rel=1e-2)
+
+
+def test_the_price_of_hints_may_fall_to_0_where_their_readouts_stay_in_the_space():
+    falling = "optimizee.hints={from: 0.3, to: 0.0, over: 10, every: 5}"
+    _, teacher, _ = load(JOBS / "teacher_network_lag.yaml", [falling, "optimizee.hinted=true"])
+    assert (teacher.hints, teacher.space.size) == (0.3, load(JOBS / "teacher_network_lag.yaml")[1].space.size)
+    with pytest.raises(JobError, match=r"optimizee.hints: expected the same search space in all generations"):
+        load(JOBS / "teacher_network_lag.yaml", [falling])
 
 
 def test_traces_decay_with_the_time_constants_of_adaptation():
@@ -275,11 +313,12 @@ def test_evolution_takes_the_same_optimizee():
 
 
 def test_pictures_of_target_networks_have_their_plane_and_the_job_is_readable(tmp_path):
-    assert load(JOBS / "teacher_network.yaml")[1].space.size > 20_000
+    for job in ("teacher_network", "teacher_network_lag"):
+        assert load(JOBS / f"{job}.yaml")[1].space.size > 20_000
     z, seeds = SMALL.space.sample(np.random.default_rng(1), 1), np.array([7])
     evaluation = SMALL.evaluate_batch(z, seeds, with_artifacts=True)
     files = SMALL.draw(SMALL.space.decode(z[0]), evaluation, tmp_path)
-    assert [file.name for file in files] == ["error.png", "internal_model.png", "raster.png"]
+    assert [file.name for file in files] == ["error.png", "internal_model.png", "functions.png", "raster.png"]
     assert all(file.stat().st_size > 10_000 for file in files)
 
 
@@ -303,6 +342,7 @@ def test_fields_that_make_no_sense_are_refused(fields, text):
         ({"regular": 0, "adaptive": 0}, r"regular \+ adaptive: expected at least one neuron, got 0"),
         ({"delay": 3.0, "delay_max": 1.0}, r"delay_max: expected a number >= 3, got 1"),
         ({"tau_a_max": 0.5}, r"tau_a_max: expected a number >= 1, got 0.5"),
+        ({"lag": 2.0}, r"lag: expected at most the shortest delay, 1 ms, got 2 ms; else an answer could know"),
         ({"rate": 1500.0}, r"rate: expected a number in \(0, 1000\], got 1500"),
         ({"delay": 1.5, "delay_max": 2.0}, r"delay: expected a multiple of the network's step, 1 ms, got 1.5 ms"),
         ({"coding": 1}, r"coding: expected an integer >= 2, got 1"),

@@ -132,6 +132,20 @@ def test_after_learning_nine_of_ten_unseen_targets_are_reached_and_hardly_any_be
     np.testing.assert_array_equal(np.sign(more[12:]), [1, 1, 1, -1, -1, -1])
 
 
+def test_recorded_drives_are_the_teachers_whatever_the_network_would_do():
+    training = Training(worlds=2, budget=40, data="recorded")
+    run = jax.jit(lambda w, key: learn(BRAIN, ARENA, training, PARAMETERS, w, key, record=True))
+    first = first_weights(BRAIN, ARENA, PARAMETERS, jax.random.key(1))
+    one, other = (run(w, jax.random.key(2)) for w in (first, 0.2 * first))
+    np.testing.assert_array_equal(one.record.state.position, other.record.state.position)
+    assert (one.record.wheels != other.record.wheels).any()
+    asked = one.record.reward + one.record.wheels  # what the teacher asks for, and what moves
+    turned = np.diff(np.unwrap(one.record.state.heading))
+    assert (one.steps == 0).all()  # still in the first world
+    assert np.corrcoef((asked[:, 1] - asked[:, 0])[:-1], turned)[0, 1] > 0.999
+    assert np.abs(one.weights - first).mean() > 0.05
+
+
 def test_with_rewards_of_random_sign_nothing_is_learned():
     brain, arena, training = VEHICLE.brain, VEHICLE.arena, replace(VEHICLE.training, reward="random")
     parameters = LessonParameters()
@@ -174,6 +188,17 @@ def test_it_draws_its_pictures(tmp_path):
     assert all(file.stat().st_size > 5000 for file in files)
 
 
+def test_the_costs_of_a_decision_are_the_spikes_of_its_drives_and_their_synapses():
+    found = replace(SMALL, tests=1, shown=1).evaluate_batch(SMALL.by_hand[None], np.array([1]), with_artifacts=True)
+    one = {name: value[0] for name, value in found.artifacts.items()}
+    steps = np.isfinite(one["heading"][-1, 0]).sum()
+    assert one["sensor"].sum() > 100
+    assert one["motor"].sum() > 10
+    spikes = (one["sensor"].sum() + one["motor"].sum()) / steps
+    np.testing.assert_allclose(found.metrics["spikes"], spikes, rtol=1e-6)
+    np.testing.assert_allclose(found.metrics["operations"], one["sensor"].sum() * 2 * 2 / steps, rtol=1e-6)
+
+
 def test_a_perceptron_that_turns_to_the_target_reaches_it_and_its_mirror_image_does_not(tmp_path):
     turn = np.zeros((8, 2))
     turn[6, 0] = 3.0  # the target's angle / pi, left > 0
@@ -186,7 +211,9 @@ def test_a_perceptron_that_turns_to_the_target_reaches_it_and_its_mirror_image_d
     assert found["progress"][0] > 0.6 > 0.3 > found["progress"][1]
     np.testing.assert_array_equal(evaluation.fitness, found["progress"])
     np.testing.assert_allclose(found["reached"] + found["collided"] + found["late"], 1, rtol=1e-6)
-    assert set(found) == {"reached", "collided", "late", "progress", "detour"}
+    costs = {"spikes": 0, "operations": 0, "multiply_adds": 8 * 2 + 2 * 2}
+    assert {name: set(found[name]) for name in costs} == {name: {value} for name, value in costs.items()}
+    assert set(found) == {"reached", "collided", "late", "progress", "detour", *costs}
     one = {name: value[0] for name, value in evaluation.artifacts.items()}
     for v in np.flatnonzero(one["outcome"][0, :2] == REACHED):
         way = one["path"][0, v][np.isfinite(one["path"][0, v, :, 0])]

@@ -117,6 +117,8 @@ def test_each_start_follows_optax_in_float64(fields, rule):
         ({}, lambda t: 0.5),
         ({"schedule": "exponential"}, lambda t: 0.5 * 0.2 ** (t / 10)),
         ({"schedule": "cosine"}, lambda t: 0.5 * (0.8 * (1 + math.cos(math.pi * min(t, 10) / 10)) / 2 + 0.2)),
+        ({"schedule": "linear"}, lambda t: 0.5 * (1 - 0.8 * min(t, 10) / 10)),
+        ({"schedule": "linear", "schedule_factor": 0.0}, lambda t: 0.5 * (1 - min(t, 10) / 10)),
         ({"schedule": "piecewise", "boundaries": (4, 9)}, lambda t: 0.5 * (1.0, 0.2, 0.04)[(t >= 4) + (t >= 9)]),
         ({"warmup": 5}, lambda t: 0.5 * min(t, 5) / 5),
         ({"warmup": 5, "schedule": "exponential"}, lambda t: 0.1 * t if t < 5 else 0.5 * 0.2 ** ((t - 5) / 10)),
@@ -124,10 +126,21 @@ def test_each_start_follows_optax_in_float64(fields, rule):
     ids=lambda value: "" if callable(value) else str(value),
 )
 def test_steps_have_the_lengths_of_the_schedules_closed_forms(fields, expected):
-    ascent = with_step(GradientAscent, rule="sgd", learning_rate=0.5, schedule_steps=10, schedule_factor=0.2, **fields)
+    shared = {"rule": "sgd", "learning_rate": 0.5, "schedule_steps": 10, "schedule_factor": 0.2}
+    ascent = with_step(GradientAscent, **shared | fields)
     places, _ = path(ascent, 15, lambda z: Evaluation(z.sum(axis=1), grad=np.ones_like(z)))
     steps = np.diff(places[:, 0], axis=0)
-    np.testing.assert_allclose(steps, np.repeat([[expected(t)] for t in range(15)], 3, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(steps, np.repeat([[expected(t)] for t in range(15)], 3, axis=1), rtol=1e-6, atol=1e-7)
+
+
+def test_parameters_have_rates_of_their_own():
+    space = Space(w_m_hidden=Free((2,)), w=Free(), w_m_out=Free())
+    grad = lambda z: Evaluation(z.sum(axis=1), grad=np.ones_like(z))  # noqa: E731
+    ascent = with_step(GradientAscent, rates={"w*": 2.0, "w_m_*": 5.0, "w_m_out": 0.0}, learning_rate=0.1)
+    places, _ = path(ascent, 2, grad, space)
+    np.testing.assert_allclose(places[2, 0] - places[0, 0], [1.0, 1.0, 0.4, 0.0], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"GradientAscent.rates: expected names of parameters, got 'w_n_\*'"):
+        replace(ascent, rates={"w_n_*": 2.0}).init(space, 1)
 
 
 def test_weights_decay_towards_the_middle_of_the_space():
@@ -304,7 +317,8 @@ def test_estimates_climb_where_there_is_no_gradient(estimate):
         ({"starts": 0}, r"GradientAscent.starts: expected an integer >= 1, got 0"),
         ({"evaluations": 0}, r"GradientAscent.evaluations: expected an integer >= 1, got 0"),
         ({"rule": "adm"}, "StepRule.rule: .* did you mean 'adam'"),
-        ({"schedule": "linear"}, "StepRule.schedule"),
+        ({"schedule": "parabolic"}, "StepRule.schedule"),
+        ({"schedule": "exponential", "schedule_factor": 0.0}, "StepRule.schedule_factor: expected a number > 0, got 0"),
         ({"clip": "norm"}, "StepRule.clip: expected one of"),
         ({"learning_rate": 0.0}, "StepRule.learning_rate: expected a number > 0, got 0.0"),
         ({"learning_rate": float("nan")}, "StepRule.learning_rate"),

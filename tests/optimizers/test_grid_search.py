@@ -47,7 +47,7 @@ def test_lexicographic_keeps_the_contract_but_for_the_seed_that_it_does_not_use(
 def test_a_pass_holds_every_combination_of_decoded_values_once(order):
     grid = GridSearch(population=18, points={"tau": 3, "hidden": 9, "w": 2}, order=order)
     assert grid.size(SPACE) == 3 * 4 * 3 * 2 * 2
-    rows = asked(grid, SPACE, 8).reshape(-1, 5)
+    rows = asked(grid, SPACE, 8).reshape(-1, SPACE.size)
     decoded = [SPACE.decode(z) for z in rows]
     found = {(round(p["tau"], 9), p["hidden"], p["rule"], *p["w"].tolist()) for p in decoded}
     middle = round(float(np.sqrt(5 * 50)), 9)  # of a log scale
@@ -109,7 +109,9 @@ def test_levels_meet_the_ends_and_integers_their_values():
         assert len(set(values.tolist())) == min(count, 10)
         if count > 1:
             assert (values[0], values[-1]) == (-3, 6)
-    assert Choice("a", "b", "c").decode(level_values(Choice("a", "b", "c"), 1, 2.0)).tolist() == ["a", "b", "c"]
+    ordered = Choice("a", "b", "c", ordered=True)
+    assert ordered.decode(level_values(ordered, 1, 2.0)).tolist() == ["a", "b", "c"]
+    assert level_values(Choice("a", "b", "c"), 1, 2.0).tolist() == [0, 1, 2]
 
 
 def test_recommends_the_best_point_and_before_any_success_the_middle():

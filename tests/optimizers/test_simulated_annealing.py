@@ -35,7 +35,7 @@ def walked(annealing, space, fitness, generations, seed=1):
     ids=str,
 )
 def test_keeps_the_contract(annealing):
-    require(check_optimizer(annealing))
+    require(check_optimizer(annealing, generations=100 if annealing.population > 1 else 200))
 
 
 # Schedules

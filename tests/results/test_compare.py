@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from stores import SPACE, make, state_after
 
-from l2l_snn.results import figures, tables
+from l2l_snn.results import comparison, figures, tables
 from l2l_snn.results.compare import compare, quartiles
-from l2l_snn.results.figures import draw_comparison
+from l2l_snn.results.comparison import draw_comparison
 from l2l_snn.storage.driver import drive
 from l2l_snn.storage.store import RunUnknown, Store
 
@@ -181,7 +181,7 @@ def drawn(monkeypatch, tmp_path):
     """Return a function that draws curves and returns their axes; the file is written too."""
     kept = []
     save = figures.save
-    monkeypatch.setattr(figures, "save", lambda figure, path: kept.append(figure) or save(figure, path))
+    monkeypatch.setattr(comparison, "save", lambda figure, path: kept.append(figure) or save(figure, path))
 
     def draw(curves, **options):
         path = draw_comparison(curves, tmp_path / "new" / "comparison.png", **options)
@@ -240,9 +240,17 @@ def test_long_curves_are_thinned_and_keep_their_ends(drawn):
     np.testing.assert_array_equal(x[:5], [1, 2, 3, 4, 5])
 
 
-def test_more_groups_than_colours_can_be_told_apart(drawn):
-    axes = drawn(pd.concat([group(str(i), [1, 2], [i, i + 1]) for i in range(20)]))
-    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 20
+def test_more_groups_than_can_be_told_apart_have_a_panel_each_with_the_others_in_grey(drawn):
+    many = [group(f"g{i}", [1, 2], [i, i + 1]) for i in range(18)]
+    panels = [axes for axes in drawn(pd.concat(many), target=4.0).figure.axes if axes.get_visible()]
+    assert [panel.get_title() for panel in panels] == [f"g{i}" for i in range(18)]
+    assert "over 3 runs each" in panels[0].figure.get_suptitle()
+    for i, panel in enumerate(panels):
+        own = [line for line in panel.lines if line.get_color() == figures.BLUE]
+        np.testing.assert_array_equal(own[0].get_data(), [[1, 2], [i, i + 1]])
+        assert (len(own), len(panel.collections)) == (1, 1)
+        assert sum(line.get_color() == figures.GREY for line in panel.lines) == 19  # and the target
+    assert len(drawn(pd.concat(many[:7])).figure.axes) == 1
 
 
 def test_runs_that_all_failed_are_drawn_as_such_and_no_rows_are_refused(drawn):

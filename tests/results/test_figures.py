@@ -134,12 +134,21 @@ def test_a_single_generation_is_drawn_with_markers():
     assert all(line.get_marker() == "o" for line in axes.lines)
 
 
-def test_of_several_objectives_the_first_is_drawn():
+def test_each_of_several_objectives_has_a_panel_with_its_own_lines(tmp_path):
     rows, summary = tables(3, 8)
-    two = rows.rename(columns={"fitness": "fitness_0"}).assign(fitness_1=-1000.0)
-    axes = figures.draw_fitness(two, summary).axes[0]
-    np.testing.assert_array_equal(axes.collections[0].get_offsets()[:, 1], rows["fitness"])
-    assert axes.get_ylabel() == "fitness (first objective)"
+    other = np.random.default_rng(4).normal(size=24)
+    other[9] = np.nan
+    two = rows.rename(columns={"fitness": "fitness_0"}).assign(fitness_1=other)
+    figure = figures.draw_fitness(two, summary)
+    first, second = figure.axes
+    np.testing.assert_array_equal(first.collections[0].get_offsets()[:, 1], rows["fitness"])
+    np.testing.assert_array_equal(lines(first)["best of each generation"][1], summary["best"])
+    np.testing.assert_array_equal(second.collections[0].get_offsets()[:, 1], other[np.isfinite(other)])
+    best = np.nanmax(other.reshape(3, 8), axis=1)
+    np.testing.assert_array_equal(lines(second)["best of each generation"][1], best)
+    np.testing.assert_array_equal(lines(second)["best so far"][1], np.maximum.accumulate(best))
+    assert (first.get_ylabel(), second.get_ylabel()) == ("fitness\n(objective 1)", "objective 2")
+    assert inches(figures.save(figure, tmp_path / "two.png"))[1] == pytest.approx(11.75, abs=0.01)
 
 
 def test_a_million_individuals_take_less_than_ten_seconds_of_a_core_and_the_legend_says_what_is_drawn(tmp_path):
@@ -167,7 +176,15 @@ def test_a_few_outliers_do_not_flatten_the_rest_and_are_counted():
     figure = figures.draw_fitness(rows, summary)
     low, high = figure.axes[0].get_ylim()
     assert -3 < low < high < 3
-    assert any("below the axis" in text for text in legend(figure))
+    (text,) = [text for text in legend(figure) if "below the axis" in text]
+    assert text == "3 below the axis, down to -1e+06"
+    np.testing.assert_array_equal(lines(figure.axes[0])[text][0], [4, 501, 901])
+
+
+def test_one_outlier_of_a_short_run_does_not_flatten_the_rest():
+    rows, summary = tables(2, 8)
+    rows.loc[3, "fitness"] = -1e6
+    assert figures.draw_fitness(rows, summary).axes[0].get_ylim()[0] > -3
 
 
 def test_without_outliers_the_axis_shows_every_dot():

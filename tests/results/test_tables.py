@@ -12,6 +12,7 @@ from l2l_snn.storage.records import Generation
 from l2l_snn.storage.store import RunUnknown, Store
 
 RUNS = ["run", "job", "state", "generation", "evaluations", "failed", "best", "started", "finished", "seconds"]
+RUNS += ["tags", "note"]
 GENERATIONS = [
     "run",
     "generation",

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,10 @@ from sqlalchemy import select
 from stores import SPACE, Bomb, execute, fill, is_sqlite, make, state_after, wide
 from typer.testing import CliRunner
 
-from l2l_snn.cli import app
+from l2l_snn.cli import app, common
+from l2l_snn.dashboard import check_job, replay_process
+from l2l_snn.loop.job import foreign_code, stored_job
+from l2l_snn.loop.job_file import JobError
 from l2l_snn.results import tables, transfer
 from l2l_snn.storage.driver import drive
 from l2l_snn.storage.schema import GENERATIONS, INDIVIDUALS, RUNS, STATES
@@ -55,6 +60,7 @@ def stored(store: Store, name: str) -> list:
         except StoreError:
             genomes.append(None)
     values = {key: value for key, value in run._mapping.items() if key not in ("id", "name")}
+    values["manifest"] = {key: value for key, value in json.loads(values["manifest"]).items() if key != "imported"}
     return [values, *tables_, genomes]
 
 
@@ -109,7 +115,7 @@ def test_a_run_that_moved_resumes_to_the_same_bytes_as_one_that_stayed(store, ur
     here = ["--store", laptop.url_shown, "--inline"]
     l2l("run", "job.yaml", *here)
     transfer.export(laptop, ["job-1"], tmp_path / "out")
-    l2l("import", tmp_path / "out", "--name", "moved", "--store", url)
+    l2l("import", tmp_path / "out", "--name", "moved", "--store", url, "--trust")
     l2l("resume", "job-1", *here, "--set", "generations=6")
     l2l("resume", "moved", "--store", url, "--inline", "--set", "generations=6")
     leave = ["run", "seconds", "worker"]
@@ -161,7 +167,9 @@ def test_what_is_there_is_never_overwritten(laptop, tmp_path):
     assert stored(laptop, "a") == before
     with pytest.raises(ValueError, match="run name: expected 1 to 100 letters"):
         transfer.import_runs(laptop, out, "../c")
-    assert "expected one that l2l export wrote" in l2l("import", tmp_path / "nowhere", "--store", url, status=2)
+    (tmp_path / "empty").mkdir()
+    assert "expected one that l2l export wrote" in l2l("import", tmp_path / "empty", "--store", url, status=2)
+    assert "which isn't there" in l2l("import", tmp_path / "nowhere", "--store", url, status=2)
 
 
 def test_an_export_that_fails_leaves_nothing(laptop, tmp_path):
@@ -170,6 +178,78 @@ def test_an_export_that_fails_leaves_nothing(laptop, tmp_path):
     with pytest.raises(StoreError, match="can't be read"):
         transfer.export(laptop, ["a"], tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith("laptop.db")} == {"laptop.genomes"}
+
+
+@pytest.fixture
+def foreign(laptop, tmp_path, monkeypatch):
+    """A folder with an exported run whose job's module leaves a file when it is imported; and that file."""
+    home = tmp_path / "foreign"
+    home.mkdir()
+    (home / "foreign_code.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'trace')!r}).touch()\n")
+    optimizee = {"class": "foreign_code:Foreign"}
+    job = {"optimizee": optimizee, "optimizer": {"class": "optimizers.ga:GeneticAlgorithm"}, "genomes": "all"}
+    laptop.create("f", "job", {"job": job, "file": str(home / "job.yaml")}, SPACE)
+    with drive(laptop, "f") as driver:
+        driver.commit(make(0), state_after(0))
+    transfer.export(laptop, ["f"], tmp_path / "out")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path / "out", tmp_path / "trace"
+    sys.modules.pop("foreign_code", None)
+
+
+@pytest.mark.parametrize("command", ["replay", "resume", "plot"])
+def test_code_that_an_imported_run_names_is_not_imported_unless_it_is_trusted(foreign, tmp_path, monkeypatch, command):
+    folder, trace = foreign
+    monkeypatch.chdir(tmp_path / "foreign")  # nor from where one stands
+    url = f"sqlite:///{tmp_path}/l2l.db"
+    l2l("import", folder, "--store", url)
+    printed = l2l(command, "f", "--store", url, status=2)
+    assert "run 'f' was imported, and its job runs code that came with it, foreign_code:Foreign, of /" in printed
+    assert "--trust" in printed
+    assert printed.count("\n") == 1
+    assert not trace.exists()
+    assert "has no class 'Foreign'" in l2l(command, "f", "--store", url, "--trust", status=2)
+    assert trace.exists()
+
+
+def test_a_terminal_is_asked_and_no_is_no(foreign, tmp_path, monkeypatch):
+    folder, trace = foreign
+    url = f"sqlite:///{tmp_path}/l2l.db"
+    l2l("import", folder, "--store", url)
+    monkeypatch.setattr(common, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    for answer, there in (("n\n", False), ("y\n", True)):
+        result = CliRunner().invoke(app, ["replay", "f", "--store", url], input=answer)
+        assert "import and run its code, foreign_code:Foreign, of " in result.output
+        assert trace.exists() == there
+
+
+@pytest.mark.parametrize("ask", [{"generation": 0, "individual": 1}, {"settings": []}], ids=["replay", "resume"])
+def test_the_page_never_imports_an_imported_runs_code(foreign, tmp_path, monkeypatch, ask):
+    folder, trace = foreign
+    url = f"sqlite:///{tmp_path}/l2l.db"
+    monkeypatch.setenv("L2L_STORE", url)
+    l2l("import", folder, "--store", url)
+    answer = replay_process.repeat if "generation" in ask else check_job.check
+    with pytest.raises(JobError, match="was imported"):
+        answer({"run": "f", "results": str(tmp_path), **ask})
+    assert not trace.exists()
+
+
+def test_an_imported_run_of_this_projects_classes_needs_no_trust_and_the_mark_is_the_stores_own(laptop, tmp_path):
+    optimizee = {"class": "optimizees.functions:Function", "dimension": SPACE.size}
+    job = {"optimizee": optimizee, "optimizer": {"class": "optimizers.ga:GeneticAlgorithm"}}
+    laptop.create("own", "job", {"job": job, "file": str(tmp_path / "job.yaml")}, SPACE)
+    transfer.export(laptop, ["own"], tmp_path / "out")
+    with Store(f"sqlite:///{tmp_path}/l2l.db") as store:
+        transfer.import_runs(store, tmp_path / "out")
+        assert store.load("own").imported
+        assert foreign_code(store.load("own")) == ""
+        assert stored_job(store, "own")[0].optimizee["class"] == "optimizees.functions:Function"
+        transfer.export(store, ["own"], tmp_path / "again")
+        transfer.import_runs(store, tmp_path / "again", "mine", trust=True)
+        assert not store.load("mine").imported
+    manifest = json.loads((tmp_path / "again/own/stored/run.json").read_text())["manifest"]
+    assert "imported" not in json.loads(manifest)
 
 
 def _json(**changes):

@@ -16,13 +16,14 @@ from l2l_snn.snn.cells import (
     IafPscAlpha,
     IafPscDelta,
     IafPscExp,
+    IterativeLIF,
     LeakyReadout,
     SRMAlpha,
 )
 from l2l_snn.snn.surrogate import smooth, superspike
 
 NEST_CELLS = {"iaf_psc_delta": IafPscDelta, "iaf_psc_exp": IafPscExp, "iaf_psc_alpha": IafPscAlpha}
-OWN_CELLS = [CurrentLIF, LIF, AdaptiveLIF, SRMAlpha, LeakyReadout]
+OWN_CELLS = [CurrentLIF, LIF, AdaptiveLIF, SRMAlpha, LeakyReadout, IterativeLIF]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def run(cell, n: int, inputs, dt: float):
 
 
 def names(cell) -> list[str]:
-    return [field.name for field in fields(cell)]
+    return [field.name for field in fields(cell) if not field.metadata.get("static")]
 
 
 def silence(steps: int, n: int) -> Arriving:
@@ -292,3 +293,17 @@ def test_cells_are_pytrees_of_their_parameters(cell):
 def test_bad_parameters_are_refused_in_the_words_of_the_domain(cell, text):
     with pytest.raises(ValueError, match=text):
         cell.init(3)
+
+
+def test_the_iterative_lif_is_its_printed_equations(double):
+    """Wu et al. 2018: u_t = decay u_t-1 (1 - o_t-1) + I_t, as a loop."""
+    inputs = np.random.default_rng(3).normal(0.15, 0.2, (200, 5))
+    decay, v_th = np.linspace(0.0, 1.0, 5), np.array([0.2, 0.3, 0.4, 0.5, 0.6])
+    spikes, v = run(IterativeLIF(decay=decay, v_th=v_th), 5, inputs, 1.0)
+    u, o = np.zeros(5), np.zeros(5)
+    for t in range(200):
+        u = decay * u * (1 - o) + inputs[t]
+        o = (u >= v_th).astype(float)
+        np.testing.assert_allclose(v[t], u, rtol=1e-12)
+        np.testing.assert_array_equal(spikes[t], o)
+    assert (spikes.sum(axis=0) > 5).all()

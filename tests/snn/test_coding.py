@@ -11,6 +11,7 @@ from l2l_snn.snn.coding import (
     bernoulli_spikes,
     bin_index,
     bins,
+    even_spikes,
     latency,
     leaky_readout,
     most_spikes,
@@ -20,6 +21,7 @@ from l2l_snn.snn.coding import (
     sample_softmax,
     signed_population,
     softmax_rates,
+    threshold_crossings,
 )
 
 POSITIONS, VELOCITIES = (-1.2, 0.6), (-0.07, 0.07)  # of Mountain Car
@@ -127,6 +129,14 @@ def test_spikes_of_a_place_code_have_its_probabilities():
     assert set(np.unique(spikes)) == {0.0, 1.0}
     error = np.sqrt(np.asarray(code) * (1 - np.asarray(code)) / DRAWS)
     assert (abs(spikes.mean(axis=0) - code) <= 4 * error + 1e-6).all()
+
+
+def test_even_spikes_are_as_far_apart_as_their_rate_says_and_begin_anywhere():
+    spikes = np.asarray(even_spikes(KEY, jnp.full(2000, 0.3), 40))  # (T, trains)
+    times = [np.flatnonzero(train) for train in spikes.T]
+    assert {gap for train in times for gap in np.diff(train)} == {3, 4}
+    assert {len(train) for train in times} == {12}
+    np.testing.assert_allclose(spikes.mean(axis=1), 0.3, atol=4 * np.sqrt(0.3 * 0.7 / 2000))
 
 
 @pytest.mark.parametrize(("rate", "dt"), [(20.0, 1.0), (200.0, 0.1), (500.0, 1.0), (5000.0, 1.0), (40.0, 5.0)])
@@ -275,6 +285,7 @@ ALL = {
     "bins": lambda x: bins(x, 0.0, 1.0, 4),
     "place_code": lambda x: place_code(x, 0.0, 1.0, 4),
     "bernoulli_spikes": lambda x: bernoulli_spikes(KEY, x),
+    "even_spikes": lambda x: even_spikes(KEY, x, 4),
     "poisson": lambda x: poisson(KEY, 500 * x, 1.0),
     "latency": lambda x: latency(x, 4),
     "most_spikes": lambda x: most_spikes(x, 1),
@@ -343,3 +354,18 @@ def test_jit_and_vmap_give_the_same_and_the_dtype_is_kept(code, dtype):
 def test_what_does_not_fit_is_refused(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("n", [2, 5, 40])
+def test_crossings_fire_in_the_step_before_a_threshold_is_passed(n):
+    x = np.random.default_rng(4).choice([0.0, 0.2, 0.5, 0.9, 1.0], (60, 3)).astype(np.float32)
+    found = np.asarray(threshold_crossings(x, n))
+    assert found.shape == (60, 3, 2 * n - 1)
+    expected = np.zeros_like(found)
+    for t in range(60):
+        for i, limit in enumerate(np.linspace(0, 1, n)[:-1].astype(np.float32)):
+            if t < 59:
+                expected[t, :, i] = (x[t] < limit) & (x[t + 1] >= limit)
+                expected[t, :, n - 1 + i] = (x[t] >= limit) & (x[t + 1] < limit)
+        expected[t, :, -1] = x[t] == 1
+    np.testing.assert_array_equal(found, expected)

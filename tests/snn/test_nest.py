@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import nest
 import numpy as np
 import pytest
@@ -174,6 +176,16 @@ def test_the_kernel_is_built_once_for_a_network_and_anew_for_another():
     assert feed_forward(SPEC, 3) is first
     assert feed_forward(SPEC, 5) is not first
     assert feed_forward(FeedForwardSpec((2, 2)), 1).spec.layers == (2, 2)
+
+
+def test_a_network_is_built_anew_where_a_script_has_reset_the_kernel():
+    first = feed_forward(SPEC, 1)
+    assert feed_forward(SPEC, 1) is first
+    nest.ResetKernel()
+    nest.Create("iaf_psc_alpha", sum(SPEC.layers))
+    again = feed_forward(SPEC, 1)
+    assert again is not first
+    again.load([np.zeros((1, post, pre)) for pre, post in pairwise(SPEC.layers)])
 
 
 def test_wrong_networks_are_refused():

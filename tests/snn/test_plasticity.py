@@ -124,6 +124,17 @@ def test_triplet_stdp_equals_nest_at_every_pre_spike():
     assert weights.max() == 80.0
 
 
+def test_with_a_negative_depression_triplet_stdp_equals_nest_until_w_max_where_only_nest_goes_on():
+    pre, post = trains(4, 60, 60)
+    params = {"Aplus": 0.3, "Aplus_triplet": 0.0, "Aminus": -0.7, "Aminus_triplet": 0.0, "Wmax": 60.0}
+    at, expected = in_nest("stdp_triplet_synapse", params | {"tau_plus": 16.8}, (pre, post), 40.0, 1.0, 33.7)
+    _, weights = roll(TripletSTDP(0.3, 0.0, -0.7, 0.0, w_max=60.0), [[40.0]], train(pre), train(post + 1.0))
+    until = int(np.argmax(expected > 60.0))
+    assert until > 3
+    np.testing.assert_allclose(weights[at[:until], 0, 0], expected[:until], rtol=0, atol=1e-9)
+    assert weights.max() == 60.0
+
+
 @pytest.mark.parametrize(
     ("delay", "dopamine_delay", "interval"),
     [(0.1, 0.1, 1), (1.0, 1.0, 1), (1.0, 2.5, 1), (1.0, 1.0, 10), (3.0, 0.5, 7)],

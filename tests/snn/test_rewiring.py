@@ -48,7 +48,7 @@ def test_the_number_of_connections_never_changes_and_signs_never_flip(temperatur
         for name, n in amount.items():
             w, s, active = np.asarray(weights[name]), np.asarray(signs[name]), np.asarray(memory.active[name])
             assert active.sum() == n
-            assert (w[~active] == 0).all()
+            np.testing.assert_array_equal(w != 0, active)  # so that `init` finds the same connections
             assert (w * s >= 0).all()
             assert not active[s == 0].any()
             assert (np.asarray(memory.inner[0].mu[name])[~ever[name]] == 0).all()  # the dormant pass no gradient
@@ -56,6 +56,19 @@ def test_the_number_of_connections_never_changes_and_signs_never_flip(temperatur
             changed += int((active & ~first[name]).sum())
     assert changed > 100, "nothing was rewired"
     assert np.diag(memory.active["rec"]).sum() == 0
+
+
+def test_a_connection_that_is_lost_and_drawn_again_at_once_stays_one():
+    signs, weights = {"w": jnp.ones((1, 4))}, {"w": jnp.array([[0.5, 0.3, 0.0, 0.0]])}
+    rule, generator, again = deep_r(optax.sgd(1.0), signs, learning_rate=1.0), np.random.default_rng(0), 0
+    memory, step = rule.init(weights), jax.jit(rule.update)
+    for _ in range(60):
+        before, (change, memory) = weights["w"], step(gradients(generator, weights), memory, weights)
+        weights = optax.apply_updates(weights, change)
+        assert int((weights["w"] != 0).sum()) == 2
+        np.testing.assert_array_equal(rule.init(weights).active["w"], memory.active["w"])
+        again += int(((before > 1e-3) & (weights["w"] > 0) & (weights["w"] < 1e-6)).sum())
+    assert again > 1
 
 
 def test_signs_and_weights_start_as_asked():
@@ -250,3 +263,51 @@ def test_weights_that_do_not_fit_the_signs_are_refused(weights, text):
         rule.init({name: jnp.asarray(w) for name, w in weights.items()})
     with pytest.raises(ValueError, match=r"deep_r.update: expected the weights as third argument, got None"):
         rule.update({}, None)
+
+
+def test_shares_deal_new_connections_out_by_size_and_probability_as_far_as_there_are_places():
+    """All of "in" is lost in each update, and dealt out 1 : 3 by shares of sizes 1 : 2; then there is no more room."""
+    signs = {"in": np.ones((20, 10)), "rec": np.ones((20, 20))}
+    weights = {name: sparse_weights(jax.random.key(1), s, connectivity=0.3) for name, s in signs.items()}
+    rule = deep_r(optax.sgd(1.0), signs, learning_rate=1.0, shared={"in": 0.2, "rec": 0.3})
+    start, step, got = rule.init(weights), jax.jit(rule.update), []
+    push = {"in": jnp.full((20, 10), 9.0), "rec": jnp.zeros((20, 20))}
+    for words in jax.random.split(jax.random.key(2), 40):
+        _, after = step(push, start._replace(words=jax.random.key_data(words)), weights)
+        got.append(int(after.active["in"].sum()))
+        assert got[-1] + int(after.active["rec"].sum()) == 60 + 120
+    assert np.mean(got) == pytest.approx(60 / 4, abs=4 * np.sqrt(60 * 3 / 16 / 40))
+    full = weights | {"rec": sparse_weights(jax.random.key(1), signs["rec"], connectivity=0.99)}
+    _, after = step(push, rule.init(full), full)
+    assert int(after.active["rec"].sum()) == 400
+    assert int(after.active["in"].sum()) == 56
+
+
+def test_moments_of_dormant_connections_follow_their_gradients_where_they_are_kept():
+    signs = {"w": np.ones((4, 4))}
+    weights = {"w": sparse_weights(jax.random.key(1), signs["w"], connectivity=0.5)}
+    dormant = np.asarray(weights["w"]) == 0
+    for kept in (False, True):
+        rule = deep_r(optax.adam(0.1), signs, learning_rate=0.1, dormant_gradients=kept)
+        step, memory = rule.update({"w": jnp.full((4, 4), -1.0)}, rule.init(weights), weights)
+        assert (np.asarray(memory.inner[0].mu["w"])[dormant] != 0).all() == kept
+        assert (np.asarray(step["w"])[dormant] == 0).all()
+
+
+def test_shared_connections_move_from_one_projection_to_another_and_none_is_lost():
+    """Two projections, the gradient pushes all weights of one towards 0: the other gets its connections."""
+    signs, weights = start()
+    rule = deep_r(optax.sgd(0.05), signs, learning_rate=0.05, shared=True)
+    memory, step = rule.init(weights), jax.jit(rule.update)
+    before = {name: int(active.sum()) for name, active in memory.active.items()}
+    slopes = {"in": jnp.asarray(signs["in"], jnp.float32), "rec": -jnp.asarray(signs["rec"], jnp.float32)}
+    for _ in range(40):
+        change, memory = step(slopes | {"out": jnp.zeros((N_POST, 2))}, memory, weights)
+        weights = optax.apply_updates(weights, change)
+        now = {name: int(active.sum()) for name, active in memory.active.items()}
+        assert sum(now.values()) == sum(before.values())
+    assert now["in"] < before["in"] - 10
+    assert now["rec"] > before["rec"] + 10
+    places = {name: int((s != 0).sum()) for name, s in signs.items()}
+    assert not np.asarray(memory.active["rec"])[np.eye(N_POST, dtype=bool)].any()
+    assert all(now[name] <= places[name] for name in now)

@@ -65,7 +65,7 @@ def test_thinned_runs_keep_the_elite_and_all_that_was_measured(store, url, space
     fill(store, "stopped", *made, space=space)
     store.copy("a", "copy")
     measured = tables.individuals(store, "a")
-    assert "forgot 3 genomes of 1 runs" in l2l("prune", "--genomes", "elite", "--yes", "--store", url)
+    assert "forgot 3 genomes of 1 run" in l2l("prune", "--genomes", "elite", "--yes", "--store", url)
     table = tables.individuals(store, "a")
     assert table["param.tau"].notna().tolist() == ELITE
     same = [name for name in measured.columns if not name.startswith("param.")]
@@ -75,7 +75,7 @@ def test_thinned_runs_keep_the_elite_and_all_that_was_measured(store, url, space
     for other in ("stopped", "copy"):
         assert tables.individuals(store, other)["param.tau"].notna().all()
     assert "forgot 0 genomes" in l2l("prune", "--genomes", "elite", "--yes", "--store", url)
-    assert "forgot 3 genomes of 1 runs" in l2l("prune", "a", "--genomes", "none", "--yes", "--store", url)
+    assert "forgot 3 genomes of 1 run" in l2l("prune", "a", "--genomes", "none", "--yes", "--store", url)
     assert tables.individuals(store, "a")["param.tau"].isna().all()
     assert store.optimizer_state("a", state_after(0)).step == 1
     with drive(store, "a") as driver:

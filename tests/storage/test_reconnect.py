@@ -8,9 +8,10 @@ from contextlib import closing, contextmanager
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from stores import SPACE, contents, make, on_postgres, state_after
+from stores import SPACE, contents, make, on_postgres, on_sqlite, state_after
 
 from l2l_snn.evaluation import WorkerStatus
+from l2l_snn.loop.errors import exit_status
 from l2l_snn.results import tables
 from l2l_snn.storage import reconnect
 from l2l_snn.storage.driver import drive
@@ -95,6 +96,33 @@ def test_opening_does_not_wait(store_url, postgres, caplog):
     finally:
         postgres.start()
     assert caplog.records == []
+
+
+@on_sqlite
+def test_opening_waits_for_a_server_that_starts_up(store_url, monkeypatch, caplog):
+    Store(store_url).close()
+    refusals = [psycopg.OperationalError("connection failed: FATAL:  the database system is starting up")] * 2
+    refusals += [psycopg.errors.CannotConnectNow()]
+    calls = []
+
+    def refuse(*arguments):
+        calls.append(arguments)
+        if refusals:
+            raise OperationalError("", {}, refusals.pop())
+
+    monkeypatch.setattr("l2l_snn.storage.store.prepare", refuse)
+    monkeypatch.setattr("l2l_snn.storage.reconnect.time.sleep", lambda seconds: None)
+    Store(store_url).close()
+    assert len(calls) == 4
+    assert "the database server is lost; waiting up to 120 s" in caplog.text
+    refusals += [psycopg.OperationalError("connection refused")]
+    with pytest.raises(StoreError, match="connection refused") as caught:
+        Store(store_url)
+    assert caught.value.lost
+    assert exit_status(caught.value) == 75  # `l2l submit` tries again
+    with pytest.raises(StoreError) as caught:
+        Store(store_url.replace("sqlite", "mysql"))
+    assert exit_status(caught.value) == 2
 
 
 @contextmanager

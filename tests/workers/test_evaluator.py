@@ -1,6 +1,9 @@
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,8 +11,10 @@ from staged import Clock, Staged
 from troublemakers import BatchTroublemaker, Troublemaker
 
 from l2l_snn.evaluation import Evaluation
+from l2l_snn.optimizee import BatchOptimizee, Optimizee
 from l2l_snn.seeding import evaluation_seeds
-from l2l_snn.workers.chunks import Chunk, Lost
+from l2l_snn.space import Real, Space
+from l2l_snn.workers.chunks import Chunk, Lost, evaluate_alone, run_chunk
 from l2l_snn.workers.evaluator import Evaluator
 from l2l_snn.workers.in_process import Inline
 
@@ -39,13 +44,71 @@ def assert_same(one: Evaluation, other: Evaluation) -> None:
         assert value.tobytes() == other.metrics[name].tobytes()
 
 
+@dataclass(frozen=True)
+class Placed(BatchOptimizee):
+    """Gives each individual its place in the batch."""
+
+    space = Troublemaker.space
+
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        return Evaluation(np.arange(len(z), dtype=float))
+
+
+def test_an_individual_alone_fills_a_chunk_and_its_own_row_is_read():
+    z = population(Placed(), 4)
+    assert evaluate_alone(Placed(), z, SEEDS[:4], 2).fitness == [2.0]
+    assert evaluate_alone(Troublemaker(), z, SEEDS[:4], 2).fitness == expected().fitness[2]
+
+
+def test_an_equal_optimizee_is_not_handed_to_the_workers_again(monkeypatch):
+    evaluator, held = Inline(Troublemaker()), []
+    monkeypatch.setattr(evaluator.workers, "hold", held.append)
+    evaluator.hold(Troublemaker())
+    evaluator.hold(Troublemaker(pause=0.5))
+    assert held == [evaluator.optimizee] == [Troublemaker(pause=0.5)]
+
+
+def test_a_chunk_says_how_long_it_took_and_where():
+    optimizee = Troublemaker(pause=0.01)
+    before = time.perf_counter()
+    done = run_chunk(optimizee, Chunk(0, 3), population(optimizee, 3), SEEDS[:3], "fitness")
+    assert 0.03 <= done.seconds <= time.perf_counter() - before
+    assert done.worker == f"{socket.gethostname()}:{os.getpid()}"
+
+
+@dataclass(frozen=True)
+class Lonely(Optimizee):
+    """Fails where another thread evaluates too."""
+
+    inside: ClassVar[list[int]] = []
+
+    def make_space(self):
+        return Space(x=Real(0, 1))
+
+    def evaluate(self, params, seed):
+        self.inside.append(seed)
+        time.sleep(0.002)
+        alone = len(self.inside) == 1
+        self.inside.remove(seed)
+        return float(alone)
+
+
+def test_threads_of_a_process_evaluate_in_turn():
+    with ThreadPoolExecutor(3) as threads:
+        done = threads.map(lambda i: Inline(Lonely()).evaluate(population(Lonely()), SEEDS + i).evaluation, range(3))
+    assert all((evaluation.fitness == 1).all() for evaluation in done)
+
+
 @pytest.mark.parametrize(
     ("trouble", "text"),
     [
         ("raise", "FloatingPointError: v diverged at 31.0 ms"),
         ("nan", "fitness is nan"),
-        ("shape", r"ValueError: fitness: expected an array of shape \(\), got shape \(2,\); return a number"),
-        ("text", "ValueError: could not convert string to float: 'high'"),
+        (
+            "shape",
+            r"TypeError: Troublemaker.evaluate: expected a number, .*, got an array of float64 and shape \(2,\); put",
+        ),
+        ("text", r"TypeError: Troublemaker.evaluate: expected a number, or \(number, dict\), got .high. \(str\)"),
     ],
 )
 def test_an_individual_that_fails_is_a_row_with_its_text_and_the_others_are_untouched(trouble, text):
@@ -168,7 +231,7 @@ def test_what_a_process_does_is_told_between_chunks():
     worker = f"{socket.gethostname()}:{os.getpid()}"
     assert [status[:4] for status in seen] == [(worker, 7, 0, 4)]  # once a second at most
     assert began <= seen[0].since <= time.time()
-    assert [status[:4] for status in evaluator.workers.status(7)] == [(worker, 7, -1, -1)]
+    assert [status[:4] for status in evaluator.workers.status()] == [(worker, 7, -1, -1)]
 
 
 def test_collecting_what_was_not_submitted_is_refused():

@@ -1,6 +1,7 @@
 """Workers on a cluster whose nodes have what each test says they have; none of them has a real GPU."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -123,7 +124,7 @@ def test_a_worker_sees_the_gpu_that_it_was_given_and_no_other(address, gpus, wor
     need = Resources(cpus=0.5, gpus=gpus)
     with RayPool(Devices(), address=address, resources=need, workers=None if gpus else workers) as pool:
         done = pool.evaluate(np.zeros((12, 1)), np.arange(12))
-        assert len(pool.workers.status(0)) <= workers
+        assert len(pool.workers.status()) <= workers
         deadline = time.monotonic() + 60
         while len(set(done.workers)) < workers and time.monotonic() < deadline:  # until all of them are up
             done = pool.evaluate(np.zeros((12, 1)), np.arange(12))
@@ -204,7 +205,7 @@ def test_a_worker_lost_in_the_middle_changes_nothing(address, tmp_path, trouble)
         assert_same(pool.evaluate(population(optimizee), SEEDS).evaluation, expected())  # the pool is whole again
 
 
-def test_an_individual_that_kills_every_worker_fails_and_its_neighbours_do_not(address):
+def test_an_individual_that_kills_every_worker_fails_and_its_neighbours_do_not(address, caplog, capfd):
     optimizee = Troublemaker("kill")
     rows = [int(np.flatnonzero(bad())[0]), *np.flatnonzero(~bad())[:3]]
     z = population(optimizee)[rows]
@@ -219,7 +220,12 @@ def test_an_individual_that_kills_every_worker_fails_and_its_neighbours_do_not(a
     np.testing.assert_array_equal(evaluation.fitness[1:], expected().fitness[rows[1:]])
     assert number == 7
     np.testing.assert_array_equal(submitted.evaluation.fitness, evaluation.fitness[:2])
-    assert submitted.evaluation.errors[0].startswith("WorkerLost: given up after 1 tries: ")
+    assert submitted.evaluation.errors[0].startswith("WorkerLost: given up after 1 try: ")
+    said = [record.getMessage() for record in caplog.records]
+    lost = [line for line in said if re.fullmatch("generation 0, from individual [07]: worker .* was lost: .*", line)]
+    assert len(lost) == 6  # as a chunk and alone, twice each, and once each; a line each
+    assert sum(line.startswith("what the workers print is in /") for line in said) == 1
+    assert "raylet" not in "".join(capfd.readouterr())  # Ray's own texts have a page each
 
 
 @pytest.mark.parametrize("trouble", ["hang", "stuck"])
@@ -253,7 +259,7 @@ def test_workers_tell_what_they_do(address):
     with RayPool(optimizee, chunk=2, workers=2, address=address) as pool:
         began = time.time()
         done = pool.evaluate(population(optimizee), SEEDS, generation=4, watch=seen.extend)
-        idle = pool.workers.status(4)
+        idle = pool.workers.status()
     busy = [status for status in seen if status.first >= 0]
     assert {(status.first, status.last) for status in busy} <= {(i, i + 1) for i in range(0, P, 2)}
     assert {status.worker for status in busy} <= set(done.workers)

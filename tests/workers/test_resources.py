@@ -1,6 +1,9 @@
 import pytest
 
+from l2l_snn.workers.base import EvaluatorError
+from l2l_snn.workers.ray_pool import RayWorkers
 from l2l_snn.workers.resources import THREADS, Resources
+from optimizees.functions import Function
 
 GIB = 2.0**30
 SMALL = {"CPU": 2.0, "memory": 4 * GIB, "node:10.0.0.1": 1.0, "object_store_memory": GIB}
@@ -60,3 +63,9 @@ def test_a_worker_without_a_gpu_sees_none_and_one_with_a_share_takes_its_share_o
     assert (none["JAX_PLATFORMS"], none["CUDA_VISIBLE_DEVICES"]) == ("cpu", "")
     assert set(whole) == set(THREADS)
     assert half["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"
+
+
+def test_a_worker_larger_than_this_machine_is_refused_also_by_number():
+    workers = RayWorkers(Function("sphere"), 1, resources=Resources(cpus=10_000))
+    with pytest.raises(EvaluatorError, match=r"resources.cpus: expected at most what a node has, got 10000; the nodes"):
+        workers.open()

@@ -102,11 +102,11 @@ export function poll(tick, fail = (text) => say("problem", text)) {
 export function number(value, digits = 5) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "string") return value.replace("-", "−").replace("inf", "∞");
-  if (value === 0) return "0";
+  if (value === 0) return "0"; // -0 too
   const size = Math.abs(value);
   const text =
     size >= 1e6 || size < 1e-4
-      ? value.toExponential(digits - 2).replace(/\.?0+e/, "e")
+      ? value.toExponential(digits - 2).replace(/\.?0*e\+?/, "e")
       : String(Number(value.toPrecision(digits)));
   return text.replace("-", "−");
 }
@@ -115,6 +115,7 @@ export const count = (value) => (value === null || value === undefined ? "–" :
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || typeof seconds === "string") return "–";
+  if (seconds > 0 && seconds < 0.095) return `${Number((1000 * seconds).toPrecision(2))} ms`;
   if (seconds < 60) return `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   const minutes = Math.round(seconds / 60);
   if (minutes < 60) return `${minutes} min`;
@@ -126,11 +127,59 @@ export function moment(seconds) {
   return new Date(1000 * seconds).toLocaleString("sv").slice(0, 16);
 }
 
+// What stands where there is nothing: a title and what to do.
+export function empty(id, title, ...hint) {
+  byId(id).replaceChildren(el("strong", {}, title), ...hint);
+  show(byId(id));
+}
+
+// A column's heading that sorts by it; `sorted` is "asc", "desc" or null.
+export function heading(label, sorted, { numeric = false, name = label, go }) {
+  const arrow = sorted === null ? "" : sorted === "desc" ? " ↓" : " ↑";
+  const button = el("button", { type: "button", title: `Sort by ${name}`, onclick: go }, label + arrow);
+  const direction = sorted === null ? null : sorted === "desc" ? "descending" : "ascending";
+  const className = numeric ? "number" : "";
+  return el("th", { scope: "col", className, "aria-sort": direction, "data-column": name }, button);
+}
+
+// Put new headings into a table; the one that has the keyboard keeps it.
+export function drawHeadings(table, headings) {
+  const focused = document.activeElement?.closest?.("th")?.dataset.column;
+  table.tHead.replaceChildren(el("tr", {}, ...headings));
+  if (focused)
+    headings
+      .find((one) => one.dataset.column === focused)
+      ?.querySelector("button")
+      ?.focus();
+}
+
+// all objectives of an individual, or its one fitness
+export const fitness = (one, objectives, digits = 5) =>
+  objectives.length ? objectives.map((value) => number(value, digits)).join(", ") : number(one, digits);
+
 export const badge = (state) => el("span", { className: `state ${state}` }, state);
+
+// the tags of a run, each a link to the runs that have it
+export const tagList = (tags) =>
+  tags.map((tag) => el("li", {}, el("a", { className: "tag", href: `/${query({ q: tag })}` }, tag)));
 
 export function fact(name, value) {
   return el("div", {}, el("dt", {}, name), el("dd", {}, value));
 }
+
+// what an individual's row says
+export function describeFacts(found) {
+  const failed = found.fitness === null && !found.objectives.length;
+  const objectives = found.objectives.map((value, k) => fact(`Objective ${k + 1}`, number(value, 6)));
+  return [
+    ...(objectives.length ? objectives : [fact("Fitness", failed ? "failed" : fitness(found.fitness, [], 8))]),
+    fact("Seed", String(found.seed)),
+    fact("Evaluated in", duration(found.seconds)),
+    fact("Worker", found.worker || "–"),
+  ];
+}
+export const describeMetrics = (found) =>
+  Object.entries(found.metrics).map(([name, value]) => fact(name, number(value, 6)));
 
 export function pager(nav, { offset, limit, total }, go) {
   const button = (text, to, off) => el("button", { type: "button", disabled: off, onclick: () => go(to) }, text);

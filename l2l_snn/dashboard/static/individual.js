@@ -4,17 +4,17 @@ import {
   byId,
   count,
   data,
-  duration,
+  describeFacts,
+  describeMetrics,
   el,
-  fact,
   number,
-  poll,
   query,
   request,
   runPath,
   say,
   show,
 } from "./common.js";
+import { replayPanel } from "./replay_panel.js";
 
 const { run, generation, index } = data;
 const address = api(runPath(run, "individuals", generation, index));
@@ -36,16 +36,12 @@ async function load() {
     return;
   }
   say("error", found.error);
-  const fitness = found.objectives.length
-    ? found.objectives.map((value) => number(value, 6)).join(", ")
-    : number(found.fitness, 8);
-  const facts = [
-    fact("Fitness", found.fitness === null && !found.objectives.length ? "failed" : fitness),
-    fact("Seed", String(found.seed)),
-  ];
-  facts.push(fact("Evaluated in", duration(found.seconds)), fact("Worker", found.worker));
-  facts.push(...Object.entries(found.metrics).map(([name, value]) => fact(name, number(value, 6))));
-  byId("facts").replaceChildren(...facts);
+  byId("traceback").textContent = found.traceback;
+  show(byId("traceback-section"), found.traceback !== "");
+  byId("facts").replaceChildren(...describeFacts(found));
+  const metrics = describeMetrics(found);
+  byId("metrics").replaceChildren(...metrics);
+  show(byId("metrics"), metrics.length > 0);
   say("note", found.note);
   byId("parameters").replaceChildren(...found.parameters.map(parameter));
   neighbour("previous", Number(index) - 1, found.population);
@@ -54,9 +50,8 @@ async function load() {
 }
 
 function parameter(p) {
-  const parts = [el("h3", {}, p.name), el("p", {}, p.kind)];
   const more = p.size > p.first.length ? ", …" : "";
-  parts.push(el("p", { className: "value" }, p.first.join(", ") + more));
+  const parts = [el("h3", {}, p.name), el("p", { className: "value" }, p.first.join(", ") + more), el("p", {}, p.kind)];
   if (p.shape.length) {
     const range = p.low === null ? "" : `; from ${number(p.low)} to ${number(p.high)}, mean ${number(p.mean)}`;
     parts.push(el("p", {}, `${p.shape.length > 1 ? `${p.shape.join(" × ")} = ` : ""}${count(p.size)} entries${range}`));
@@ -130,51 +125,12 @@ function shade(u) {
   return [...from.map((a, k) => Math.round(a + t * (to[k] - a))), 255];
 }
 
-const WORDS = { waiting: "waits for its turn", running: "runs", failed: "failed", cancelled: "cancelled", none: "" };
-let pictures = null;
-async function tick() {
-  const replay = await request(`${address}/replay`);
-  drawReplay(replay);
-  return replay.state === "waiting" || replay.state === "running" ? 1 : 0;
-}
-
-function drawReplay(replay) {
-  const active = replay.state === "waiting" || replay.state === "running";
-  const same = replay.same ? "the fitness is the same, bit for bit" : "the fitness is NOT the same";
-  const text = replay.state === "done" ? `done in ${duration(replay.seconds)}: ${same}` : WORDS[replay.state];
-  byId("replay-state").textContent = active && replay.seconds ? `${text}, ${duration(replay.seconds)}` : text;
-  byId("replay-state").className = replay.state === "failed" || replay.same === false ? "problem" : "";
-  byId("replay").disabled = active || replay.state === "done";
-  show(byId("cancel"), active);
-  byId("log").textContent = replay.log;
-  show(byId("log-section"), replay.log !== "");
-  const now = replay.pictures.join("\n");
-  if (now === pictures) return;
-  pictures = now;
-  const figures = replay.pictures.map((name) => {
-    const said = name.replace(/\.[a-z]+$/, "").replaceAll("_", " ");
-    const src = `${address}/replay/${encodeURIComponent(name)}`;
-    return el(
-      "figure",
-      {},
-      el("figcaption", {}, said),
-      el("a", { href: src }, el("img", { src, alt: `${said} of the replay` })),
-    );
-  });
-  byId("pictures").replaceChildren(...figures);
-  data.replayed = replay.state;
-}
-
-const again = poll(tick);
-async function order(method) {
-  try {
-    drawReplay(await request(`${address}/replay`, { method }));
-  } catch (error) {
-    byId("replay-state").textContent = error.message;
-    byId("replay-state").className = "problem";
-  }
-  again();
-}
-byId("replay").addEventListener("click", () => order("POST"));
-byId("cancel").addEventListener("click", () => order("DELETE"));
+replayPanel(byId("replay-section"), address);
+byId("beside").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { other, g, i } = event.target.elements;
+  location.href =
+    runPath(run, "individuals", generation, index, "beside") +
+    query({ run: other.value.trim(), generation: g.value, index: i.value });
+});
 load();

@@ -1,5 +1,21 @@
 // The table of individuals: sorted, filtered, paged. What is shown stands in the page's address.
-import { api, byId, count, data, el, number, pager, query, request, runPath, say } from "./common.js";
+import {
+  api,
+  byId,
+  count,
+  data,
+  drawHeadings,
+  el,
+  empty,
+  heading,
+  number,
+  pager,
+  query,
+  request,
+  runPath,
+  say,
+  show,
+} from "./common.js";
 
 const run = data.run;
 const LIMIT = 50;
@@ -25,25 +41,11 @@ function go(change) {
   load();
 }
 
-function heading(column, sortable = true) {
-  const label = column.replace(/^metric\./, "");
+function columnHeading(column) {
+  const sorted = state.sort === column ? state.order : null;
   const numeric = column !== "worker" && column !== "error";
-  if (!sortable) return el("th", { scope: "col" }, label);
-  const sorted = state.sort === column;
-  const direction = state.order === "desc" ? "descending" : "ascending";
-  const button = el(
-    "button",
-    { type: "button", title: `Sort by ${column}` },
-    label + (sorted ? (state.order === "desc" ? " ↓" : " ↑") : ""),
-  );
-  button.addEventListener("click", () =>
-    go({ sort: column, order: sorted && state.order === "desc" ? "asc" : "desc" }),
-  );
-  return el(
-    "th",
-    { scope: "col", className: numeric ? "number" : "", "aria-sort": sorted ? direction : null, "data-column": column },
-    button,
-  );
+  const sortBy = () => go({ sort: column, order: sorted === "desc" ? "asc" : "desc" });
+  return heading(column.replace(/^metric\./, ""), sorted, { numeric, name: column, go: sortBy });
 }
 
 function value(row, column) {
@@ -83,6 +85,12 @@ function drawFilters() {
   byId("filters").replaceChildren(...items);
 }
 
+function sayNothing(found) {
+  if (!found.stored) empty("empty", "No individuals yet", "The run has committed no generation.");
+  else if (state.offset) empty("empty", "No more individuals", "This page lies behind the last one.");
+  else empty("empty", "No individual fits", "Take a filter away, or choose other generations.");
+}
+
 let asked = 0;
 async function load() {
   const mine = ++asked;
@@ -101,29 +109,24 @@ async function load() {
   say("note", found.note);
   byId("count").textContent = found.stored
     ? `${count(found.total)} ${found.total === 1 ? "individual" : "individuals"}`
-    : "The run has no individuals yet.";
+    : "";
+  show(byId("table"), found.rows.length > 0);
+  show(byId("empty"), false);
+  if (found.rows.length === 0) sayNothing(found);
   const columns = found.columns.filter((column) => column !== "failed");
+  const several = columns.filter((c) => /^fitness_/.test(c));
   const order = [
     "generation",
     "individual",
-    "fitness",
-    ...columns.filter((c) => /^fitness_/.test(c)),
+    ...(several.length ? several : ["fitness"]), // else the first objective stood there twice
     ...columns.filter((c) => c.startsWith("metric.")),
-    "error",
     "seed",
     "seconds",
     "worker",
+    "error",
   ];
-  const focused = document.activeElement?.closest?.("th")?.dataset.column;
-  const headings = order.map((column) => heading(column));
-  byId("individuals").tHead.replaceChildren(
-    el("tr", {}, el("th", { scope: "col" }, el("span", { className: "hidden" }, "Link")), ...headings),
-  );
-  if (focused)
-    headings
-      .find((one) => one.dataset.column === focused)
-      ?.querySelector("button")
-      .focus();
+  const link = el("th", { scope: "col" }, el("span", { className: "hidden" }, "Link"));
+  drawHeadings(byId("individuals"), [link, ...order.map(columnHeading)]);
   byId("individuals").tBodies[0].replaceChildren(...found.rows.map((row) => line(row, order)));
   const select = byId("add").column;
   const chosen = select.value;

@@ -2,6 +2,8 @@
 import { api, byId, control, data, poll, query, request, runPath, say, show } from "./common.js";
 import { drawSeries } from "./run_charts.js";
 import { drawFacts, drawWorkers } from "./run_facts.js";
+import { drawNotes } from "./run_notes.js";
+import { offerPictures } from "./run_pictures.js";
 import { fetchAll, fetchNew } from "./run_series.js";
 
 const run = data.run;
@@ -13,6 +15,7 @@ const shown = { id: null, state: null, series: null, best: null };
 
 async function tick() {
   const launched = control && (await drawLog());
+  const began = performance.now();
   const asked = request(address());
   const whole = shown.series === null ? fetchAll(address) : null;
   whole?.catch(() => {}); // awaited below, unless the run isn't there
@@ -27,6 +30,8 @@ async function tick() {
   const series = await newest(detail, whole);
   show(byId("content"));
   drawFacts(detail);
+  drawNotes(detail, address, began);
+  offerPictures(detail, address);
   if (series !== shown.series) {
     const chart = await drawSeries(series, detail);
     if (shown.series === null) openOnClick(chart);

@@ -1,11 +1,12 @@
 // Start a run of a job file.
-import { api, byId, control, data, el, request, runPath, say } from "./common.js";
+import { api, byId, control, data, el, empty, request, runPath, say, show } from "./common.js";
 
 async function load(form) {
   try {
     const { jobs } = await request(api("/jobs"));
     form.job.replaceChildren(...jobs.map((job) => el("option", { value: job }, job)));
-    if (jobs.length === 0) say("problem", "There is no job file in the folder that --jobs names.");
+    if (jobs.length === 0) empty("empty", "No job files", "There is none in the folder that --jobs names.");
+    show(form, jobs.length > 0);
     data.loaded = "yes";
   } catch (error) {
     say("problem", error.message);

@@ -11,6 +11,7 @@ that the sources train. `spike` is a model's step function; training wants one o
 from l2l_snn.snn.cells.cell import Arriving, Cell
 from l2l_snn.snn.cells.current_lif import CurrentLIF, CurrentState, Decays
 from l2l_snn.snn.cells.iaf_psc import AlphaState, DeltaState, ExpState, IafPscAlpha, IafPscDelta, IafPscExp, NestCell
+from l2l_snn.snn.cells.iterative_lif import IterativeConstants, IterativeLIF, IterativeState
 from l2l_snn.snn.cells.lif import LIF, AdaptiveLIF, AdaptiveState, LIFConstants, LIFState
 from l2l_snn.snn.cells.readout import LeakyReadout, ReadoutConstants, ReadoutState
 from l2l_snn.snn.cells.srm import Response, SRMAlpha, SRMConstants, SRMState
@@ -30,6 +31,9 @@ __all__ = [
     "IafPscAlpha",
     "IafPscDelta",
     "IafPscExp",
+    "IterativeConstants",
+    "IterativeLIF",
+    "IterativeState",
     "LIFConstants",
     "LIFState",
     "LeakyReadout",

@@ -30,6 +30,7 @@ class Cell(ABC):
 
     receptors: ClassVar[int] = 1  # R; 2: `input` is `Arriving`, positive and negative weights apart
     spiking: ClassVar[bool] = True  # False: what it sends is a number, as of a readout
+    per_step: ClassVar[bool] = False  # True: it has no time constants; its decays hold for a step, whatever `dt` is
 
     @abstractmethod
     def init(self, n: int) -> Any:

@@ -1,6 +1,6 @@
 """The spike response model with alpha kernels. Legend: N neurons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
@@ -55,6 +55,8 @@ class SRMAlpha(Cell):
     tau_ref: Array = 2.0  # ms, time constant of refractoriness
     scale_ref: Array = 2.0  # peak of refractoriness, in thresholds
     spike: Spike = heaviside  # of u - v_th, mV
+    # whether gradients pass through the neuron's own spikes in nu; not in SLAYER (Shrestha & Orchard 2018)
+    through_refractory: bool = field(default=True, metadata={"static": True})
 
     def init(self, n: int) -> SRMState:
         check_neurons(self, n, positive="tau_s tau_ref", not_negative="scale_ref")
@@ -74,7 +76,8 @@ class SRMAlpha(Cell):
         v = psp - self.scale_ref * self.v_th * refractory  # eq. 2
         spikes = self.spike(v - self.v_th)  # eq. 3-5
         new_psp = Response(p.decay_s * state.psp.x + input, psp)
-        return SRMState(v, new_psp, Response(p.decay_ref * state.refractory.x + spikes, refractory)), spikes
+        own = spikes if self.through_refractory else jax.lax.stop_gradient(spikes)
+        return SRMState(v, new_psp, Response(p.decay_ref * state.refractory.x + own, refractory)), spikes
 
     def potential(self, state: SRMState) -> Array:
         return state.v

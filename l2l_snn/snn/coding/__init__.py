@@ -7,13 +7,24 @@ Legend: (...) any shape, for example (B,) episodes or (B, K) of K observed quant
 A actions; N neurons of a population; T steps of dt ms.
 """
 
+from l2l_snn.snn.coding.crossings import threshold_crossings
 from l2l_snn.snn.coding.decoders import leaky_readout, most_spikes, sample_softmax, signed_population, softmax_rates
-from l2l_snn.snn.coding.encoders import bernoulli_spikes, bin_index, bins, latency, place_centers, place_code, poisson
+from l2l_snn.snn.coding.encoders import (
+    bernoulli_spikes,
+    bin_index,
+    bins,
+    even_spikes,
+    latency,
+    place_centers,
+    place_code,
+    poisson,
+)
 
 __all__ = [
     "bernoulli_spikes",
     "bin_index",
     "bins",
+    "even_spikes",
     "latency",
     "leaky_readout",
     "most_spikes",
@@ -23,4 +34,5 @@ __all__ = [
     "sample_softmax",
     "signed_population",
     "softmax_rates",
+    "threshold_crossings",
 ]

@@ -143,6 +143,29 @@ def bernoulli_spikes(key: jax.Array, probability: Array) -> jax.Array:
     return jax.random.bernoulli(key, p).astype(p.dtype)
 
 
+def even_spikes(key: jax.Array, probability: Array, steps: int) -> jax.Array:
+    """Return trains of evenly spaced spikes, each from a phase of its own, drawn at random.
+
+    A train has as many spikes as Bernoulli's has on average, but for less than one.
+
+    Args:
+        key: jax random key, used up.
+        probability: (...) spikes a step, in [0, 1].
+        steps: T.
+
+    Returns:
+        (T, ...) in {0, 1}.
+
+    >>> even_spikes(jax.random.key(0), jnp.array([0.0, 0.5, 1.0]), 4).sum(axis=0).tolist()
+    [0.0, 2.0, 4.0]
+    """
+    check_count("even_spikes.steps", steps)
+    p = floats(probability)
+    phase = jax.random.uniform(key, p.shape, p.dtype)
+    passed = jnp.floor(phase[None] + p[None] * jnp.arange(steps + 1, dtype=p.dtype).reshape(-1, *[1] * p.ndim))
+    return jnp.diff(passed, axis=0)
+
+
 def poisson(key: jax.Array, rate: Array, dt: Array) -> jax.Array:
     """Return one step of Poisson spike trains: 1 where the process has an event within dt, else 0.
 

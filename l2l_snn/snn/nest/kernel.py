@@ -14,7 +14,10 @@ api: Any = import_module("nest.nestkernel_api")
 handles = attrgetter("_datum")  # what those calls take of a collection; PyNEST has no public name for it
 nest.verbosity = nest.VerbosityLevel.ERROR
 
-_networks = 0  # how many the kernel has held so far
+# A setting of waveform relaxation, which our networks don't use, holds a network's number: a script that resets the
+# kernel behind our back resets it too.
+_MARK = "wfr_max_iterations"
+_networks = 1_000_000  # one less than the number of the first
 
 
 def new_kernel(resolution: float) -> int:
@@ -23,16 +26,22 @@ def new_kernel(resolution: float) -> int:
     Args:
         resolution: simulation step, ms.
     """
-    global _networks
-    _networks += 1
     nest.ResetKernel()
     nest.SetKernelStatus({"resolution": resolution, "local_num_threads": 1})
+    return claim_kernel()
+
+
+def claim_kernel() -> int:
+    """Return a new number for what the kernel holds now."""
+    global _networks
+    _networks += 1
+    nest.SetKernelStatus({_MARK: _networks})
     return _networks
 
 
 def in_kernel(network: int) -> bool:
     """Return whether the network of a number is the one that the kernel holds."""
-    return network == _networks
+    return network == _networks == nest.GetKernelStatus(_MARK)
 
 
 def set_neurons(neurons: Any, **status: float | bool) -> None:

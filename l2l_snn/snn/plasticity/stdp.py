@@ -97,6 +97,9 @@ class TripletSTDP(WeightRule):
     At a post spike, w += r1 (a2_plus + a3_plus o2); at a pre spike, w -= o1 (a2_minus + a3_minus r2); r2 and o2 as they
     were just before the spike. Defaults: the paper's fit to visual cortex (all-to-all, full model), where w
     is relative to its first value. As in NEST the bounds are hard; w_min is 0 there. `signal` is not used.
+
+    Differs from NEST for negative amplitudes: there a negative a2_minus or a3_minus takes w beyond w_max, and with a
+    negative a2_plus or a3_plus a w below 0 comes back as -w; here both bounds stop either change.
     """
 
     a2_plus: Array = 5e-10  # weight units, pairs of pre before post

@@ -1,0 +1,3 @@
+from optimizees.gym.optimizee import Gym
+
+__all__ = ["Gym"]
