@@ -3,7 +3,7 @@
     python benchmarks/experiments/policies.py evaluate sqlite:///l2l.db RUN... --out runs/policies.json
     python benchmarks/experiments/policies.py sweep sqlite:///l2l.db RUN... --out runs/sweep.json
     python benchmarks/experiments/policies.py curves sqlite:///l2l.db RUN... --out curves.png
-    python benchmarks/experiments/policies.py draw_sweep runs/sweep.json --out sweep.png
+    python benchmarks/experiments/policies.py draw_sweep runs/sweep.json [FILE...] --out sweep.png
     python benchmarks/experiments/policies.py modulation sqlite:///l2l.db RUN --out modulation.png
 
 Each run is judged by what its optimizer recommends in the end, in episodes from starts that it never saw; `evaluate`
@@ -85,17 +85,21 @@ def curves(url, names, path):
 
 
 def draw_sweep(rows, path):
-    """Draw the returns over the strength of each kind of noise."""
+    """Draw the returns over the strength of each kind of noise, means over seeds and their range, and print them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    for axes, kind in zip(figure.subplots(1, 3), GRID, strict=True):
-        groups = defaultdict(list)
-        for row in rows:
-            if row["noise"] == kind:
-                groups[row["run"]].append((row["strength"], row["mean"]))
-        for run, points in groups.items():
-            axes.plot(*zip(*sorted(points), strict=True), "o-", ms=3, label=run)
+    returns = defaultdict(list)  # of the seeds of a group, under noise of a kind and strength
+    for row in rows:
+        returns[row["run"].rpartition("_")[0], row["noise"], row["strength"]].append(row["mean"])
+    groups = list(dict.fromkeys(group for group, _, _ in returns))
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    for axes, (kind, strengths) in zip(figure.subplots(1, 3), GRID.items(), strict=True):
+        print(f"\n| noise: {kind} | {' | '.join(map(str, strengths))} |\n| --- |{' --: |' * len(strengths)}")
+        for k, group in enumerate(groups):
+            seeds = np.array([returns[group, kind, strength] for strength in strengths])  # (S, R)
+            axes.plot(strengths, seeds.mean(1), f"C{k}o-", ms=3, label=f"{group} ({seeds.shape[1]})")
+            axes.fill_between(strengths, seeds.min(1), seeds.max(1), color=f"C{k}", alpha=0.1, lw=0)
+            print(f"| {group} | {' | '.join(f'{mean:.0f}' for mean in seeds.mean(1))} |")
         axes.set(xlabel=f"noise: {kind}", ylabel="mean return")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
@@ -128,8 +132,8 @@ def modulation(store, name, episodes, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["evaluate", "sweep", "curves", "draw_sweep", "modulation"])
-    parser.add_argument("store", help="URL of the store; of draw_sweep, the file that sweep wrote")
-    parser.add_argument("runs", nargs="*")
+    parser.add_argument("store", help="URL of the store; of draw_sweep, a file that sweep wrote")
+    parser.add_argument("runs", nargs="*", help="names of runs; of draw_sweep, more files")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--horizon", type=int, help="steps of an episode; as in the job by default")
@@ -137,7 +141,8 @@ def main():
     if options.what == "curves":
         return curves(options.store, options.runs, options.out)
     if options.what == "draw_sweep":
-        return draw_sweep(json.loads(Path(options.store).read_text()), options.out)
+        files = [Path(file).read_text() for file in (options.store, *options.runs)]
+        return draw_sweep([row for text in files for row in json.loads(text)], options.out)
     rows = []
     with Store(options.store) as store:
         if options.what == "modulation":

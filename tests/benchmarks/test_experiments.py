@@ -77,3 +77,20 @@ def test_efficiency_has_a_row_for_a_job(monkeypatch, capsys):
     rows = run(monkeypatch, capsys, "efficiency", *arguments)
     assert [row[:2] for row in rows[2:]] == [["vehicle_mlp", "random"], ["mountain_car_mlp", "random"]]
     assert [row[3:7] for row in rows[2:]] == [["0", "0", "160", "0"], ["0", "0", "25", "0"]]
+
+
+def test_policies_draws_a_sweep_as_means_over_the_seeds_of_several_files(monkeypatch, capsys, tmp_path):
+    kinds = {"friction": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "action": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)}
+    kinds["observation"] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    files = [tmp_path / f"{seed}.json" for seed in (1, 2)]
+    for seed, file in zip((1, 2), files, strict=True):
+        rows = [
+            {"run": f"nd_oja_{seed}", "noise": k, "strength": s, "mean": 100 * seed - 50 * s}
+            for k in kinds
+            for s in kinds[k]
+        ]
+        file.write_text(json.dumps(rows))
+    printed = run(monkeypatch, capsys, "policies", "draw_sweep", *files, "--out", tmp_path / "sweep.png")
+    assert printed[2] == ["nd_oja", *(str(round(150 - 50 * s)) for s in kinds["friction"])]
+    assert printed[-1] == ["nd_oja", *(f"{150 - 50 * s:.0f}" for s in kinds["observation"])]
+    assert (tmp_path / "sweep.png").stat().st_size > 10_000
