@@ -3,17 +3,22 @@
 Legend: B environments side by side, O numbers of an observation that are used.
 """
 
+import logging
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, NamedTuple, Self
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.spaces import Box, Discrete
 
 from l2l_snn.validate import NotNegative, check_fields, message
 from optimizees.gym.actions import Actions
 
+log = logging.getLogger(__name__)
 UNKNOWN = 3.0  # where a space says nothing, observations are expected within +- so much
 
 
@@ -38,6 +43,24 @@ class Worlds(NamedTuple):
     twin: Any  # the same environment in JAX (`optimizees.gym.twin.Twin`), or None
 
 
+def _make(name: str) -> gymnasium.Env:
+    """Return a new environment; what MuJoCo has to say goes to the log, not to a file wherever the process stands."""
+    module, _, registered = name.rpartition(":")
+    if module:
+        import_module(module)  # it registers its environments
+    entry = gymnasium.spec(registered).entry_point
+    if isinstance(entry, str):
+        load_env_creator(entry)  # imports its module, and with it MuJoCo where that is the physics
+    if "mujoco" in sys.modules:
+        sys.modules["mujoco"].set_mju_user_warning(_log_mujoco)
+    return gymnasium.make(name)
+
+
+def _log_mujoco(text: str) -> None:
+    # that gymnasium's own models are written in an older way is nothing that a user could change
+    log.log(logging.DEBUG if "deprecated" in text else logging.WARNING, "MuJoCo: %s", text)
+
+
 @lru_cache(maxsize=32)
 def describe(name: str) -> Worlds:
     """Return what the environment of this name has to see and to do.
@@ -46,7 +69,7 @@ def describe(name: str) -> Worlds:
         ValueError: there is none, or its observations aren't a vector, or its actions neither discrete nor a vector.
     """
     try:
-        environment = gymnasium.make(name)
+        environment = _make(name)
     except (gymnasium.error.Error, ImportError) as error:
         todo = 'pip install "l2l-snn[mujoco]" for those of MuJoCo; "module:Name-v0" imports a module of yours first'
         raise ValueError(
@@ -88,7 +111,7 @@ class SideBySide:
     """
 
     def __init__(self, name: str, count: int):
-        self.envs = [gymnasium.make(name) for _ in range(count)]
+        self.envs = [_make(name) for _ in range(count)]
         space = self.envs[0].observation_space
         self._empty = np.zeros((count, *(space.shape or ())), space.dtype)
 

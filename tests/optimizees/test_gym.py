@@ -1,6 +1,7 @@
 """Gym: environments by name, beside gymnasium's own loop; what was met and did is repeated; ends of episodes."""
 
 from dataclasses import replace
+from typing import Any
 
 import gymnasium
 import jax
@@ -216,3 +217,17 @@ def test_noise_changes_what_its_name_says_and_leaves_the_models_as_they_were():
     assert found == {"observation": [False, False], "action": [True, True], "friction": [True, True]}
     np.testing.assert_array_equal(side_by_side("HalfCheetah-v5", 2).envs[0].unwrapped.model.dof_damping, usual)
     assert quiet.gather(z, seeds).experience[0].observations.tobytes() == still.observations.tobytes()
+
+
+def test_what_mujoco_says_is_logged_and_no_file_is_left_where_one_stands(tmp_path, monkeypatch, caplog, capfd):
+    pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)
+    worlds = SideBySide("HalfCheetah-v5", 1)
+    worlds.reset([1])
+    physics: Any = worlds.envs[0].unwrapped
+    physics.data.qvel[:] = 1e12
+    worlds.step(np.zeros((1, 6)))
+    assert any("simulation is unstable" in text for text in caplog.messages)
+    assert not any("deprecated" in text for text in caplog.messages)
+    assert list(tmp_path.iterdir()) == []
+    assert "deprecated" not in capfd.readouterr().err
