@@ -28,7 +28,7 @@ import optax
 from l2l_snn.loop.job import load
 from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.snn.rewiring import deep_r, draw_signs, sparse_weights
-from optimizees.classify import Classifier, FrameLSNN, SequentialLSNN
+from optimizees.classify import Classifier, FrameLSNN, SequentialLSNN, figures
 from optimizers.gradient_ascent import GradientAscent
 
 
@@ -123,7 +123,8 @@ def train(net: Classifier, optimizer: GradientAscent, seed: int, options: argpar
             best = loss, accuracy, i, now
         text = f"seed {seed}, {i}: loss {curve[-1][1]:.4f}, held out {loss:.4f} {100 * accuracy:.2f} %, {seconds:.0f} s"
         print(f"{text}, rate {curve[-1][3]:.3g}", flush=True)
-        if not np.isfinite(loss) or (options.patience and i - best[2] >= options.patience * options.every):
+        stands_still = options.patience and i - best[2] >= options.patience * options.every
+        if not np.isfinite(loss) or stands_still or (options.hours and seconds > 3600 * options.hours):
             break
     test_loss, test_accuracy = net.measure(best[3], net.data.testing())
     return {
@@ -147,7 +148,9 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=3000)
     parser.add_argument("--every", type=int, default=550, help="iterations between validations")
     parser.add_argument("--patience", type=int, default=0, help="validations without a better one; 0: no end")
+    parser.add_argument("--hours", type=float, default=0.0, help="after which a seed is trained no longer; 0: no end")
     parser.add_argument("--rewire", type=float, default=0.0, help="share of connections under DEEP R; 0: all, fixed")
+    parser.add_argument("--picture", type=Path, help="with --rewire: who connects to whom, a mean over seeds")
     parser.add_argument("--out", type=Path, help="append a line of JSON a seed")
     parser.add_argument("--weights", type=Path, help="folder for the best weights")
     options = parser.parse_args()
@@ -156,12 +159,16 @@ def main() -> None:
         parser.error(f"{options.job}: expected a Classifier and GradientAscent")
     if options.rewire and not isinstance(net, SequentialLSNN | FrameLSNN):
         parser.error("--rewire: expected a SequentialLSNN or a FrameLSNN")
+    if options.picture and not options.rewire:
+        parser.error("--picture: expected --rewire beside it, since all fixed connections are there")
+    connected = []
     for seed in options.seeds:
         row = train(net, optimizer, seed, options)
         z = row.pop("z")
         if options.weights:
             options.weights.mkdir(parents=True, exist_ok=True)
             np.savez(options.weights / f"{options.job.stem}-{seed}.npz", **net.space.decode(z.astype(np.float64)))
+        connected.append(row["connected"])
         row = {
             "job": options.job.stem,
             "set": options.set,
@@ -172,6 +179,8 @@ def main() -> None:
             with options.out.open("a") as out:
                 print(json.dumps(row), file=out)
         print(f"seed {seed}: test {100 * row['test_accuracy']:.2f} % after {row['best_iteration']} iterations")
+    if options.picture:
+        figures.connections({pair: np.mean([one[pair] for one in connected]) for pair in connected[0]}, options.picture)
 
 
 if __name__ == "__main__":

@@ -69,3 +69,37 @@ def draw_curves() -> Figure:
         panel.set(xlabel="u - V_th", title=title)
         panel.legend(loc="center left" if panel is left else "upper right")
     return figure
+
+
+def connections(shares: Mapping[str, float], path: Path) -> Path:
+    """Draw who connects to whom after rewiring (as Bellec et al. 2018, section 4, show it).
+
+    Args:
+        shares: "X+ to E" -> share of the places from sources of that sign, or neurons of that kind, to the others that
+            are connected; pairs that are left out have no places.
+        path: the file to write.
+
+    Returns:
+        The path.
+    """
+    return save(draw_connections(shares), path)
+
+
+@styled
+def draw_connections(shares: Mapping[str, float]) -> Figure:
+    """Return the figure that `connections` writes."""
+    pairs = {tuple(pair.split(" to ")): 100 * share for pair, share in shares.items()}
+    rows, columns = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
+    percent = np.array([[pairs.get((row, column), np.nan) for column in columns] for row in rows])
+    figure, panel = new_figure(size=(7.0, 6.0))
+    image = panel.imshow(percent, cmap="Blues", vmin=0)
+    for (i, j), value in np.ndenumerate(percent):
+        if np.isfinite(value):
+            shade = "white" if value > 0.6 * np.nanmax(percent) else BLACK
+            panel.text(j, i, f"{value:.1f}", ha="center", va="center", color=shade)
+    panel.set(xlabel="to", ylabel="from", title="connected places, %")
+    panel.set_xticks(range(len(columns)), columns)
+    panel.set_yticks(range(len(rows)), rows)
+    panel.grid(False)
+    figure.colorbar(image, ax=panel)
+    return figure

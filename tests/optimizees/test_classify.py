@@ -342,3 +342,14 @@ def test_the_four_curves_are_drawn_with_their_peaks_and_areas(tmp_path):
     assert peaks == pytest.approx({"h1": 1.0, "h2": 0.5, "h3": 0.25, "h4": 1 / np.sqrt(2 * np.pi)}, rel=1e-5)
     assert areas == pytest.approx({"h1": 1.0, "h2": 1.0, "h3": np.tanh(1.5), "h4": 0.9973}, abs=0.02)
     assert figures.curves(tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_connections_are_drawn_in_percent_and_pairs_without_places_stay_empty(tmp_path):
+    shares = {"X+ to E": 0.2, "X+ to A": 0.05, "E to E": 0.123, "E to A": 0.0, "E to Y": 0.5}
+    panel = figures.draw_connections(shares).axes[0]
+    drawn = panel.images[0].get_array()
+    np.testing.assert_allclose(np.ma.filled(drawn, np.nan), [[20, 5, np.nan], [12.3, 0, 50]])
+    names = [[label.get_text() for label in labels] for labels in (panel.get_yticklabels(), panel.get_xticklabels())]
+    assert names == [["X+", "E"], ["E", "A", "Y"]]
+    assert [text.get_text() for text in panel.texts] == ["20.0", "5.0", "12.3", "0.0", "50.0"]
+    assert figures.connections(shares, tmp_path / "shares.png").stat().st_size > 10_000
