@@ -15,7 +15,7 @@ run: install
 	$(BIN)/l2l run jobs/mountain_car_ga.yaml
 
 test: install
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install $(VENV)/.biome
 	$(BIN)/ruff check .
