@@ -13,8 +13,21 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 import pytest
-from sqlalchemy import text
-from stores import SPACE, Bomb, State, contents, ended, execute, is_sqlite, make, on_sqlite, start, state_after
+from sqlalchemy import event, text
+from stores import (
+    SPACE,
+    Bomb,
+    State,
+    contents,
+    ended,
+    execute,
+    is_sqlite,
+    make,
+    on_postgres,
+    on_sqlite,
+    start,
+    state_after,
+)
 
 from l2l_snn.evaluation import WorkerStatus
 from l2l_snn.storage import rows
@@ -647,6 +660,25 @@ def test_a_name_that_was_taken_in_between_is_not_taken_twice(store, monkeypatch)
     monkeypatch.setattr(store, "next_name", taken_at_once)
     assert store.create_numbered("j", {"seed": 1}, SPACE) == "j-2"
     assert (store.load("j-1").job, store.load("j-2").job) == ("other", "j")
+
+
+@on_postgres
+def test_a_row_is_locked_by_what_changes_it_and_not_by_what_reads_it(store):
+    told = []
+    event.listen(store._engine, "before_cursor_execute", lambda _c, _k, statement, *_: told.append(statement))
+    calls = {
+        "load": lambda: store.load("a"),
+        "workers": lambda: store.workers("a"),
+        "copy": lambda: store.copy("a", "b"),
+        "request_stop": lambda: store.request_stop("a"),
+    }
+    locks = {}
+    with drive(store, "a"):
+        for name, call in calls.items():
+            told.clear()
+            call()
+            locks[name] = any("FOR UPDATE" in statement for statement in told)
+    assert locks == {"load": False, "workers": False, "copy": True, "request_stop": True}
 
 
 # opening

@@ -232,6 +232,8 @@ def test_what_a_process_does_is_told_between_chunks():
     assert [status[:4] for status in seen] == [(worker, 7, 0, 4)]  # once a second at most
     assert began <= seen[0].since <= time.time()
     assert [status[:4] for status in evaluator.workers.status()] == [(worker, 7, -1, -1)]
+    evaluator.evaluate(population(optimizee), SEEDS)  # of no generation that is named
+    assert evaluator.workers.status()[0].generation == 0
 
 
 def test_collecting_what_was_not_submitted_is_refused():
