@@ -4,6 +4,7 @@ Legend: B environments side by side, H steps of each at most, O numbers of an ob
 segment, S = H / K segments.
 """
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from l2l_snn.seeding import jax_key, seed_words
 from optimizees.gym.actions import choose, judge
-from optimizees.gym.environment import Friction, side_by_side
+from optimizees.gym.environment import Friction, Noise, side_by_side
 from optimizees.gym.setup import Setup
 
 
@@ -32,7 +33,7 @@ class Rollout(NamedTuple):
     fresh: np.ndarray  # (H, B) bool, whether the step is the first of an episode
     words: np.ndarray  # (H, B, 2) uint32 random keys
     spikes: np.ndarray  # (H, B) mean number of a neuron
-    states: Any  # (S, B, ...) of the network before each segment
+    states: Any  # (S, B, ...) of the network before each segment; None where no steps were to be repeated
 
 
 def roll_out(setup: Setup, z: np.ndarray, seed: int, whole: bool) -> Rollout:
@@ -42,9 +43,10 @@ def roll_out(setup: Setup, z: np.ndarray, seed: int, whole: bool) -> Rollout:
         setup: who acts where.
         z: (D,) search coordinates.
         seed: of all that is random.
-        whole: whether all H steps are taken; if not, it ends with the last first episode.
+        whole: whether all H steps are taken, to be repeated; if not, it ends with the last first episode.
     """
-    worlds, act = side_by_side(setup.environment, setup.envs), _compile_action(setup)
+    worlds = side_by_side(setup.environment, setup.envs)
+    act = _compile_action(replace(setup, noise=Noise()))  # compiled once for all kinds of noise: it comes later
     point, words = jnp.asarray(z, jnp.float32), make_keys(setup, seed_words(seed))
     generator, convert = np.random.default_rng(seed), setup.worlds.actions.make_conversion()
     seen = worlds.reset([int(one) for one in generator.integers(2**31, size=setup.envs)])
@@ -54,7 +56,7 @@ def roll_out(setup: Setup, z: np.ndarray, seed: int, whole: bool) -> Rollout:
     with Friction(worlds, setup.noise.friction, generator) as friction:
         for t in range(setup.horizon):
             friction.change(fresh)
-            if t % setup.segment == 0:
+            if whole and t % setup.segment == 0:
                 states.append(state)
             state, found = act(point, state, now, fresh, words[t])
             action, log_prob, spikes = map(np.asarray, found)
@@ -72,7 +74,7 @@ def roll_out(setup: Setup, z: np.ndarray, seed: int, whole: bool) -> Rollout:
             if not whole and not first.any():
                 break
     now, ended, rewards, *others = (np.stack(column) for column in zip(*steps, strict=True))
-    kept = jax.tree.map(lambda *rows: np.stack(rows), *jax.device_get(states))
+    kept = jax.tree.map(lambda *rows: np.stack(rows), *jax.device_get(states)) if whole else None
     return Rollout(now, now, ended, rewards, rewards, *others, states=kept)
 
 
