@@ -34,6 +34,7 @@ def test_the_key_of_a_seed_is_jaxs_own_and_from_2_to_the_32_on_one_more_word():
 
     own = jax.random.key(7)
     assert jax_key(seed_words(7)) == own
+    assert jax_key(seed_words(2**32 + 7)) == jax.random.fold_in(own, 1)
     assert jax_key(seed_words(3 * 2**32 + 7)) == jax.random.fold_in(own, 3)
 
 
@@ -117,6 +118,8 @@ def test_python_random_draws_from_the_generator_and_puts_the_global_one_back():
             drawn.append(random.random())
     assert random.random() == expected
     assert drawn[0] == drawn[1] != drawn[2]
+    words = np.random.default_rng(1).bytes(16)  # 128 bits, the lowest first
+    assert drawn[0] == random.Random(int.from_bytes(words, "little")).random()
 
 
 def test_python_random_puts_the_global_one_back_after_an_error():
