@@ -255,6 +255,16 @@ def test_another_order_or_option_is_another_space():
     assert Space(a=a) != Space(a=b)
 
 
+def test_a_choice_shows_whether_it_is_ordered():
+    assert repr(Choice("a", 2)) == "Choice('a', 2)"
+    assert repr(Choice(8, 16, ordered=True)) == "Choice(8, 16, ordered=True)"
+
+
+def test_the_least_that_is_allowed_is_allowed():
+    assert Free((1,)).shape == (1,)
+    assert Integer(-(2**52), 0).low == -(2**52)  # below it no halves are float64, which encode needs
+
+
 # Refusals
 
 
@@ -269,6 +279,7 @@ def test_another_order_or_option_is_another_space():
         (lambda: Real(0, 1, shape=(2, 0)), ValueError, r"Real.shape: .* use \(\) for a single number"),
         (lambda: Integer(3, 3), ValueError, "Integer: expected low < high"),
         (lambda: Integer(0.5, 3), TypeError, r"Integer.low: expected an integer"),
+        (lambda: Integer(-(2**52) - 1, 3), ValueError, "Integer.low: expected an integer >= -4503599627370496"),
         (lambda: Choice("a"), ValueError, "Choice: expected two or more different options"),
         (lambda: Choice("a", "a"), ValueError, "Choice: expected two or more different options"),
         (lambda: Choice("a", "b", ordered="no"), TypeError, "Choice.ordered: expected true or false, got 'no'"),

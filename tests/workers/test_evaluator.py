@@ -3,6 +3,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -234,6 +235,42 @@ def test_what_a_process_does_is_told_between_chunks():
     assert [status[:4] for status in evaluator.workers.status()] == [(worker, 7, -1, -1)]
     evaluator.evaluate(population(optimizee), SEEDS)  # of no generation that is named
     assert evaluator.workers.status()[0].generation == 0
+
+
+class Arriving(Staged):
+    """One worker that can begin once `wait` has been called three times."""
+
+    waits = 0
+
+    def idle(self) -> bool:
+        return self.waits >= 3
+
+    def wait(self):
+        self.waits += 1
+
+
+def test_open_waits_until_a_worker_can_begin_and_tells_meanwhile_once_a_second(monkeypatch):
+    workers, told = Arriving(Troublemaker()), []
+    seconds = iter([10.0, 10.0, 10.9, 11.0, 11.0])  # two looks at the clock where `watch` is called
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    monkeypatch.setattr("l2l_snn.workers.evaluator.time", clock)
+    evaluator = Evaluator(Troublemaker(), workers)
+    assert not evaluator.ready
+    evaluator.open(watch=lambda statuses: told.append(workers.waits))
+    assert (evaluator.ready, workers.waits, told) == (True, 3, [0, 2])
+    evaluator.open()
+    assert workers.waits == 3
+
+
+def test_a_chunk_is_one_individual_and_its_generation_0_where_nothing_is_said():
+    started = []
+    evaluator = Evaluator(Troublemaker(), Staged(Troublemaker(), on_start=lambda chunk, _: started.append(chunk)))
+    z = population(Troublemaker(), 2)
+    evaluator.evaluate(z, SEEDS[:2], generation=4)
+    assert started == [Chunk(0, 1), Chunk(1, 2)]
+    evaluator.submit(5, z, SEEDS[:2])
+    assert evaluator.collect()[0] == 5
+    assert evaluator.workers.generation == 0
 
 
 def test_collecting_what_was_not_submitted_is_refused():
