@@ -190,6 +190,7 @@ def test_a_chunk_that_loses_its_workers_is_taken_apart_with_and_without_generati
     rows = [0, 1, 3]
     assert done.evaluation.fitness[rows].tobytes() == whole.evaluation.fitness[rows].tobytes()
     assert [chunk.alone for chunk in started] == [None] * 3 + [0, 1, 2, 2, 2, 3]
+    assert done.seconds[2] == 0.0  # nobody said how long its worker lived
 
 
 def test_one_that_is_too_slow_is_found_without_repetition():
