@@ -52,12 +52,13 @@ class Placed(BatchOptimizee):
     space = Troublemaker.space
 
     def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
-        return Evaluation(np.arange(len(z), dtype=float))
+        return Evaluation(np.arange(len(seeds), dtype=float))
 
 
 def test_an_individual_alone_fills_a_chunk_and_its_own_row_is_read():
     z = population(Placed(), 4)
     assert evaluate_alone(Placed(), z, SEEDS[:4], 2).fitness == [2.0]
+    assert evaluate_alone(Placed(), z[:2], SEEDS[:2], 1).fitness == [1.0]
     assert evaluate_alone(Troublemaker(), z, SEEDS[:4], 2).fitness == expected().fitness[2]
 
 
