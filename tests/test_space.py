@@ -118,6 +118,14 @@ def test_log_scale_is_geometric_and_the_other_linear():
     assert Real(1, 100).decode(np.array(0.5)) == pytest.approx(50.5)
 
 
+@pytest.mark.parametrize("high", [6, 7], ids=["even number", "odd number"])
+def test_every_integer_is_what_its_code_says(high):
+    integer = Integer(3, high)
+    values = np.arange(3, high + 1)
+    np.testing.assert_allclose(integer.encode(values), (np.arange(len(values)) + 0.5) / len(values))
+    np.testing.assert_array_equal(integer.decode((np.arange(len(values)) + 0.99) / len(values)), values)
+
+
 def test_every_integer_owns_an_equal_share():
     z = (np.arange(5000) + 0.5) / 5000
     values, counts = np.unique(Integer(3, 7).decode(z), return_counts=True)
@@ -301,6 +309,7 @@ def test_wrong_values_are_refused(make, error, text):
     ("change", "text"),
     [
         ({"tau": 51.0}, r"params.tau: expected a value within Real\(.*\), got 51.0"),
+        ({"tau": 4.9}, r"params.tau: expected a value within Real\(.*\), got 4.9"),
         ({"units": 8}, "params.units: expected a value within Integer"),
         ({"rule": "stpd"}, "did you mean 'stdp'"),
         ({"w": np.zeros((2, 3))}, r"params.w: expected an array of shape \(3, 2\), got shape \(2, 3\)"),
