@@ -1,7 +1,7 @@
 """A run on a cluster, followed to its end, and submitted again where its driver dies.
 
     client = connect("http://127.0.0.1:8265")
-    submission = Submission("mine-1", "mine.yaml", store="sqlite:////home/ubuntu/l2l.db")
+    submission = Submission("mine-1", "mine.yaml", store="sqlite:////data/l2l.db")
     ended = submit_until_done(client, submission, folder_with_the_job_and_its_modules, write=print)
 
 A driver that dies (killed, out of memory, its node lost) leaves its run in the store, up to the last committed

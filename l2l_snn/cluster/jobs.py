@@ -1,7 +1,7 @@
 """Runs on a Ray cluster, by the cluster's job server: submit, look, stop.
 
     client = connect("http://127.0.0.1:8265")
-    submission = Submission("mine-1", "mine.yaml", store="sqlite:////home/ubuntu/l2l.db")
+    submission = Submission("mine-1", "mine.yaml", store="sqlite:////data/l2l.db")
     job = submit(client, submission, folder_with_the_job_and_its_modules)
     job = stop(client, job.id)
 

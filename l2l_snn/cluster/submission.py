@@ -1,6 +1,6 @@
 """One run on a cluster: the command that starts it on the head node, and what that command does there.
 
-    submission = Submission("mine-1", "mine.yaml", store="sqlite:////home/ubuntu/l2l.db")
+    submission = Submission("mine-1", "mine.yaml", store="sqlite:////data/l2l.db")
     submission.entrypoint()      # exec python -m l2l_snn.cluster.submission mine.yaml --name mine-1 --store ...
 
 On the head node, in the folder with the job file and its modules, this module becomes `l2l run` or, where a driver died
@@ -60,7 +60,7 @@ def check_store(url: str | None) -> None:
         )
         raise ValueError(message("--store", "a URL without a password", got, todo))
     if url.startswith("sqlite:") and not url.startswith("sqlite:////"):
-        expected = "a file on the head node from its root, e.g. sqlite:////home/ubuntu/l2l.db"
+        expected = "a file on the head node from its root, e.g. sqlite:////data/l2l.db"
         raise ValueError(message("--store", expected, url, "a job's own folder there is deleted after it"))
 
 

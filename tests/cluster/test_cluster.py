@@ -375,7 +375,7 @@ def test_no_server_is_one_line(monkeypatch):
     [
         ("postgresql+psycopg://me:secret@db/l2l", r"expected a URL without a password, got .*me:\*\*\*@db.*pgpass"),
         ("postgresql+psycopg://me@db/l2l?password=secret", "expected a URL without a password"),
-        ("sqlite:///l2l.db", "expected a file on the head node from its root, e.g. sqlite:////home/ubuntu/l2l.db"),
+        ("sqlite:///l2l.db", "expected a file on the head node from its root, e.g. sqlite:////data/l2l.db"),
     ],
 )
 def test_a_store_that_would_be_shown_or_lost_is_refused_before_anything_is_sent(place, url, problem):
@@ -387,7 +387,7 @@ def test_a_store_that_would_be_shown_or_lost_is_refused_before_anything_is_sent(
 
 
 def test_the_stores_that_a_job_may_have():
-    for url in (None, "postgresql+psycopg://me@db:5432/l2l", "sqlite:////home/ubuntu/l2l.db"):
+    for url in (None, "postgresql+psycopg://me@db:5432/l2l", "sqlite:////data/l2l.db"):
         check_store(url)
 
 
