@@ -6,8 +6,8 @@ One second of the arm with learning on, by the three forms of the gradient, and 
 model (a pull is F_max times the activation level, whatever length and velocity); 256 arms with different
 hyper-parameters, in groups of 8 side by side; compile and run time against the size of the reservoir; memory over
 200,000 steps of the body. Times are the best of three, in seconds of the processor (what other programs take isn't
-counted). The general form is measured over one window of 25 ms and multiplied by 40 from 500 neurons on, and left out
-of 2000: it takes minutes. Parts and sizes that aren't asked for stay as they are in speed.json.
+counted). The general form is measured over one window of 25 ms and multiplied by 40 from 500 neurons on. Parts and
+sizes that aren't asked for stay as they are in speed.json.
 """
 
 import argparse
@@ -34,7 +34,6 @@ from optimizees.arm.loop import Given, Loop
 SECOND = 800  # steps of the body
 NEURONS = (50, 100, 200, 500, 1000, 2000)
 WINDOWS = SECOND // 20
-LARGEST_GENERAL = 1000  # neurons; of 2000 a window takes minutes
 LONG = 500  # neurons from which on one window of the general form is measured, and all else once
 GROUP = 8
 
@@ -110,8 +109,6 @@ def scale(neurons: Sequence[int], times: dict[str, dict[str, tuple[float, float]
     sides["separable, no muscles"] = "separable", Loop(muscle=NoMuscle())
     for side, (form, loop) in sides.items():
         for n in neurons:
-            if form == "general" and n > LARGEST_GENERAL:
-                break
             compilation, run = second(replace(loop, brain=Brain(reservoir=n)), form)
             times.setdefault(side, {})[str(n)] = compilation, run
             print(f"{side}, {n} neurons: {compilation:.1f} s to compile, {run:.3f} s a second of the arm", flush=True)
