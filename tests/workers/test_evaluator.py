@@ -62,6 +62,44 @@ def test_an_individual_alone_fills_a_chunk_and_its_own_row_is_read():
     assert evaluate_alone(Troublemaker(), z, SEEDS[:4], 2).fitness == expected().fitness[2]
 
 
+@dataclass(frozen=True)
+class Gathering(Placed):
+    """Gives `entries` individuals' experience, the first of which failed."""
+
+    has_experience = True
+    entries: int = 3
+
+    def gather(self, z, seeds):
+        return Evaluation(np.full(len(z), 2.0), errors=("fell", "", ""), experience=tuple("abc"[: self.entries]))
+
+
+def test_experience_comes_with_each_individual_but_those_that_failed():
+    done = run_chunk(Gathering(), Chunk(0, 3), population(Placed(), 3), SEEDS[:3], "experience")
+    assert done.evaluation.experience == (None, "b", "c")
+    assert done.evaluation.grad is None
+    few = run_chunk(Gathering(entries=2), Chunk(0, 3), population(Placed(), 3), SEEDS[:3], "experience")
+    assert all("Gathering: experience" in error and "3 entries, got 2" in error for error in few.evaluation.errors)
+
+
+@dataclass(frozen=True)
+class Sloping(BatchOptimizee):
+    """Gives a gradient where one is asked for."""
+
+    space = Troublemaker.space
+    has_gradient = True
+
+    def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
+        return Evaluation(np.zeros(len(z)), grad=np.ones_like(z) if with_grad else None)
+
+
+def test_a_gradient_comes_where_it_is_asked_for():
+    z = population(Sloping(), 3)
+    assert run_chunk(Sloping(), Chunk(0, 3), z, SEEDS[:3], "fitness").evaluation.grad is None
+    np.testing.assert_array_equal(
+        run_chunk(Sloping(), Chunk(0, 3), z, SEEDS[:3], "grad").evaluation.grad, np.ones_like(z)
+    )
+
+
 def test_an_equal_optimizee_is_not_handed_to_the_workers_again(monkeypatch):
     evaluator, held = Inline(Troublemaker()), []
     monkeypatch.setattr(evaluator.workers, "hold", held.append)
