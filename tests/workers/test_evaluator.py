@@ -86,7 +86,7 @@ class Sloping(BatchOptimizee):
     """Gives a gradient where one is asked for."""
 
     space = Troublemaker.space
-    has_gradient = True
+    has_grad = True
 
     def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
         return Evaluation(np.zeros(len(z)), grad=np.ones_like(z) if with_grad else None)
