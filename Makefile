@@ -15,7 +15,7 @@ run: install
 	$(BIN)/l2l run jobs/mountain_car_ga.yaml
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 lint: install $(VENV)/.biome
 	$(BIN)/ruff check .

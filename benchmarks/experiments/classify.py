@@ -56,7 +56,9 @@ def compile_step(net: Classifier, rule: optax.GradientTransformation) -> Any:
 
     def step(z: Any, memory: Any, words: Any, x: Any, y: Any) -> Any:
         def cost(z: Any) -> Any:
-            return net.objective(net.space.decode(joined(z)), jax_key(words), x, y)
+            # one by one: of z (D,) a step would copy all weights and their gradients
+            params = {name: parameter.decode(z[name]) for name, parameter in net.space.parameters.items()}
+            return net.objective(params, jax_key(words), x, y)
 
         (_, found), grad = jax.value_and_grad(cost, has_aux=True)(z)
         updates, memory = rule.update(grad, memory, z)

@@ -138,6 +138,7 @@ class Network:
         record: Iterable[str] = ("spikes",),
         checkpoint_every: int | None = None,
         reverse_only: bool = False,
+        unroll: bool = False,
     ) -> tuple[State, Record]:
         """Advance the network by T steps.
 
@@ -154,6 +155,8 @@ class Network:
                 in between: with about sqrt(T) the memory grows with sqrt(T), for one more forward pass.
             reverse_only: use a backward pass that is faster where populations close a loop; forward-mode derivatives
                 (`jax.jvp`) are then impossible.
+            unroll: write out the loops over steps of a population, so that a compiler joins them; of up to about 8
+                steps a gradient becomes cheaper, of more it takes longer to compile.
 
         Returns:
             The state after T steps, and what was recorded.
@@ -164,7 +167,7 @@ class Network:
         batch = line.shape[1] if line is not None and line.ndim == 4 else None
         inputs, constant, T = timed_inputs(topology, spikes or {}, currents or {}, signals or {}, steps, batch)
         state = with_batch(state, topology.changing) if batch is None else state
-        run = Rollout(topology, state.weights, constant, wanted, reverse_only)
+        run = Rollout(topology, state.weights, constant, wanted, reverse_only, unroll)
         every = run.interval
         if checkpoint_every is not None:
             check_count("checkpoint_every", checkpoint_every)

@@ -38,12 +38,19 @@ class Rollout:
     """One rollout: what is the same in all its steps, and how a block of them is taken."""
 
     def __init__(
-        self, topology: Topology, weights: Lines, constant: Lines, wanted: dict[str, list], reverse_only: bool
+        self,
+        topology: Topology,
+        weights: Lines,
+        constant: Lines,
+        wanted: dict[str, list],
+        reverse_only: bool,
+        unroll: bool,
     ):
         self.topology = topology
         self.constant = constant
         self.wanted = wanted
         self.reverse_only = reverse_only
+        self.unroll = unroll
         self.interval = topology.interval
         self.intervals = self.interval > 1
         self.at_once = bool(topology.plastic) and not self.intervals  # rules learn in every step
@@ -233,7 +240,7 @@ class Rollout:
 
         batch = jax.vmap(one)
         if len(arriving) > 1:
-            state, (spikes, v) = jax.lax.scan(batch, state, (arriving, current))
+            state, (spikes, v) = jax.lax.scan(batch, state, (arriving, current), unroll=self.unroll)
             return state, spikes, v
         state, out = batch(state, jax.tree.map(lambda x: x[0], (arriving, current)))
         spikes, v = jax.tree.map(lambda x: x[None], out)

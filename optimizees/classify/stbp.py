@@ -26,6 +26,7 @@ CURVES = {
     "sigmoid": surrogate.sigmoid,  # h3
     "gaussian": surrogate.gaussian,  # h4
 }
+UNROLLED = 8  # steps; with more, compiling takes longer than it saves
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class STBP(Classifier):
             drive = (x @ params["w1"] if first is None else first.send(x, params["w1"])) + currents["1"][None]
             currents["1"] = jnp.broadcast_to(drive, (self.steps, *drive.shape))
         state = net.init({name: params[name] for name in net.projections}, batch=B)
-        _, record = net.rollout(state, spikes=spikes, currents=currents, steps=steps)
+        _, record = net.rollout(state, spikes=spikes, currents=currents, steps=steps, unroll=steps <= UNROLLED)
         hidden = [record.spikes[str(i)].mean() for i in range(1, last)]
         shown = {f"layer {i}": record.spikes[str(i)][:, 0] for i in range(1, last + 1)}
         scores = record.spikes[str(last)].mean(axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from l2l_snn.snn import rollout as blocks
-from l2l_snn.snn.cells import LIF, CurrentLIF, IafPscAlpha, IafPscDelta, IafPscExp, LeakyReadout
+from l2l_snn.snn.cells import LIF, CurrentLIF, IafPscAlpha, IafPscDelta, IafPscExp, IterativeLIF, LeakyReadout
 from l2l_snn.snn.differentiable import DPOja
 from l2l_snn.snn.network import Network, Population, Projection
 from l2l_snn.snn.plasticity import PairSTDP
@@ -172,6 +172,27 @@ def test_injected_currents_act_as_nests_do(double, model):
     currents["cells"][0] = 0.0  # before a generator's first can arrive
     record = rollout(net, weights, spikes=trains, currents=currents)
     assert_equal_to_nest(record, *on_nest(net, weights, trains, T, currents))
+
+
+def test_loops_that_are_unrolled_change_no_spike(double):
+    generator = np.random.default_rng(4)
+    weights = {"first": generator.normal(0.1, 0.3, (20, 30)), "second": generator.normal(0.1, 0.3, (30, 10))}
+    net = Network(
+        {"source": Population(20), "a": Population(30, IterativeLIF()), "b": Population(10, IterativeLIF())},
+        {"first": Projection("source", "a", delay=0.0), "second": Projection("a", "b", delay=0.0)},
+        dt=1.0,
+    )
+    trains = {"source": (generator.random((8, 20)) < 0.3).astype(float)}
+
+    def run(w: dict, unroll: bool) -> dict:
+        return net.rollout(net.init(w), spikes=trains, unroll=unroll)[1].spikes
+
+    compiled = {unroll: jax.jit(partial(run, unroll=unroll)).lower(weights) for unroll in (False, True)}
+    assert ["stablehlo.while" in one.as_text() for one in compiled.values()] == [True, False]
+    looped, unrolled = (one.compile()(weights) for one in compiled.values())
+    for name in "ab":
+        assert 0.1 < looped[name].mean() < 0.9
+        np.testing.assert_array_equal(unrolled[name], looped[name])
 
 
 @pytest.mark.parametrize("delay", [0.1, 1.3])
