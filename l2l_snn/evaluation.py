@@ -21,6 +21,7 @@ LONGEST_TEXT = 8_000  # characters of an error with its traceback
 LONGEST_LINE = 500  # characters of what was raised
 FRAMES = 3  # lines of the user's own code that are named, the innermost ones
 Wanted = Literal["fitness", "grad", "experience"]  # what is asked of an evaluation, the fitness in any case
+Learning = Literal["log_probs", "action_values"]  # which method of a policy an optimizer learns by
 
 
 class Policy(Protocol):
@@ -53,6 +54,23 @@ class Policy(Protocol):
             after: (D,) where the step rule would go.
             rate: () its learning rate.
             words: (2,) uint32 key data of what is drawn.
+        """
+        ...
+
+
+class Acting(Protocol):
+    """An optimizee that acts, as an optimizer sees it before the first rollout."""
+
+    @property
+    def segments(self) -> tuple[int, int] | None:
+        """How many segments the experience of an evaluation has, N = B S, and K; None: not known before."""
+        ...
+
+    def check_learning(self, by: Learning) -> None:
+        """Refuse to be learned from by a method whose values don't hold for what acts.
+
+        Raises:
+            ValueError: see `validate.message`.
         """
         ...
 

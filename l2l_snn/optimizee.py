@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal, cast, final
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation, describe_error, failure
+from l2l_snn.evaluation import Evaluation, Experience, Learning, describe_error, failure
 from l2l_snn.seeding import jax_key, seed_words
 from l2l_snn.space import Space
 from l2l_snn.validate import (
@@ -113,6 +113,14 @@ class BatchOptimizee(ABC):
         """
         todo = "write a method gather(self, z, seeds), or take an optimizer that needs only the fitness"
         raise TypeError(message(f"class {type(self).__name__}", "experience", "none", todo))
+
+    @property
+    def segments(self) -> tuple[int, int] | None:
+        """What `l2l_snn.evaluation.Acting.segments` says."""
+        return None
+
+    def check_learning(self, by: Learning) -> None:  # noqa: B027
+        """Do what `l2l_snn.evaluation.Acting.check_learning` says; the default takes all."""
 
     def draw(self, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False) -> list[Path]:
         """Write this optimizee's own pictures of one individual; the default draws none.
@@ -303,6 +311,15 @@ def _compile_evaluation(optimizee: JaxOptimizee, with_grad: bool, watch: bool) -
     return jax.jit(jax.vmap(one) if optimizee.side_by_side else one)
 
 
+def find_not_finite(experience: Experience | None) -> str:
+    """Return "", or which numbers of an individual's experience are no finite ones: nobody could learn from them."""
+    for name in ("observations", "next_observations", "rewards", "actions", "log_probs") if experience else ():
+        bad = np.argwhere(~np.isfinite(getattr(experience, name)))
+        if len(bad):
+            return f"the rollout's {name} aren't finite, first at (environment, step, ...) {tuple(bad[0].tolist())}"
+    return ""
+
+
 def validated(
     optimizee: BatchOptimizee, evaluation: Evaluation, individuals: int, with_grad: bool, with_experience: bool = False
 ) -> Evaluation:
@@ -339,6 +356,13 @@ def validated(
     bad = np.asarray(~np.isfinite(rows).all(axis=1))
     if grad is not None:
         bad = bad | ~np.isfinite(grad).all(axis=1)
+    experience = evaluation.experience
+    if with_experience:
+        if not experience and all(text or wrong for text, wrong in zip(errors, bad, strict=True)):
+            experience = (None,) * individuals
+        if len(experience) != individuals:
+            raise ValueError(message(f"{name}: experience", f"{individuals} entries", len(experience)))
+        errors = tuple(text or find_not_finite(one) for text, one in zip(errors, experience, strict=True))
     texts = tuple(
         (text or f"fitness is {rows[i].tolist() if rows.shape[1] > 1 else rows[i, 0]}, or its gradient is not finite")
         if bad[i] or text
@@ -347,9 +371,6 @@ def validated(
     )
     failed = np.array([bool(text) for text in texts])
     fitness = np.where(failed.reshape((-1,) + (1,) * (fitness.ndim - 1)), np.nan, fitness)
-    experience = evaluation.experience
     if with_experience:
-        if len(experience) != individuals:
-            raise ValueError(message(f"{name}: experience", f"{individuals} entries", len(experience)))
         experience = tuple(None if failed[i] else one for i, one in enumerate(experience))
     return Evaluation(fitness, metrics, evaluation.artifacts, grad, texts, experience)

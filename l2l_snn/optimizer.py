@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar, final
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import Acting, Evaluation
 from l2l_snn.space import Space
 from l2l_snn.validate import check_fields, check_shape, message, refuse_post_init
 
@@ -56,6 +56,13 @@ class Optimizer(ABC, Generic[S]):
 
     def cross_check(self) -> None:
         """Refuse fields that don't fit together, after each was checked by its annotation; the default takes all.
+
+        Raises:
+            ValueError: see `validate.message`.
+        """
+
+    def check_acting(self, acting: Acting) -> None:
+        """Refuse what acts if this optimizer can't learn from it, when a job is built; the default takes all.
 
         Raises:
             ValueError: see `validate.message`.

@@ -12,17 +12,20 @@ Legend: E shards, D search coordinates, O numbers of an observation, R transitio
 Adam in a generation, M transitions of each.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation, Experience, Policy
+from l2l_snn.evaluation import Acting, Evaluation, Experience, Policy
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Count, CountFromZero, Positive, Share, message
+
+log = logging.getLogger(__name__)
 
 
 class Replay(NamedTuple):
@@ -119,8 +122,12 @@ class DQN(Optimizer[DQNState]):
         new_z, target, memory = (np.asarray(one, np.float64) for one in found)
         state = state._replace(words=words)
         if not all(np.isfinite(one).all() for one in (new_z, target, memory)):
+            log.warning("DQN: steps that aren't finite are left out")
             return state
         return state._replace(z=space.clipped(new_z), target=target, memory=memory)
+
+    def check_acting(self, acting: Acting) -> None:
+        acting.check_learning("action_values")
 
     def _store_transitions(self, before: Replay, seen: int, shards: list[Experience]) -> tuple[Replay, int]:
         """Return the replay memory with the experience of the shards, and how many transitions there were."""
@@ -131,15 +138,21 @@ class DQN(Optimizer[DQNState]):
             columns = Replay(
                 one.observations, one.next_observations, one.actions, self.reward_scale * one.rewards, one.terminated
             )
+            count = one.rewards.size
+            if count > self.replay:  # the last steps of all environments
+                columns = Replay(*(column.swapaxes(0, 1) for column in columns))
             rows = Replay(*(column.reshape(-1, *column.shape[2:])[-self.replay :] for column in columns))
             if not len(before.rewards):
                 empty = zip(rows, before, strict=True)
                 before = Replay(*(np.zeros((self.replay, *new.shape[1:]), old.dtype) for new, old in empty))
-            places = (seen + np.arange(len(rows.rewards))) % self.replay
+            if len(before.rewards) != self.replay:
+                todo = f"the stored memory has {len(before.rewards)} transitions"
+                raise ValueError(message("DQN.replay", "as in the run that goes on", self.replay, todo))
+            places = (seen + count - len(rows.rewards) + np.arange(len(rows.rewards))) % self.replay
             before = Replay(*(column.copy() for column in before))
             for column, new in zip(before, rows, strict=True):
                 column[places] = new
-            seen += len(rows.rewards)
+            seen += count
         return before, seen
 
     def recommend(self, space: Space, state: DQNState) -> np.ndarray:

@@ -12,19 +12,22 @@ Legend: E shards, B environments side by side in each, H steps, K steps of a seg
 of an observation, D search coordinates, C numbers of the critic, U steps of Adam in an update, M segments of each.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation, Experience, Policy
+from l2l_snn.evaluation import Acting, Evaluation, Experience, Policy
 from l2l_snn.optimizer import Optimizer
 from l2l_snn.search.critic import Critic
 from l2l_snn.search.returns import advantages
 from l2l_snn.seeding import generator_of, stream
 from l2l_snn.space import Space
 from l2l_snn.validate import Below1, Count, CountFromZero, NotNegative, Positive, Share, message
+
+log = logging.getLogger(__name__)
 
 
 class PPOState(NamedTuple):
@@ -97,29 +100,56 @@ class PPO(Optimizer[PPOState]):
         batch = _join_shards(shards)
         critic = Critic(batch["observations"].shape[-1], self.critic)
         weights = state.critic if state.critic.size else critic.sample(generator)
+        if weights.size != critic.size:
+            todo = f"the stored one has {weights.size} weights; this one would have {critic.size}"
+            raise ValueError(message("PPO.critic", "as in the run that goes on", self.critic, todo))
         update, first = _compile_update(self, policy, critic, space.size)
         memory = state.memory if state.memory.size else first
         segments = len(batch["rewards"]) * _count_segments(batch)
-        order = self._choose_minibatches(generator, segments)
+        order = self._choose_minibatches(generator, segments, segments // len(shards) * self.evaluations)
+        if not len(order):
+            log.warning("PPO: no update, the segments of %d of %d shards are too few", len(shards), self.evaluations)
+            return state
         share = max(0.0, 1.0 - float(state.updates) / self.anneal) if self.anneal else 1.0
         words_of = generator.integers(2**32, size=(len(order), 2), dtype=np.uint32)
         found = update(
             *(np.asarray(one, np.float32) for one in (state.z, weights, memory, share)), batch, order, words_of
         )
         new_z, weights, memory = (np.asarray(one, np.float64) for one in found)
+        if self.anneal and state.updates == self.anneal:
+            log.warning("PPO.anneal: the learning rate is 0 from now on, after %d updates", self.anneal)
         state = state._replace(words=words, updates=np.array(state.updates + 1))
         if not all(np.isfinite(one).all() for one in (new_z, weights, memory)):
+            log.warning("PPO: an update that isn't finite is left out")
             return state
         return state._replace(z=space.clipped(new_z), critic=weights, memory=memory)
 
-    def _choose_minibatches(self, generator: np.random.Generator, segments: int) -> np.ndarray:
-        """Return (U, M) which of N segments each step of Adam sees."""
+    def check_acting(self, acting: Acting) -> None:
+        acting.check_learning("log_probs")
+        if acting.segments is not None:
+            segments, steps = acting.segments
+            size = self._size_minibatch(segments * self.evaluations)
+            if size * steps < 2:  # whose advantage, normalised, is 0
+                most = segments * self.evaluations // 2
+                raise ValueError(message("PPO.minibatches", f"at most {most}, of two steps each", self.minibatches))
+
+    def _size_minibatch(self, segments: int) -> int:
+        """Return M, of all segments of all shards.
+
+        Raises:
+            ValueError: they are too few, or not to be cut into blocks.
+        """
         size = segments // self.minibatches
         if not size:
             raise ValueError(message("PPO.minibatches", f"at most {segments}, the segments", self.minibatches))
         if self.block and size % self.block:
             raise ValueError(message("PPO.block", f"a divisor of {size}, the segments of a minibatch", self.block))
-        used = size * self.minibatches
+        return size
+
+    def _choose_minibatches(self, generator: np.random.Generator, segments: int, whole: int) -> np.ndarray:
+        """Return (U, M) which of N segments each step of Adam sees; fewer steps where shards of the `whole` failed."""
+        size = self._size_minibatch(whole)
+        used = size * min(self.minibatches, segments // size)
         epochs = [generator.permutation(segments)[:used].reshape(-1, size) for _ in range(self.epochs)]
         return np.concatenate(epochs).astype(np.int32)
 

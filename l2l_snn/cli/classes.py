@@ -136,8 +136,11 @@ def _is_abstract(node: ast.ClassDef) -> bool:
     return any(isinstance(d, ast.Name) and d.id == "abstractmethod" for d in decorators)
 
 
-def _describe_fields(cls: type, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Yield the row of each field: name, type, default, meaning; of a nested dataclass those of its fields too."""
+def _describe_fields(cls: type, prefix: str = "", usual: Any = None) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the row of each field: name, type, default, meaning; of a nested dataclass those of its fields too.
+
+    `usual` is the instance that a nested dataclass has by default, None where there is none.
+    """
     from dataclasses import MISSING, fields, is_dataclass
     from typing import get_type_hints
 
@@ -145,13 +148,14 @@ def _describe_fields(cls: type, prefix: str = "") -> Iterator[tuple[str, str, st
     for field in fields(cls):  # pyright: ignore[reportArgumentType]
         if field.init:
             made = field.default_factory() if field.default_factory is not MISSING else field.default
+            made = made if usual is None else getattr(usual, field.name)
             kind = hints[field.name]
             nested = is_dataclass(kind)
             name = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
             default = "required" if made is MISSING else "" if nested else str(made)
             yield f"{prefix}{field.name}", name, default, comments.get(field.name, "")
             if nested and isinstance(kind, type):
-                yield from _describe_fields(kind, f"{prefix}{field.name}.")
+                yield from _describe_fields(kind, f"{prefix}{field.name}.", made if isinstance(made, kind) else None)
 
 
 def _read_comments(cls: type) -> dict[str, str]:

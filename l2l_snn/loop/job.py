@@ -122,6 +122,12 @@ class Job(Entries):
                 f"{type(optimizer).__name__} learns from what individuals met and did, and {type(optimizee).__name__} "
                 "doesn't tell; take optimizees.gym:Gym, or an optimizer that needs only the fitness",
             )
+        if optimizer.needs_experience:
+            try:
+                optimizer.check_acting(optimizee)
+            except ValueError as error:
+                text = f"{type(optimizer).__name__} can't learn from this: {error}"
+                raise Complaint("optimizer.class", text) from error
         if optimizer.averages and self.seeds != "individual":
             text = f"{type(optimizer).__name__} averages several evaluations of one point; with {self.seeds!r} they'd "
             raise Complaint("seeds", text + "all be the same; expected 'individual', or one evaluation")

@@ -25,6 +25,11 @@ class Critic:
         sizes = (self.inputs, *self.hidden, 1)
         return list(pairwise(sizes))
 
+    @property
+    def size(self) -> int:
+        """C."""
+        return sum((pre + 1) * post for pre, post in self.shapes)
+
     def sample(self, generator: np.random.Generator) -> np.ndarray:
         """Return first weights (C,): normal / sqrt(n_pre), biases and the last layer 0, so that all values are."""
         parts = []

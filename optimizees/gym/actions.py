@@ -23,6 +23,7 @@ class Actions(NamedTuple):
     outputs: int  # A, of the network
     low: tuple[float, ...]  # () of discrete actions, else (A,) the least of each
     high: tuple[float, ...]
+    start: int = 0  # the first of discrete actions; a network's outputs count from 0
 
     @property
     def discrete(self) -> bool:
@@ -31,7 +32,7 @@ class Actions(NamedTuple):
     def make_conversion(self, xp: Any = np) -> Callable[[Any], Any]:
         """Return the function from actions (B,) or (B, A) to what the environments take; `xp`: numpy, or JAX's."""
         if self.discrete:
-            return lambda actions: actions
+            return lambda actions: actions + self.start
         low, high = np.array(self.low, np.float32), np.array(self.high, np.float32)
         width = high - low
         return lambda actions: xp.minimum(xp.maximum(low + (actions + 1) / 2 * width, low), high)

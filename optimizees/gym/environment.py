@@ -26,8 +26,8 @@ UNKNOWN = 3.0  # where a space says nothing, observations are expected within +-
 class Noise:
     """What disturbs an agent (001, section 3.2), each by its standard deviation; 0: nothing does."""
 
-    observation: NotNegative = 0.0  # added to each number at each step, in its unit
-    action: NotNegative = 0.0  # share by which each action is changed at each step
+    observation: NotNegative = 0.0  # added to each number that the network sees; a critic's next ones are without
+    action: NotNegative = 0.0  # share by which each continuous action is changed at each step
     friction: NotNegative = 0.0  # share by which an episode's joint damping is changed, MuJoCo's alone; it stays >= 0
 
     def __post_init__(self) -> None:
@@ -71,7 +71,9 @@ def describe(name: str) -> Worlds:
     try:
         environment = _make(name)
     except (gymnasium.error.Error, ImportError) as error:
-        todo = 'pip install "l2l-snn[mujoco]" for those of MuJoCo; "module:Name-v0" imports a module of yours first'
+        todo = '"module:Name-v0" imports a module of yours first'
+        if "mujoco" in str(error).lower():
+            todo = 'pip install "l2l-snn[mujoco]"'
         raise ValueError(
             message("environment", "the name of a gymnasium environment", f"{name!r}: {error}", todo)
         ) from error
@@ -83,7 +85,7 @@ def describe(name: str) -> Worlds:
     known = (np.abs(seen.low) < 1e6) & (np.abs(seen.high) < 1e6)
     low, high = np.where(known, seen.low, -UNKNOWN), np.where(known, seen.high, UNKNOWN)
     if isinstance(done, Discrete):
-        actions = Actions(int(done.n), (), ())
+        actions = Actions(int(done.n), (), (), int(done.start))
     elif isinstance(done, Box) and len(done.shape) == 1 and np.isfinite([done.low, done.high]).all():
         actions = Actions(done.shape[0], tuple(map(float, done.low)), tuple(map(float, done.high)))
     else:
@@ -145,8 +147,8 @@ def side_by_side(name: str, count: int) -> SideBySide:
 class Friction:
     """Joint damping that changes from episode to episode; a context manager that leaves the models as they were.
 
-    The first three degrees of freedom, those of a floating body, have none. Without a spread nothing changes, and the
-    physics may be any.
+    In an episode all joints change by the same factor; those without damping, as of a floating body, keep none. Without
+    a spread nothing changes, and the physics may be any.
     """
 
     def __init__(self, worlds: SideBySide, spread: float, generator: np.random.Generator):
@@ -164,10 +166,8 @@ class Friction:
     def change(self, over: np.ndarray) -> None:
         """Draw the damping of the episodes that begin now."""
         for i in np.flatnonzero(over) if self._spread else ():
-            damping = self._usual[i].copy()
-            factor = 1 + self._spread * self._generator.standard_normal(len(damping) - 3)
-            damping[3:] = np.maximum(damping[3:] * factor, 0.0)
-            self._models[i].dof_damping[:] = damping
+            factor = max(1 + self._spread * self._generator.standard_normal(), 0.0)
+            self._models[i].dof_damping[:] = factor * self._usual[i]
 
 
 def _model_of(world: gymnasium.Env) -> Any:
@@ -175,4 +175,6 @@ def _model_of(world: gymnasium.Env) -> Any:
     model = getattr(world.unwrapped, "model", None)
     if model is None:
         raise ValueError(message("noise.friction", "0 where MuJoCo isn't the physics", type(world.unwrapped).__name__))
+    if not model.dof_damping.any():
+        raise ValueError(message("noise.friction", "0 where no joint is damped", type(world.unwrapped).__name__))
     return model

@@ -18,7 +18,8 @@ from l2l_snn.snn.cells import AdaptiveLIF
 from l2l_snn.snn.coding import bernoulli_spikes
 from l2l_snn.snn.surrogate import triangle
 from l2l_snn.space import Free
-from l2l_snn.validate import Count, CountFromZero, NotNegative, Positive, Share, Within
+from l2l_snn.validate import Count, CountFromZero, NotNegative, Positive, Share, Within, message
+from optimizees.gym.actions import Actions
 from optimizees.gym.networks import Network
 
 
@@ -76,6 +77,14 @@ class LSNN(Network):
     @property
     def keeps_state(self) -> bool:
         return True
+
+    @property
+    def is_random(self) -> bool:
+        return True
+
+    def check_ends(self, inputs: int, actions: Actions) -> None:
+        if inputs < 2:
+            raise ValueError(message("network", "another than lsnn, which sees a place of two numbers", f"{inputs}"))
 
     @property
     def neurons(self) -> int:

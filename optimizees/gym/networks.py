@@ -18,7 +18,8 @@ import numpy as np
 from l2l_snn.snn.coding import bernoulli_spikes, place_code
 from l2l_snn.snn.surrogate import superspike
 from l2l_snn.space import Free
-from l2l_snn.validate import Count, Positive, Share, Within, check_fields
+from l2l_snn.validate import Count, Positive, Share, Within, check_fields, message
+from optimizees.gym.actions import Actions
 
 
 class Network(ABC):
@@ -32,6 +33,18 @@ class Network(ABC):
     @abstractmethod
     def keeps_state(self) -> bool:
         """Whether anything remains from one action to the next."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a step draws from its key."""
+        return False
+
+    def check_ends(self, inputs: int, actions: Actions) -> None:  # noqa: B027
+        """Refuse what there is to see, O = `inputs` numbers, or to do; the default takes all.
+
+        Raises:
+            ValueError: see `l2l_snn.validate.message`.
+        """
 
     @abstractmethod
     def parameters(self, inputs: int, outputs: int) -> dict[str, Free]:
@@ -128,6 +141,14 @@ class LIFLayers(Network):
     @property
     def keeps_state(self) -> bool:
         return self.keep
+
+    @property
+    def is_random(self) -> bool:
+        return self.coding.kind == "place"
+
+    def check_ends(self, inputs: int, actions: Actions) -> None:
+        if not self.hidden:
+            raise ValueError(message("lif.hidden", "one layer or more", "none", "network: perceptron takes none"))
 
     def parameters(self, inputs: int, outputs: int) -> dict[str, Free]:
         sizes = (self.coding.width(inputs), *self.hidden, outputs)

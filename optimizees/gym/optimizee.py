@@ -11,13 +11,13 @@ Legend: P individuals, D search coordinates, B environments, H steps of each, K 
 observation, A outputs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation, Experience, failure
+from l2l_snn.evaluation import Evaluation, Experience, Learning, describe_error, failure
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.space import Space
 from l2l_snn.validate import Count, CountFromZero, Finite, Share, message
@@ -67,7 +67,7 @@ class Gym(BatchOptimizee):
 
     def cross_check(self) -> None:
         if self.acting.keeps_state and self.horizon % self.segment:
-            todo = f"e.g. {self.horizon - self.horizon % self.segment}"
+            todo = f"e.g. {max(self.horizon - self.horizon % self.segment, self.segment)}"
             raise ValueError(message("horizon", f"a multiple of segment, {self.segment}", self.horizon, todo))
         numbers = len(self.worlds.low)
         if any(i >= numbers for i in self.observe):
@@ -78,8 +78,11 @@ class Gym(BatchOptimizee):
                 raise ValueError(message(name, f"{used} numbers, or none", len(getattr(self, name))))
         if any(low >= high for low, high in zip(*self.limits, strict=True)):
             raise ValueError(message("low", "numbers below those of high", self.limits))
+        self.acting.check_ends(used, self.worlds.actions)
         if self.choice == "epsilon" and not self.worlds.actions.discrete:
             raise ValueError(message("choice", "sampled or best with continuous actions", self.choice))
+        if self.noise.action and self.worlds.actions.discrete:
+            raise ValueError(message("noise.action", "0 with discrete actions", self.noise.action, "choice: epsilon"))
         if self.engine == "jax" and self.worlds.twin is None:
             raise ValueError(message("engine", "gymnasium", f"jax, in which {self.environment} isn't written"))
         if self.engine == "jax" and self.noise != Noise():
@@ -123,6 +126,26 @@ class Gym(BatchOptimizee):
         low, high = ([ends[i] for i in used] for ends in (self.worlds.low, self.worlds.high))
         return self.low or tuple(low), self.high or tuple(high)
 
+    @property
+    def segments(self) -> tuple[int, int]:
+        """What `l2l_snn.evaluation.Acting.segments` says."""
+        steps = self.setup.segment
+        return self.envs * self.horizon // steps, steps
+
+    def check_learning(self, by: Learning) -> None:
+        """Do what `l2l_snn.evaluation.Acting.check_learning` says."""
+        if by == "log_probs" and self.choice != "sampled":
+            raise ValueError(message("choice", "sampled, an action whose probability is known", self.choice))
+        if by == "action_values":
+            if not self.worlds.actions.discrete:
+                todo = "take optimizers.ppo:PPO"
+                raise ValueError(message("environment", "discrete actions", self.environment, todo))
+            if self.acting.keeps_state or self.acting.is_random:
+                got = f"{self.network} with state or random input"
+                raise ValueError(message("network", "one whose outputs follow from an observation alone", got))
+            if self.choice == "best":
+                raise ValueError(message("choice", "epsilon, or sampled, which explore", self.choice))
+
     def make_space(self) -> Space:
         """Return the network's parameters, and `log_std` (A,) of continuous actions."""
         return self.setup.space
@@ -146,7 +169,7 @@ class Gym(BatchOptimizee):
             roll = roll_out_compiled if self.engine == "jax" else roll_out
             rollout = roll(self.setup, z, int(seed), gathered)
         except Exception as error:  # an environment may raise anything
-            return failure(1, 1, f"{type(error).__name__}: {error}")
+            return failure(1, 1, describe_error(error))
         returns, lengths = first_returns(rollout)
         metrics = {"steps": lengths.mean(), "env_steps": rollout.rewards.size, "rate": first_rate(rollout)}
         told = {
@@ -155,8 +178,10 @@ class Gym(BatchOptimizee):
             "rewards": rollout.shaped,
             **{name: getattr(rollout, name) for name in ("terminated", "truncated", "actions", "log_probs")},
         }
+        # without what its methods don't read, whose schedules would have an optimizer compile anew
+        policy = replace(self, noise=Noise(), epsilon=0.0)
         rows = {name: np.ascontiguousarray(value.swapaxes(0, 1)) for name, value in told.items()}
-        experience = (Experience(**rows, segments=cut_segments(rollout), policy=self),) if gathered else ()
+        experience = (Experience(**rows, segments=cut_segments(rollout), policy=policy),) if gathered else ()
         return Evaluation(
             returns.mean()[None],
             {name: np.array([float(value)]) for name, value in metrics.items()},

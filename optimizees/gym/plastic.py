@@ -18,7 +18,8 @@ from l2l_snn.snn import differentiable as rules
 from l2l_snn.snn.cells import Response, SRMAlpha, SRMConstants
 from l2l_snn.snn.surrogate import exponential
 from l2l_snn.space import Free
-from l2l_snn.validate import AtLeast, Count, NotNegative, Positive, Within
+from l2l_snn.validate import AtLeast, Count, NotNegative, Positive, Within, message
+from optimizees.gym.actions import Actions
 from optimizees.gym.networks import Coding, Network
 
 STEP = 1.0  # ms
@@ -65,6 +66,16 @@ class PlasticLayers(Network):
     @property
     def keeps_state(self) -> bool:
         return True
+
+    @property
+    def is_random(self) -> bool:
+        return self.coding.kind == "place"
+
+    def check_ends(self, inputs: int, actions: Actions) -> None:
+        if self.output == "signed" and self.population % 2:
+            raise ValueError(message("plastic.population", "an even number with output signed", self.population))
+        if self.output == "rates" and not actions.discrete:
+            raise ValueError(message("plastic.output", "signed with continuous actions, in [-1, 1]", self.output))
 
     def parameters(self, inputs: int, outputs: int) -> dict[str, Free]:
         found: dict[str, Free] = {}

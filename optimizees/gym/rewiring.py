@@ -25,7 +25,7 @@ def rewire(setup: Setup, before: Any, after: Any, rate: Any, words: Any) -> Any:
     signs = net.signs(len(setup.low), setup.worlds.actions.outputs)
     old, new = ({k: z[space.slices[k]].reshape(s.shape) for k, s in signs.items()} for z in (before, after))
     theta = {name: one - net.rest for name, one in old.items()}  # in standard deviations
-    active = {name: one > 0 for name, one in theta.items()}
+    active = {name: (one > 0) & (signs[name] != 0) for name, one in theta.items()}
     w = {name: signs[name] * jnp.maximum(one, 0.0) for name, one in theta.items()}
     rule = deep_r(optax.identity(), signs, learning_rate=lambda count: rate, l1=net.l1, temperature=net.temperature)
     state = DeepRState(words, jnp.zeros((), jnp.int32), active, optax.identity().init(w))

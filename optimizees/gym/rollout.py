@@ -46,19 +46,19 @@ def roll_out(setup: Setup, z: np.ndarray, seed: int, whole: bool) -> Rollout:
         whole: whether all H steps are taken, to be repeated; if not, it ends with the last first episode.
     """
     worlds = side_by_side(setup.environment, setup.envs)
-    act = _compile_action(replace(setup, noise=Noise()))  # compiled once for all kinds of noise: it comes later
+    act = _compile_action(replace(setup, noise=Noise(), epsilon=0.0))  # once for all kinds of noise: it comes later
     point, words = jnp.asarray(z, jnp.float32), make_keys(setup, seed_words(seed))
     generator, convert = np.random.default_rng(seed), setup.worlds.actions.make_conversion()
     seen = worlds.reset([int(one) for one in generator.integers(2**31, size=setup.envs)])
-    fresh, first = np.ones(setup.envs, bool), np.ones(setup.envs, bool)
+    fresh, first, over = (np.ones(setup.envs, bool) for _ in range(3))
     state, steps, states = setup.first_states(point), [], []
     now = _disturb_observation(setup, seen, generator)
     with Friction(worlds, setup.noise.friction, generator) as friction:
         for t in range(setup.horizon):
-            friction.change(fresh)
+            friction.change(over)
             if whole and t % setup.segment == 0:
                 states.append(state)
-            state, found = act(point, state, now, fresh, words[t])
+            state, found = act(point, state, now, fresh, words[t], setup.epsilons)
             action, log_prob, spikes = map(np.asarray, found)
             done = convert(action)
             if setup.noise.action:
@@ -143,15 +143,14 @@ def _begin_anew(fresh: Any, first: Any, state: Any) -> Any:
 
 @lru_cache(maxsize=8)
 def _compile_action(setup: Setup) -> Any:
-    """Return the jitted function (z, states, seen (B, O), fresh (B,), words (B, 2)) -> (states, (action, ...))."""
+    """Return the jitted function (z, states, seen (B, O), fresh (B,), words (B, 2), epsilons (B,)) -> (states, ...)."""
     return jax.jit(make_action(setup))
 
 
 def make_action(setup: Setup) -> Any:
     """Return what `_compile_action` says, to be traced."""
-    epsilons = jnp.asarray(setup.epsilons, jnp.float32)
 
-    def act(z: Any, states: Any, seen: Any, fresh: Any, words: Any) -> Any:
+    def act(z: Any, states: Any, seen: Any, fresh: Any, words: Any, epsilons: Any) -> Any:
         params = setup.space.decode(z)
 
         def one(state: Any, seen: Any, fresh: Any, words: Any, epsilon: Any) -> Any:

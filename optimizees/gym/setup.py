@@ -61,7 +61,8 @@ class Setup:
     @property
     def epsilons(self) -> np.ndarray:
         """(B,) how often the agent of each environment explores: epsilon^(1 + 7 i / (B - 1)) (Horgan et al. 2018)."""
-        return self.epsilon ** (1 + 7 * np.arange(self.envs) / max(self.envs - 1, 1))
+        powers = 1 + 7 * np.arange(self.envs) / max(self.envs - 1, 1)
+        return (self.epsilon**powers).astype(np.float32)
 
     @cached_property
     def space(self) -> Space:

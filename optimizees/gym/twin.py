@@ -6,6 +6,7 @@ Legend: B environments side by side, H steps of each, K steps of a segment, S = 
 observation, Q numbers hidden from the agent, U uniform numbers.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -58,14 +59,14 @@ def roll_out_compiled(setup: Setup, z: np.ndarray, seed: int, whole: bool) -> Ro
 
 def follow(setup: Setup, z: np.ndarray, seed: int) -> tuple[Rollout, Any]:
     """Return a rollout and the states of its worlds before each step, leaves (H, B, ...)."""
-    keys = make_keys(setup, seed_words(seed))
-    columns, states, worlds = jax.device_get(_compile_rollout(setup)(np.asarray(z, np.float32), seed_words(seed), keys))
+    keys, run = make_keys(setup, seed_words(seed)), _compile_rollout(replace(setup, epsilon=0.0))
+    columns, states, worlds = jax.device_get(run(np.asarray(z, np.float32), seed_words(seed), keys, setup.epsilons))
     return Rollout(words=keys, states=states, **columns), worlds
 
 
 @lru_cache(maxsize=8)
 def _compile_rollout(setup: Setup) -> Any:
-    """Return the jitted function (z, words (2,), keys (H, B, 2)) -> (columns (H, B, ...), states, worlds)."""
+    """Return the jitted function (z, words (2,), keys (H, B, 2), epsilons (B,)) -> (columns, states, worlds)."""
     twin, act = setup.worlds.twin, make_action(setup)
     envs, segments = setup.envs, setup.horizon // setup.segment
     reset, convert = jax.vmap(twin.reset), jax.vmap(setup.worlds.actions.make_conversion(jnp))
@@ -78,14 +79,14 @@ def _compile_rollout(setup: Setup) -> Any:
 
     potential = jax.vmap(twin.potential)
 
-    def roll(z: Any, words: Any, keys: Any) -> Any:
-        u = jax.random.uniform(jax.random.fold_in(jax_key(words), 1), (setup.horizon + 1, 2, envs, twin.draws))
+    def roll(z: Any, words: Any, keys: Any, epsilons: Any) -> Any:
+        u = jax.random.uniform(jax.random.fold_in(jax_key(words), 2**32 - 1), (setup.horizon + 1, 2, envs, twin.draws))
 
         def step(now: Any, given: Any) -> tuple[Any, Any]:
             worlds, state, fresh = now
             (u_step, u_reset), key = given
             seen = see(worlds)
-            state, (action, log_prob, spikes) = act(z, state, seen, fresh, key)
+            state, (action, log_prob, spikes) = act(z, state, seen, fresh, key, epsilons)
             after, rewards, terminated, truncated = jax.vmap(twin.step)(worlds, convert(action), u_step)
             over = terminated | truncated
             begun = reset(u_reset)

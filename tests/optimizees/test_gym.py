@@ -11,10 +11,13 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from l2l_snn.checks import check_optimizee, require
+from l2l_snn.loop.job import Job
+from l2l_snn.loop.job_file import Complaint
 from optimizees.gym import Gym
-from optimizees.gym.environment import Noise, SideBySide, side_by_side
+from optimizees.gym.environment import Friction, Noise, SideBySide, side_by_side
 from optimizees.gym.networks import Coding, LIFLayers, Perceptron
 from optimizees.gym.plastic import PlasticLayers
+from optimizees.gym.rollout import _compile_action
 
 pytestmark = pytest.mark.usefixtures("compiled_soon")
 
@@ -149,6 +152,14 @@ def test_environments_explore_the_less_the_later_they_come():
         ({"low": (9.0,) * 4}, "low: expected numbers below those of high"),
         ({"observe": (4,)}, "observe: expected numbers below 4"),
         ({"environment": "Pendulum-v1", "choice": "epsilon"}, "choice: expected sampled or best"),
+        ({"noise": Noise(action=0.1)}, "noise.action: expected 0 with discrete actions"),
+        ({"network": "lif", "lif": LIFLayers(hidden=())}, "lif.hidden: expected one layer or more"),
+        ({"network": "plastic", "plastic": PlasticLayers(population=3)}, "plastic.population: expected an even number"),
+        (
+            {"environment": "Pendulum-v1", "network": "plastic", "plastic": PlasticLayers(output="rates")},
+            "plastic.output: expected signed with continuous actions",
+        ),
+        ({"network": "lsnn", "observe": (1,)}, "network: expected another than lsnn, .* got 1"),
     ],
 )
 def test_fields_that_do_not_fit_are_refused(fields, text):
@@ -159,6 +170,93 @@ def test_fields_that_do_not_fit_are_refused(fields, text):
 def test_friction_of_what_has_none_is_a_failure_with_its_text():
     gym = replace(CART, noise=replace(CART.noise, friction=0.1))
     assert "noise.friction: expected 0" in gym.evaluate_batch(sampled(gym)[None], np.array([1])).errors[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "learner", "text"),
+    [
+        ({"choice": "best"}, "ppo:PPO", "choice: expected sampled, an action whose probability is known, got best"),
+        ({"choice": "epsilon"}, "ppo:PPO", "choice: expected sampled"),
+        (
+            {"choice": "sampled", "envs": 1, "horizon": 3},
+            "ppo:PPO",
+            "minibatches: expected at most 3, the segments, got 4",
+        ),
+        (
+            {"choice": "sampled", "envs": 1, "horizon": 7},
+            "ppo:PPO",
+            "minibatches: expected at most 3, of two steps each",
+        ),
+        ({"choice": "best"}, "dqn:DQN", "choice: expected epsilon, or sampled, which explore"),
+        ({"environment": "Pendulum-v1"}, "dqn:DQN", "environment: expected discrete actions, got Pendulum-v1"),
+        (
+            {"network": "lif", "lif": {"keep": True}, "horizon": 20},
+            "dqn:DQN",
+            "network: expected one whose outputs follow",
+        ),
+        (
+            {"network": "lif", "lif": {"coding": {"kind": "place"}}},
+            "dqn:DQN",
+            "network: expected one whose outputs follow",
+        ),
+        ({"network": "plastic", "horizon": 20}, "dqn:DQN", "network: expected one whose outputs follow"),
+    ],
+)
+def test_what_an_optimizer_cannot_learn_from_is_refused_before_a_run(fields, learner, text):
+    optimizee = {"class": "optimizees.gym:Gym", "network": "perceptron", **fields}
+    with pytest.raises(Complaint, match=f"can't learn from this: .*{text}"):
+        Job(optimizee=optimizee, optimizer={"class": f"optimizers.{learner}"}).build()
+
+
+class Counted(gymnasium.Env):
+    """Its actions are -1, 0 and 1, and it rewards by them."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+    action_space = gymnasium.spaces.Discrete(3, start=-1)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return np.zeros(1, np.float32), float(action), False, False, {}
+
+
+def test_discrete_actions_begin_where_the_environments_do():
+    gymnasium.register("Counted-v0", Counted, disable_env_checker=True)
+    gym = Gym(
+        environment="Counted-v0", network="perceptron", perceptron=Perceptron((2,)), envs=1, horizon=4, choice="best"
+    )
+    for k in range(3):
+        z = gym.space.encode({"w_0": np.zeros((1, 2)), "b_0": [0, 0], "w_1": np.zeros((2, 3)), "b_1": np.eye(3)[k]})
+        assert gym.evaluate_batch(z[None], np.array([1])).fitness == [4.0 * (k - 1)]
+
+
+def test_other_noise_or_exploration_lets_an_optimizer_compile_nothing_anew():
+    z, seeds = sampled(CART)[None], np.array([1])
+    kinds = [replace(CART, choice="epsilon", epsilon=epsilon) for epsilon in (0.1, 0.2)]
+    kinds = [*kinds, replace(kinds[0], noise=Noise(observation=0.1))]
+    policies = [gym.gather(z, seeds).experience[0].policy for gym in kinds]
+    before = _compile_action.cache_info().misses
+    assert policies[0] == policies[1] == policies[2]
+    kinds[1].gather(z, np.array([2]))
+    assert _compile_action.cache_info().misses == before
+
+
+def test_all_damped_joints_of_an_episode_change_by_one_factor_that_is_drawn_at_its_ends():
+    pytest.importorskip("mujoco")
+    worlds = side_by_side("HalfCheetah-v5", 2)
+    models = [env.unwrapped.model for env in worlds.envs]
+    usual = models[0].dof_damping.copy()
+    with Friction(worlds, 0.3, np.random.default_rng(1)) as friction:
+        friction.change(np.array([True, False]))
+        factors = models[0].dof_damping[3:] / usual[3:]
+        assert factors == pytest.approx(factors[0])
+        assert factors[0] != 1
+        np.testing.assert_array_equal(models[0].dof_damping[:3], 0.0)
+        np.testing.assert_array_equal(models[1].dof_damping, usual)
+    with pytest.raises(ValueError, match=r"noise\.friction: expected 0 where no joint is damped"):
+        Friction(side_by_side("Swimmer-v5", 1), 0.3, np.random.default_rng(1))
 
 
 def test_plastic_layers_are_the_neurons_and_rules_of_the_engine_step_by_step():

@@ -85,6 +85,15 @@ def test_the_oldest_transitions_are_overwritten():
     assert (int(state.seen), int(state.generations), state.memory.size) == (12, 2, 0)  # still warming up
 
 
+def test_of_a_rollout_longer_than_the_memory_the_last_steps_of_all_environments_stay():
+    one = experience(np.random.default_rng(1), rows=(2, 6), rewards=np.arange(12.0).reshape(2, 6))
+    state = told(replace(SHORT, warmup=100), SHORT.init(SPACE, 1), one)
+    assert sorted(state.replay.rewards) == [2.0, 3.0, 4.0, 5.0, 8.0, 9.0, 10.0, 11.0]
+    assert int(state.seen) == 12
+    with pytest.raises(ValueError, match=r"DQN\.replay: expected as in the run that goes on, got 9; .* 8 transitions"):
+        told(replace(SHORT, replay=9), state, one)
+
+
 def test_only_what_was_stored_is_learned_from():
     one = experience(np.random.default_rng(1), rows=(1, 1), observations=np.full((1, 1, 2), 2.0, np.float32))
     state = told(replace(SHORT, replay=1000), SHORT.init(SPACE, 1), one)

@@ -127,7 +127,21 @@ def test_shards_make_the_update_of_one_rollout_with_all_their_environments():
         np.testing.assert_array_equal(first, second)
     lost = Evaluation(np.array([0.0, np.nan]), errors=("", "lost"), experience=(whole, None))
     z, _ = two.ask(LINE, state)
-    np.testing.assert_array_equal(two.tell(LINE, state, z, lost).z, told(one, state, whole).z)
+    half = replace(one, minibatches=2)  # minibatches stay as large, and there are fewer
+    np.testing.assert_array_equal(two.tell(LINE, state, z, lost).z, told(half, state, whole).z)
+
+
+def test_an_update_is_left_out_where_less_than_a_minibatch_came_back(caplog):
+    four = PPO(evaluations=4, epochs=1, minibatches=2, block=1)
+    state, (z, _) = four.init(LINE, 1), four.ask(LINE, four.init(LINE, 1))
+    one = experience([[1.0], [0.0]], actions=np.array([[1.0], [-1.0]]))
+    three_lost = Evaluation(np.array([0.0, *[np.nan] * 3]), errors=("", *["lost"] * 3), experience=(one, *[None] * 3))
+    assert four.tell(LINE, state, z, three_lost) is state
+    assert "no update, the segments of 1 of 4 shards are too few" in caplog.text
+    two_lost = Evaluation(
+        np.array([0.0, 0.0, np.nan, np.nan]), errors=("", "", "x", "x"), experience=(one, one, None, None)
+    )
+    assert four.tell(LINE, state, z, two_lost).z != state.z
 
 
 GYM = Gym(lif=LIFLayers(hidden=(4,), steps=2, keep=True), envs=2, horizon=10, segment=5)

@@ -11,7 +11,7 @@ import pytest
 from staged import Clock, Staged
 from troublemakers import BatchTroublemaker, Troublemaker
 
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import Evaluation, Experience, failure
 from l2l_snn.optimizee import BatchOptimizee, Optimizee
 from l2l_snn.seeding import evaluation_seeds
 from l2l_snn.space import Real, Space
@@ -62,23 +62,45 @@ def test_an_individual_alone_fills_a_chunk_and_its_own_row_is_read():
     assert evaluate_alone(Troublemaker(), z, SEEDS[:4], 2).fitness == expected().fitness[2]
 
 
+def met(reward: float) -> Experience:
+    one, over = np.ones((1, 1)), np.ones((1, 1), bool)
+    return Experience(one[None], one[None], reward * one, over, over, one, one, {}, None)
+
+
 @dataclass(frozen=True)
 class Gathering(Placed):
-    """Gives `entries` individuals' experience, the first of which failed."""
+    """Gives `entries` individuals' experience; the first failed, the third met a reward that isn't finite."""
 
     has_experience = True
     entries: int = 3
 
     def gather(self, z, seeds):
-        return Evaluation(np.full(len(z), 2.0), errors=("fell", "", ""), experience=tuple("abc"[: self.entries]))
+        found = [met(reward) for reward in (1.0, 2.0, np.nan)]
+        return Evaluation(np.full(3, 2.0), errors=("fell", "", ""), experience=tuple(found[: self.entries]))
 
 
 def test_experience_comes_with_each_individual_but_those_that_failed():
-    done = run_chunk(Gathering(), Chunk(0, 3), population(Placed(), 3), SEEDS[:3], "experience")
-    assert done.evaluation.experience == (None, "b", "c")
-    assert done.evaluation.grad is None
+    done = run_chunk(Gathering(), Chunk(0, 3), population(Placed(), 3), SEEDS[:3], "experience").evaluation
+    assert [one and one.rewards.item() for one in done.experience] == [None, 2.0, None]
+    assert done.errors == ("fell", "", "the rollout's rewards aren't finite, first at (environment, step, ...) (0, 0)")
+    np.testing.assert_array_equal(done.fitness, [np.nan, 2.0, np.nan])
+    assert done.grad is None
     few = run_chunk(Gathering(entries=2), Chunk(0, 3), population(Placed(), 3), SEEDS[:3], "experience")
     assert all("Gathering: experience" in error and "3 entries, got 2" in error for error in few.evaluation.errors)
+
+
+@dataclass(frozen=True)
+class Fallen(Gathering):
+    """Says that everybody failed, and has no experience of it."""
+
+    def gather(self, z, seeds):
+        return failure(len(z), 1, "fell")
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_where_all_of_a_chunk_failed_each_keeps_its_own_text(size):
+    done = Inline(Fallen(), chunk=size).evaluate(population(Placed(), 3), SEEDS[:3], with_experience=True).evaluation
+    assert done.errors == ("fell",) * 3
 
 
 @dataclass(frozen=True)
