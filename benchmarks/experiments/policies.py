@@ -110,11 +110,14 @@ def draw_sweep(rows, path):
     figure.savefig(path, dpi=120)
 
 
-def modulation(store, name, episodes, path):
+def modulation(store, name, episodes, horizon, path):
     """Draw M (actions, neurons) of two episodes."""
     from matplotlib.figure import Figure
 
-    gym, z = load(store, name, envs=episodes, segment=1, noise=Noise(action=0.3))  # a segment an action: all states
+    fields = {"horizon": horizon} if horizon else {}
+    gym, z = load(store, name, envs=episodes, segment=1, noise=Noise(action=0.3), **fields)  # a segment an action
+    if gym.network != "plastic" or not gym.plastic.rule.startswith("nd"):
+        raise SystemExit(f"modulation: expected a plastic network with a modulated rule, nd_oja or nd_bcm, got {name}")
     rollout = roll_out(gym.setup, z, SEED, True)
     returns, lengths = first_returns(rollout)
     pitches = [world.unwrapped.data.qpos[2] for world in side_by_side(gym.environment, episodes).envs]
@@ -151,7 +154,7 @@ def main():
     rows = []
     with Store(options.store) as store:
         if options.what == "modulation":
-            return modulation(store, options.runs[0], options.episodes, options.out)
+            return modulation(store, options.runs[0], options.episodes, options.horizon, options.out)
         made = {"evaluate": evaluate, "sweep": sweep}[options.what]
         for row in made(store, options.runs, options.episodes, options.horizon):
             rows.append({key: value if isinstance(value, str) else float(value) for key, value in row.items()})

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from l2l_snn.api.notebook import in_notebook, shown_in_notebook, teach_figures
 from l2l_snn.loop.evaluators import make_evaluator
 from l2l_snn.loop.first_state import pinned
-from l2l_snn.loop.job import STOPPING, Experiment, Job, assemble, check_memory, manifest, stored_job
+from l2l_snn.loop.job import STOPPING, Experiment, Job, assemble, check_before_run, manifest, stored_job
 from l2l_snn.loop.job_file import JobError
 from l2l_snn.loop.progress import Progress, describe_start, show_progress
+from l2l_snn.loop.recommended import Recommended, judge_recommended
 from l2l_snn.loop.replay import Replay, replay_individual
 from l2l_snn.loop.restarts import Restarting
 from l2l_snn.loop.run import StopRequested
@@ -248,6 +249,21 @@ class Run:
             job, optimizee, _ = self._experiment or stored_job(store, self.name, trust=self._manner.trust)
             return replay_individual(store, self.name, job, optimizee, generation, individual)
 
+    def recommended(self, evaluations: int = 20) -> Recommended:
+        """Return what the optimizer recommends by now, evaluated in this process with seeds that the run never had.
+
+        `.params` are its parameters, `.evaluation.fitness` (N,) how it did, `.report()` says it in words. The best
+        individual of noisy evaluations, `best`, was partly lucky.
+
+        Raises:
+            JobError: the optimizee's class can't be found here.
+            StoreError: nothing is committed yet.
+        """
+        with _opened(self._place) as store:
+            return judge_recommended(
+                store, self.name, evaluations, experiment=self._experiment, trust=self._manner.trust
+            )
+
     def resume(
         self,
         *,
@@ -405,7 +421,7 @@ class Run:
 def _create_run(store: str | Store, name: str | None, stem: str, experiment: Experiment, manner: Manner) -> Run:
     """Return a new run, added to the store."""
     job, optimizee, optimizer = experiment
-    check_memory(optimizer, optimizee.space.size)
+    check_before_run(optimizee, optimizer)
     with _opened(store, create=True) as opened:
         job = pinned(opened, job)
         entries = manifest(job, _find_file(optimizee))

@@ -32,6 +32,7 @@ for command in (
     results.compare,
     results.track,
     runs.replay,
+    runs.recommend,
     notes.note,
     notes.tag,
     check.check,

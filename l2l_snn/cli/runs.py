@@ -1,4 +1,4 @@
-"""l2l run | resume | replay: what evaluates."""
+"""l2l run | resume | replay | recommend: what evaluates."""
 
 import sys
 from functools import partial
@@ -82,7 +82,7 @@ def run(
         from l2l_snn.loop.first_state import pinned
 
         loaded, optimizee, optimizer = jobs.load(job, settings or [])
-        jobs.check_memory(optimizer, optimizee.space.size)
+        jobs.check_before_run(optimizee, optimizer)
         evaluator = _make_evaluator(loaded, optimizee, workers, inline, address)
         with open_store(store, create=True) as opened:
             loaded = pinned(opened, loaded)
@@ -128,7 +128,7 @@ def resume(
             trust = ask_trust(opened, name, trust)
             read = branched if other else jobs.stored_job
             loaded, optimizee, optimizer = read(opened, name, settings or [], trust=trust)
-            jobs.check_memory(optimizer, optimizee.space.size)
+            jobs.check_before_run(optimizee, optimizer)
             evaluator = _make_evaluator(loaded, optimizee, workers, inline, address)
             if new_name is not None and other:
                 stored = opened.load(name)
@@ -186,6 +186,30 @@ def replay(
             print_differences(*done)
         if not settings and not all(one.same for one in done):
             raise typer.Exit(1)
+
+
+def recommend(
+    name: RunArgument,
+    store: StoreOption = DEFAULT_STORE,
+    evaluations: Annotated[int, typer.Option("-n", "--evaluations", min=1, help="With as many new seeds.")] = 20,
+    settings: SetOption = None,
+    video: Annotated[bool, typer.Option("--video", help="Also write an animation.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures; runs/RUN/recommended beside the store by default.")
+    ] = None,
+    trust: TrustOption = False,
+) -> None:
+    """Evaluate what the optimizer recommends in the end with seeds that the run never had, and draw it."""
+    with complaints(), open_store(store) as opened:
+        from l2l_snn.loop.recommended import judge_recommended
+
+        trusted = ask_trust(opened, name, trust)
+        done = judge_recommended(opened, name, evaluations, settings or [], trust=trusted)
+        typer.echo(done.report())
+        folder = out or results_folder(store) / name / "recommended"
+        with drawing_into(folder):
+            files = done.draw(folder, video=video)
+        list_files(files)
 
 
 def _replay_one(

@@ -122,12 +122,6 @@ class Job(Entries):
                 f"{type(optimizer).__name__} learns from what individuals met and did, and {type(optimizee).__name__} "
                 "doesn't tell; take optimizees.gym:Gym, or an optimizer that needs only the fitness",
             )
-        if optimizer.needs_experience:
-            try:
-                optimizer.check_acting(optimizee)
-            except ValueError as error:
-                text = f"{type(optimizer).__name__} can't learn from this: {error}"
-                raise Complaint("optimizer.class", text) from error
         if optimizer.averages and self.seeds != "individual":
             text = f"{type(optimizer).__name__} averages several evaluations of one point; with {self.seeds!r} they'd "
             raise Complaint("seeds", text + "all be the same; expected 'individual', or one evaluation")
@@ -179,7 +173,23 @@ class Job(Entries):
             raise Complaint(key, text) from error
 
 
-def check_memory(optimizer: Optimizer, size: int) -> None:
+def check_before_run(optimizee: BatchOptimizee, optimizer: Optimizer) -> None:
+    """Refuse a population that this machine can't hold, and what the optimizer can't learn from.
+
+    A replay may have other settings, such as the best actions of an agent that learned by sampled ones.
+
+    Raises:
+        JobError: see above.
+    """
+    _check_memory(optimizer, optimizee.space.size)
+    if optimizer.needs_experience:
+        try:
+            optimizer.check_acting(optimizee)
+        except ValueError as error:
+            raise JobError(f"optimizer.class: {type(optimizer).__name__} can't learn from this: {error}") from error
+
+
+def _check_memory(optimizer: Optimizer, size: int) -> None:
     """Refuse a population that this machine can't hold, before anything of it is made.
 
     An individual takes two vectors of its coordinates at least, and about 1 kB for its row.

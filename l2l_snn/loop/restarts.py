@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from l2l_snn.evaluation import Evaluation
+from l2l_snn.evaluation import Acting, Evaluation
 from l2l_snn.optimizer import Optimizer, with_best
 from l2l_snn.space import Space
 from l2l_snn.validate import Count, Within, message
@@ -75,6 +75,9 @@ class Restarting(Optimizer[RestartState]):
     @property
     def needs_experience(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.optimizer.needs_experience
+
+    def check_acting(self, acting: Acting) -> None:
+        self.optimizer.check_acting(acting)
 
     def init(self, space: Space, seed: int) -> RestartState:
         inner = self.optimizer.init(space, seed)

@@ -344,8 +344,8 @@ def test_a_population_that_no_memory_holds_is_refused_with_the_figure(tmp_path):
     text = r"optimizer.population: expected individuals that fit into memory, got 10,000,000,000 of 3 .* 10,480 GB; "
     text += f"this machine has {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:,.0f} GB"
     with pytest.raises(JobError, match=text):
-        jobs.check_memory(optimizer, optimizee.space.size)
-    jobs.check_memory(GeneticAlgorithm(), 10_000)
+        jobs.check_before_run(optimizee, optimizer)
+    jobs.check_before_run(optimizee, GeneticAlgorithm())
 
 
 def test_settings_of_a_resumed_run_are_remembered_and_its_genomes_keep_their_length(tmp_path):

@@ -11,8 +11,8 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from l2l_snn.checks import check_optimizee, require
-from l2l_snn.loop.job import Job
-from l2l_snn.loop.job_file import Complaint
+from l2l_snn.loop.job import Job, check_before_run
+from l2l_snn.loop.job_file import JobError
 from optimizees.gym import Gym
 from optimizees.gym.environment import Friction, Noise, SideBySide, side_by_side
 from optimizees.gym.networks import Coding, LIFLayers, Perceptron
@@ -204,8 +204,9 @@ def test_friction_of_what_has_none_is_a_failure_with_its_text():
 )
 def test_what_an_optimizer_cannot_learn_from_is_refused_before_a_run(fields, learner, text):
     optimizee = {"class": "optimizees.gym:Gym", "network": "perceptron", **fields}
-    with pytest.raises(Complaint, match=f"can't learn from this: .*{text}"):
-        Job(optimizee=optimizee, optimizer={"class": f"optimizers.{learner}"}).build()
+    parts = Job(optimizee=optimizee, optimizer={"class": f"optimizers.{learner}"}).build()
+    with pytest.raises(JobError, match=f"can't learn from this: .*{text}"):
+        check_before_run(*parts)
 
 
 class Counted(gymnasium.Env):
