@@ -286,6 +286,7 @@ def test_the_least_that_is_allowed_is_allowed():
         (lambda: Real(np.nan, 1), ValueError, "Real.low: expected finite numbers, got nan"),
         (lambda: Real(0, 1, shape=(2, 0)), ValueError, r"Real.shape: .* use \(\) for a single number"),
         (lambda: Integer(3, 3), ValueError, "Integer: expected low < high"),
+        (lambda: Integer(4, 3), ValueError, "Integer: expected low < high, got low 4, high 3"),
         (lambda: Integer(0.5, 3), TypeError, r"Integer.low: expected an integer"),
         (lambda: Integer(-(2**52) - 1, 3), ValueError, "Integer.low: expected an integer >= -4503599627370496"),
         (lambda: Choice("a"), ValueError, "Choice: expected two or more different options"),
@@ -297,6 +298,7 @@ def test_the_least_that_is_allowed_is_allowed():
         (lambda: Space(), ValueError, "Space: expected at least one parameter, got none"),
         (lambda: Space(w=(-1, 1)), TypeError, r"Space.w: expected Real, .* got \(-1, 1\) \(tuple\)"),
         (lambda: SPACE.decode(np.zeros(3)), ValueError, r"z: expected an array of shape \(23,\), got shape \(3,\)"),
+        (lambda: SPACE.decode(np.zeros(24)), ValueError, r"z: expected an array of shape \(23,\), got shape \(24,\)"),
         (lambda: SPACE.decode_columns(np.zeros((2, 3))), ValueError, r"z: expected an array of shape \(any, 23\)"),
     ],
 )
@@ -308,6 +310,8 @@ def test_wrong_values_are_refused(make, error, text):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
+        ({"tau": 5.0 * (1 - 1e-6)}, r"params.tau: expected a value within Real"),  # roundings alone are let pass
+        ({"tau": 50.0 * (1 + 1e-6)}, r"params.tau: expected a value within Real"),
         ({"tau": 51.0}, r"params.tau: expected a value within Real\(.*\), got 51.0"),
         ({"tau": 4.9}, r"params.tau: expected a value within Real\(.*\), got 4.9"),
         ({"units": 8}, "params.units: expected a value within Integer"),
@@ -320,6 +324,11 @@ def test_wrong_values_are_refused(make, error, text):
 def test_encode_refuses_what_does_not_fit(change, text):
     with pytest.raises(ValueError, match=text):
         SPACE.encode(SPACE.decode(random_z(1)[0]) | change)
+
+
+def test_encode_takes_the_bounds_themselves():
+    space = Space(x=Real(-2, 3, shape=(2,)), n=Integer(1, 4))
+    np.testing.assert_allclose(space.encode({"x": [-2.0, 3.0], "n": 4}), [0.0, 1.0, 0.875])
 
 
 def test_encode_refuses_a_missing_parameter():
