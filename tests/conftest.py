@@ -22,7 +22,7 @@ signal.signal(
 
 # what one process compiled the others take: workers of a pool, commands, the other half of the tests
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 install_import_hook(CHECKED, "shapes.checked")  # here, before any test imports them
 
