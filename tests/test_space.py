@@ -131,7 +131,9 @@ def test_every_integer_owns_an_equal_share():
     values, counts = np.unique(Integer(3, 7).decode(z), return_counts=True)
     np.testing.assert_array_equal(values, [3, 4, 5, 6, 7])
     np.testing.assert_array_equal(counts, 1000)
-    np.testing.assert_array_equal(Integer(3, 7).decode(np.array([-5.0, 0.0, 1.0, 9.0])), [3, 3, 7, 7])
+    for high in (6, 7):
+        ends = Integer(3, high).decode(np.array([-5.0, 0.0, 1.0, 9.0]))
+        np.testing.assert_array_equal(ends, [3, 3, high, high])
 
 
 @pytest.mark.parametrize("options", [("a", 2), ("a", 2, True), (8, 16, 32, 64)], ids=str)
@@ -185,6 +187,7 @@ def test_every_ordered_choice_owns_an_equal_share():
     assert values[-1] is True
     assert choice.decode(np.array(1.0)) is True
     assert choice.decode(np.array(-1.0)) == "a"
+    assert Choice("a", "b", ordered=True).decode(np.array(1.0)) == "b"
 
 
 def test_free_is_mean_plus_scale_times_z():
