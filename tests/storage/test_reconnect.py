@@ -3,7 +3,7 @@
 import socket
 import sqlite3
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from sqlalchemy import text
@@ -140,15 +140,16 @@ def proxy(target: str, broken: list[str]):
             dropped = threading.Event()
 
             def answer() -> None:
-                while data := server.recv(65536):
-                    if dropped.is_set():
-                        break
-                    client.sendall(data)
-                client.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):  # either end may be gone already
+                    while data := server.recv(65536):
+                        if dropped.is_set():
+                            break
+                        client.sendall(data)
+                    client.shutdown(socket.SHUT_RDWR)
 
             answering = threading.Thread(target=answer)
             answering.start()
-            try:
+            with suppress(OSError):
                 while data := client.recv(65536):
                     if b"COMMIT" in data and broken:
                         cut.append(broken.pop(0))
@@ -156,11 +157,9 @@ def proxy(target: str, broken: list[str]):
                         if cut[-1] == "before":
                             break
                     server.sendall(data)
-            except OSError:
-                pass
-            finally:
+            with suppress(OSError):
                 server.shutdown(socket.SHUT_WR)
-                answering.join(LIMIT)
+            answering.join(LIMIT)
 
     def accept() -> None:
         while True:
