@@ -111,11 +111,17 @@ class Sloping(BatchOptimizee):
     has_grad = True
 
     def evaluate_batch(self, z, seeds, *, with_grad=False, with_artifacts=False):
-        return Evaluation(np.zeros(len(z)), grad=np.ones_like(z) if with_grad else None)
+        artifacts = {"z": z} if with_artifacts else {}
+        return Evaluation(np.zeros(len(z)), artifacts=artifacts, grad=np.ones_like(z) if with_grad else None)
 
 
-def test_a_gradient_comes_where_it_is_asked_for():
+def test_gradient_and_artifacts_come_where_they_are_asked_for():
     z = population(Sloping(), 3)
+    assert run_chunk(Sloping(), Chunk(0, 3), z, SEEDS[:3], "fitness").evaluation.artifacts == {}
+    assert evaluate_alone(Sloping(), z, SEEDS[:3], 1).artifacts == {}
+    np.testing.assert_array_equal(
+        evaluate_alone(Sloping(), z, SEEDS[:3], 1, with_artifacts=True).artifacts["z"], z[1:2]
+    )
     assert run_chunk(Sloping(), Chunk(0, 3), z, SEEDS[:3], "fitness").evaluation.grad is None
     np.testing.assert_array_equal(
         run_chunk(Sloping(), Chunk(0, 3), z, SEEDS[:3], "grad").evaluation.grad, np.ones_like(z)
