@@ -14,8 +14,6 @@ SpikingJelly's side takes its multi-step neurons, and the product of a constant 
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch_peer import peer
 
 JOB = "jobs/stbp_mnist.yaml"
 
@@ -149,17 +148,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "data.npz")
         np.savez(path, spec=json.dumps(spec), order=order, x=examples.x, y=examples.y, **weights)
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        command = [options.torch, __file__, "--side", str(path)]
-        with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as peer:
-            assert peer.stdin is not None
-            assert peer.stdout is not None
-            stdin, stdout = peer.stdin, peer.stdout
-
-            def ask(text: str) -> dict:
-                print(text, file=stdin, flush=True)
-                return json.loads(stdout.readline())
-
+        with peer(options.torch, __file__, path) as ask:
             print(check_same(net, z, ask("same"), examples.x[order[0]], examples.y[order[0]]))
             step, memory, batches = compile_step(net, rule), rule.init(z), iter(order)
 

@@ -13,8 +13,6 @@ float32, one thread each.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch_peer import peer
 
 WARM_UP = 5  # iterations before the timed ones
 
@@ -160,17 +159,7 @@ def main() -> None:
         probability = np.broadcast_to(mean, spikes.shape)
         np.savez(path, spec=json.dumps(fields), spikes=spikes, deciding=deciding, answer=trials["answer"],
                  probability=probability, **arrays)  # fmt: skip
-        command = [arguments.torch, __file__, "--side", str(path)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as peer:
-            assert peer.stdin is not None
-            assert peer.stdout is not None
-            stdin, stdout = peer.stdin, peer.stdout
-
-            def ask(text: str) -> dict:
-                print(text, file=stdin, flush=True)
-                return json.loads(stdout.readline())
-
+        with peer(arguments.torch, __file__, path) as ask:
             for mode in ("interval", "direct"):
                 theirs = ask(f"same {mode}")
                 found = np.concatenate([np.array(theirs["grad"][name]) * scales[name] for name in names])
@@ -198,7 +187,6 @@ def main() -> None:
                 times["ours"].append(iteration(100 + number))
                 for mode in ("interval", "direct"):
                     times[mode].append(ask(f"time {mode}")["seconds"])
-            stdin.close()
     print(f"| {arguments.rule}, one training iteration | ms | over ours | fastest, ms |\n| --- | --- | --- | --- |")
     for name, seconds in times.items():
         label = {"ours": "ours", "interval": "PyTorch, interval", "direct": "PyTorch, direct"}[name]

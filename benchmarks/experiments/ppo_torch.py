@@ -14,8 +14,6 @@ has no neuron with these kernels, so only its spike function is used.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch_peer import peer
 
 JOB = "jobs/half_cheetah_ppo.yaml"
 
@@ -236,17 +235,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "data.npz")
         loss, grad = write_data(path, gym, ppo, state, evaluation.experience[0])
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        command = [options.torch, __file__, "--side", str(path)]
-        with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as peer:
-            assert peer.stdin is not None
-            assert peer.stdout is not None
-            stdin, stdout = peer.stdin, peer.stdout
-
-            def ask(text: str) -> dict:
-                print(text, file=stdin, flush=True)
-                return json.loads(stdout.readline())
-
+        with peer(options.torch, __file__, path) as ask:
             theirs = ask("same")
             np.testing.assert_allclose(theirs["loss"], loss, rtol=1e-6)
             for name, part in gym.space.slices.items():

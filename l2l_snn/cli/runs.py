@@ -208,8 +208,10 @@ def recommend(
         typer.echo(done.report())
         folder = out or results_folder(store) / name / "recommended"
         with drawing_into(folder):
-            files = done.draw(folder, video=video)
+            files, missing = done.draw(folder, video=video)
         list_files(files)
+        for line in missing:
+            typer.echo(line)
 
 
 def _replay_one(

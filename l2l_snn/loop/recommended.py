@@ -12,6 +12,7 @@ import numpy as np
 
 from l2l_snn.evaluation import Evaluation, in_line
 from l2l_snn.loop.job import Experiment, stored_job
+from l2l_snn.loop.replay import draw_evaluation, explain_missing
 from l2l_snn.loop.schedules import scheduled
 from l2l_snn.optimizee import BatchOptimizee
 from l2l_snn.seeding import evaluation_seeds
@@ -55,13 +56,11 @@ class Recommended:
             lines.append(f"{N - good.sum()} of {N} evaluations failed; the first: {in_line(first)}")
         return "\n".join(lines)
 
-    def draw(self, folder: Path, *, video: bool = False) -> list[Path]:
-        """Return the pictures of its first evaluation, drawn into a folder, which is made; none if that failed."""
+    def draw(self, folder: Path, *, video: bool = False) -> tuple[list[Path], list[str]]:
+        """Return the pictures of its first evaluation, drawn into a folder, and why some are missing, in lines."""
         shown = evaluate_alone(self.optimizee, self.z[None], self.seeds[:1], 0, with_artifacts=True)
-        if shown.failed[0]:
-            return []
-        folder.mkdir(parents=True, exist_ok=True)
-        return self.optimizee.draw(self.params, shown, folder, video=video)
+        files = draw_evaluation(self.optimizee, self.params, shown, folder, video=video)
+        return files, explain_missing(self.optimizee, shown, files, video)
 
 
 def judge_recommended(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,23 +52,35 @@ class Replay:
 
     def draw(self, folder: Path, *, video: bool = False) -> list[Path]:
         """Return the pictures of the evaluation, drawn into a folder, which is made; none if it failed."""
-        if self.evaluation.failed[0]:
-            return []
-        made = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        files = self.optimizee.draw(self.run.space.decode(self.row.z), self.evaluation, folder, video=video)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-        return files
+        return draw_evaluation(self.optimizee, self.run.space.decode(self.row.z), self.evaluation, folder, video=video)
 
     def missing(self, files: Sequence[Path], video: bool) -> list[str]:
         """Return why there is no picture, or no film where one was asked for, in lines."""
-        if self.evaluation.failed[0]:
-            return ["no pictures: the evaluation failed"]
-        name = type(self.optimizee).__name__
-        if video and not any(file.suffix in FILMS for file in files):
-            return [f"no film: {name} makes none"]
-        return [] if files else [f"no pictures: {name} draws none"]
+        return explain_missing(self.optimizee, self.evaluation, files, video)
+
+
+def draw_evaluation(
+    optimizee: BatchOptimizee, params: dict[str, Any], evaluation: Evaluation, folder: Path, *, video: bool = False
+) -> list[Path]:
+    """Return the pictures of one evaluation, P = 1, drawn into a folder, which is made if there are any."""
+    if evaluation.failed[0]:
+        return []
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    files = optimizee.draw(params, evaluation, folder, video=video)
+    if made and not any(folder.iterdir()):
+        folder.rmdir()
+    return files
+
+
+def explain_missing(optimizee: BatchOptimizee, evaluation: Evaluation, files: Sequence[Path], video: bool) -> list[str]:
+    """Return why there is no picture, or no film where one was asked for, in lines."""
+    if evaluation.failed[0]:
+        return ["no pictures: the evaluation failed"]
+    name = type(optimizee).__name__
+    if video and not any(file.suffix in FILMS for file in files):
+        return [f"no film: {name} makes none"]
+    return [] if files else [f"no pictures: {name} draws none"]
 
 
 def replay(

@@ -1,6 +1,6 @@
 """Where a file lies: SQLite's locks and its shared memory don't hold on a network file system.
 
->>> network_file_system("/home/me", "server:/home /home nfs4 rw 0 0")
+>>> network_file_system("/net/me", "server:/net /net nfs4 rw 0 0")
 'nfs4'
 """
 

@@ -59,6 +59,8 @@ def test_the_command_says_it_and_draws_another_choice_of_a_policy_too(tmp_path, 
     lost = CliRunner().invoke(app, ["recommend", "pole", "-n", "2", "--set", "optimizee.noise.friction=0.5"])
     assert "2 of 2 evaluations failed; the first: " in lost.output
     assert "noise.friction: expected 0" in lost.output
+    assert "no pictures: the evaluation failed" in lost.output
+    assert not (tmp_path / "runs/pole/recommended").exists()
 
 
 def test_before_the_first_generation_there_is_none(tmp_path):

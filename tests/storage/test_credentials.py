@@ -29,7 +29,7 @@ from l2l_snn.storage.store import Store, StoreError
         ("postgresql://host/db?p%61ssword=x", "postgresql://host/db?p%61ssword=***"),
         ("postgresql://host/db?PASSWORD=x;sslpassword=y", "postgresql://host/db?PASSWORD=***;sslpassword=***"),
         ("postgresql://host/db?password=se&cret&user=me", "postgresql://host/db?password=***&***&user=me"),
-        ("postgresql://host/db?passfile=/home/me/.pgpass", "postgresql://host/db?passfile=/home/me/.pgpass"),
+        ("postgresql://host/db?passfile=/net/me/.pgpass", "postgresql://host/db?passfile=/net/me/.pgpass"),
         ("postgresql://host/db?genomes=s3://key:secret@bucket/x", "postgresql://host/db?genomes=s3://key:***@bucket/x"),
         ("postgresql://host/db?genomes=ftp%3A%2F%2Fu%3Asecret%40h%2Fx", "postgresql://host/db?genomes=ftp://u:***@h/x"),
         ("postgresql://me@host/db", "postgresql://me@host/db"),

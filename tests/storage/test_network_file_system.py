@@ -10,8 +10,8 @@ from l2l_snn.storage.store import Store
 
 MOUNTS = r"""
 /dev/sda1 / ext4 rw 0 0
-server:/home /home nfs4 rw 0 0
-/dev/sdb1 /home/local xfs rw 0 0
+server:/net /net nfs4 rw 0 0
+/dev/sdb1 /net/local xfs rw 0 0
 //nas/share /mnt/my\040share cifs rw 0 0
 me@host:/ /mnt/ssh fuse.sshfs rw 0 0
 /dev/sdc1 /mnt/usb fuseblk rw 0 0
@@ -31,11 +31,11 @@ broken
     [
         ("/", ""),
         ("/tmp", ""),
-        ("/homes", ""),
-        ("/home", "nfs4"),
-        ("/home/me/x", "nfs4"),
-        ("/home/local/x", ""),
-        ("/home/local/../me", "nfs4"),
+        ("/nets", ""),
+        ("/net", "nfs4"),
+        ("/net/me/x", "nfs4"),
+        ("/net/local/x", ""),
+        ("/net/local/../me", "nfs4"),
         ("/mnt/my share/x", "cifs"),
         ("/mnt/ssh", "fuse.sshfs"),
         ("/mnt/usb", ""),
